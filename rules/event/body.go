@@ -1,0 +1,204 @@
+package event
+
+import "encoding/json"
+
+// Body is what happened: one of the types below, always by pointer. The set is closed.
+//
+//sumtype:decl
+type Body interface {
+	// Kind names the type on disk and on export: "call", "verdict", …
+	Kind() string
+	body()
+}
+
+// Opened says that a client began to use a server within a session. It comes right before the first event that the
+// pair causes; a connection that never does anything worth recording leaves no trace.
+type Opened struct {
+	Link      string `json:"link"`   // names the client-server pair until it is closed
+	Server    string `json:"server"` // name of the server in the configuration
+	Transport string `json:"transport"`
+	Protocol  string `json:"protocol,omitempty"` // negotiated protocol revision, such as "2025-11-25"
+	Peer
+}
+
+// Peer is who calls, as far as it is known.
+type Peer struct {
+	Principal string            `json:"principal"` // verified: "local:alice" or "token:" and 8 hex digits of its SHA-256
+	Agent     string            `json:"agent"`     // the client's own name for itself: a claim
+	Client    Client            `json:"client"`
+	Workspace string            `json:"workspace,omitempty"` // working directory of the client, if it is local
+	Process   string            `json:"process,omitempty"`   // the client's process, if it is local: "claude[4711]"
+	Asserted  map[string]string `json:"asserted,omitempty"`  // conversation ids that the client sent: claims
+}
+
+// Client is MCP's clientInfo: a claim.
+type Client struct {
+	Name    string `json:"name,omitempty"`
+	Version string `json:"version,omitempty"`
+}
+
+// Loaded says that a policy came into force. It holds all that is needed to compile the same policy again.
+type Loaded struct {
+	Digest  string   `json:"digest"` // hex SHA-256 over the texts of Sources and Env
+	Sources []Source `json:"sources"`
+	Env     Env      `json:"env"`
+}
+
+// Source is one policy file.
+type Source struct {
+	Name string `json:"name"`
+	Text string `json:"text"`
+}
+
+// Env is what a policy needs to know about the machine on which servers run.
+type Env struct {
+	OS   string `json:"os"`             // as in GOOS: which spellings of a path are the same file
+	Home string `json:"home,omitempty"` // what "~" stands for
+}
+
+// Catalog holds the tools of a server's tools/list that are new or that changed.
+type Catalog struct {
+	Server string `json:"server"`
+	Tools  []Tool `json:"tools"`
+}
+
+// Tool is one tool as its server describes it: a claim of the server.
+type Tool struct {
+	Name        string          `json:"name"`
+	Description string          `json:"description,omitempty"`
+	InputSchema json.RawMessage `json:"inputSchema,omitempty"` // absent when the server gave none or it was too long to keep
+	Annotations json.RawMessage `json:"annotations,omitempty"`
+	Digest      string          `json:"digest"` // hex SHA-256 of the whole definition, as sent
+}
+
+// Call is a tools/call that asks to pass. Rules see exactly what is stored here: secrets are already replaced and
+// values that are too long already cut, and Findings says where.
+type Call struct {
+	Link   string          `json:"link"`
+	Server string          `json:"server"`
+	Tool   string          `json:"tool"`
+	ID     json.RawMessage `json:"id"`   // JSON-RPC id, the client's own token
+	Args   json.RawMessage `json:"args"` // JSON object
+	Size   int             `json:"size"` // bytes of the arguments as sent
+	Peer
+	Retry    uint64    `json:"retry,omitempty"` // Seq of the first attempt, when this continues a call that asked for input
+	Findings []Finding `json:"findings,omitempty"`
+}
+
+// Finding is something that Parse saw in a message and that is no longer visible in what is stored.
+type Finding struct {
+	Kind string `json:"kind"` // Redacted or Truncated
+	Path string `json:"path"` // where: "args.user.password", "result.content.0.text"
+	Size int    `json:"size"` // bytes of the value as sent
+}
+
+// The kinds of findings.
+const (
+	Redacted  = "redacted"  // a secret; the value is now a keyed digest, equal for equal secrets
+	Truncated = "truncated" // longer than history.max_value; the value is now its beginning
+)
+
+// Verdict is the decision on a call (Cause is the call).
+type Verdict struct {
+	Action   Action   `json:"action"`
+	Rule     string   `json:"rule,omitempty"`     // the rule that decided; empty if none matched
+	Why      string   `json:"why,omitempty"`      // one sentence with its numbers
+	Evidence []uint64 `json:"evidence,omitempty"` // Seqs of the calls that caused it, oldest first, at most MaxEvidence
+	Hint     string   `json:"hint,omitempty"`     // what would be allowed
+	RetryMS  int64    `json:"retry_ms,omitempty"` // after so many milliseconds the same call could pass; 0 if waiting does not help
+	Policy   string   `json:"policy"`             // digest of the policy
+	Also     []Match  `json:"also,omitempty"`     // every other rule that matched, in the order of the policy
+}
+
+// MaxEvidence bounds Verdict.Evidence and Match.Evidence: the newest ones are kept.
+const MaxEvidence = 20
+
+// Match is a rule that applied to a call, besides the one that decided.
+type Match struct {
+	Action   Action   `json:"action"`
+	Rule     string   `json:"rule"`
+	Why      string   `json:"why"`
+	Evidence []uint64 `json:"evidence,omitempty"`
+	Observed bool     `json:"observed,omitempty"` // the rule is in observe mode: this is what it would have done
+}
+
+// Result is how a call that had passed ended (Cause is the call).
+type Result struct {
+	Server   string          `json:"server"`
+	Tool     string          `json:"tool"`
+	Outcome  Outcome         `json:"outcome"`
+	Code     int64           `json:"code,omitempty"`    // JSON-RPC error code, with OutcomeError
+	Text     string          `json:"text,omitempty"`    // why there is no content, with OutcomeError and OutcomeLost
+	Content  json.RawMessage `json:"content,omitempty"` // the result object, cleaned as the arguments are
+	Size     int             `json:"size"`              // bytes of the result as sent
+	Root     uint64          `json:"root,omitempty"`    // Seq of the first attempt, when the call was a retry
+	Findings []Finding       `json:"findings,omitempty"`
+}
+
+// Outcome tells how a call ended. The zero Outcome is that nothing is known.
+type Outcome string
+
+// The outcomes.
+const (
+	OutcomeOK      Outcome = "ok"      // a result without isError
+	OutcomeFailed  Outcome = "failed"  // a result with isError
+	OutcomeError   Outcome = "error"   // a JSON-RPC error, or an answer that is no answer
+	OutcomeInput   Outcome = "input"   // the server asks for input; the client will try again
+	OutcomeStarted Outcome = "started" // a task was created; its result comes later
+	OutcomeLost    Outcome = "lost"    // no answer came and none will; whether the tool ran is unknown
+)
+
+// Failed reports whether it is certain that the tool did not do what was asked.
+func (o Outcome) Failed() bool { return o == OutcomeFailed || o == OutcomeError }
+
+// Answered reports whether the server has finished with the call.
+func (o Outcome) Answered() bool { return o == OutcomeOK || o.Failed() }
+
+// Signal is an observation that is neither a call nor an answer, such as a message that was refused.
+type Signal struct {
+	Source string `json:"source"` // who observed: "wire", "server", "store"
+	Name   string `json:"name"`   // what: "refused", "unknown-id", …
+	Link   string `json:"link,omitempty"`
+	Server string `json:"server,omitempty"`
+	Text   string `json:"text"`
+}
+
+// Closed says that a client-server pair ended.
+type Closed struct {
+	Link   string `json:"link"`
+	Server string `json:"server"`
+	Reason string `json:"reason"`
+}
+
+// Kind implements Body.
+func (*Opened) Kind() string { return "opened" }
+
+// Kind implements Body.
+func (*Loaded) Kind() string { return "loaded" }
+
+// Kind implements Body.
+func (*Catalog) Kind() string { return "catalog" }
+
+// Kind implements Body.
+func (*Call) Kind() string { return "call" }
+
+// Kind implements Body.
+func (*Verdict) Kind() string { return "verdict" }
+
+// Kind implements Body.
+func (*Result) Kind() string { return "result" }
+
+// Kind implements Body.
+func (*Signal) Kind() string { return "signal" }
+
+// Kind implements Body.
+func (*Closed) Kind() string { return "closed" }
+
+func (*Opened) body()  {}
+func (*Loaded) body()  {}
+func (*Catalog) body() {}
+func (*Call) body()    {}
+func (*Verdict) body() {}
+func (*Result) body()  {}
+func (*Signal) body()  {}
+func (*Closed) body()  {}
