@@ -1,0 +1,188 @@
+// Package expr evaluates the conditions of rules: CEL over a call.
+//
+// A condition that cannot be decided (a missing argument, a value of another type, a path that can be read in two
+// ways) is an error, and callers take an error for "yes": the rule fails towards its action.
+package expr
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/ext"
+
+	"github.com/umpire-dev/umpire/rules/event"
+)
+
+// costLimit bounds the work of a condition that loops over arguments, in CEL's units: about 50 ms.
+const costLimit = 1_000_000
+
+// Env compiles conditions. It can be shared; compiled Programs can, too.
+type Env struct{ cel *cel.Env }
+
+// New returns an environment in which "~" and the spelling of paths are those of env.
+func New(env event.Env) (*Env, error) {
+	registry, err := types.NewRegistry()
+	if err != nil {
+		return nil, fmt.Errorf("expr: %w", err)
+	}
+	options := append([]cel.EnvOption{
+		cel.CustomTypeProvider(provider{registry}),
+		cel.Variable("args", cel.MapType(cel.StringType, cel.DynType)),
+		cel.Variable("tool", toolType),
+		cel.Variable("server", cel.StringType),
+		cel.Variable("agent", cel.StringType),
+		cel.Variable("principal", cel.StringType),
+		cel.Variable("session", cel.StringType),
+		cel.Variable("client", clientType),
+		cel.CrossTypeNumericComparisons(true),
+		cel.EnableErrorOnBadPresenceTest(true),
+		cel.ASTValidators(cel.ValidateRegexLiterals(), cel.ValidateComprehensionNestingLimit(3)),
+		ext.Strings(), ext.Sets(),
+	}, functions(env)...)
+	e, err := cel.NewEnv(options...)
+	if err != nil {
+		return nil, fmt.Errorf("expr: %w", err)
+	}
+	return &Env{cel: e}, nil
+}
+
+// Program is a compiled condition.
+type Program struct {
+	source string
+	prog   cel.Program
+	never  bool
+	bare   []string
+}
+
+// Issue is what is wrong with a condition, and where.
+type Issue struct {
+	Line, Column int // both from 1, within the condition
+	Msg          string
+}
+
+// Error implements error.
+func (i *Issue) Error() string { return i.Msg }
+
+// Compile compiles a condition, which must be a bool. The error is an *Issue.
+func (e *Env) Compile(source string) (*Program, error) {
+	checked, issues := e.cel.Compile(source)
+	if issues.Err() != nil {
+		first := issues.Errors()[0]
+		return nil, &Issue{Line: max(first.Location.Line(), 1), Column: first.Location.Column() + 1, Msg: tidy(first.Message)}
+	}
+	if t := checked.OutputType(); !t.IsExactType(types.BoolType) && !t.IsExactType(types.DynType) {
+		return nil, &Issue{Line: 1, Column: 1, Msg: fmt.Sprintf("the condition is a %s, not a bool", t)}
+	}
+	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
+	if loops(checked) {
+		options = append(options, cel.CostLimit(costLimit))
+	}
+	prog, err := e.cel.Program(checked, options...)
+	if err != nil {
+		return nil, &Issue{Line: 1, Column: 1, Msg: tidy(err.Error())}
+	}
+	p := &Program{source: source, prog: prog, bare: bareArguments(checked)}
+	p.never, err = e.isFalse(source)
+	return p, err
+}
+
+// String returns the condition as written.
+func (p *Program) String() string { return p.source }
+
+// Never reports whether the condition is false whatever the call.
+func (p *Program) Never() bool { return p.never }
+
+// Unguarded returns the top-level arguments that the condition reads and never asks has() about: a call without one of
+// them cannot be decided.
+func (p *Program) Unguarded() []string { return p.bare }
+
+// Eval evaluates the condition on c.
+func (p *Program) Eval(c *Call) (match bool, err error) {
+	out, _, err := p.prog.Eval(c)
+	if err != nil {
+		return false, errors.New(tidy(err.Error()))
+	}
+	b, ok := out.(types.Bool)
+	if !ok {
+		return false, fmt.Errorf("the condition is a %s, not a bool", out.Type().TypeName())
+	}
+	return bool(b), nil
+}
+
+// loops reports whether a condition has a comprehension (all, exists, map …), whose work grows with the arguments.
+func loops(checked *cel.Ast) bool {
+	found := false
+	ast.PostOrderVisit(checked.NativeRep().Expr(), ast.NewExprVisitor(func(e ast.Expr) {
+		found = found || e.Kind() == ast.ComprehensionKind
+	}))
+	return found
+}
+
+// isFalse reports whether constant folding reduces the condition to false.
+func (e *Env) isFalse(source string) (bool, error) {
+	fresh, issues := e.cel.Compile(source) // the optimizer rewrites its input
+	if issues.Err() != nil {
+		return false, fmt.Errorf("expr: %w", issues.Err())
+	}
+	folding, err := cel.NewConstantFoldingOptimizer()
+	if err != nil {
+		return false, fmt.Errorf("expr: %w", err)
+	}
+	optimizer, err := cel.NewStaticOptimizer(folding)
+	if err != nil {
+		return false, fmt.Errorf("expr: %w", err)
+	}
+	folded, issues := optimizer.Optimize(e.cel, fresh)
+	if issues.Err() != nil {
+		return false, nil // what cannot be folded is not constant
+	}
+	expr := folded.NativeRep().Expr()
+	return expr.Kind() == ast.LiteralKind && expr.AsLiteral() == types.False, nil
+}
+
+// bareArguments returns the x of every args.x that is read without has(args.x) anywhere in the condition.
+func bareArguments(checked *cel.Ast) []string {
+	var read []string
+	guarded := map[string]bool{}
+	ast.PostOrderVisit(checked.NativeRep().Expr(), ast.NewExprVisitor(func(e ast.Expr) {
+		if e.Kind() != ast.SelectKind {
+			return
+		}
+		s := e.AsSelect()
+		if s.Operand().Kind() != ast.IdentKind || s.Operand().AsIdent() != "args" {
+			return
+		}
+		if s.IsTestOnly() {
+			guarded[s.FieldName()] = true
+		} else {
+			read = append(read, s.FieldName())
+		}
+	}))
+	out := read[:0]
+	for _, name := range read {
+		if !guarded[name] {
+			guarded[name] = true
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// tidy strips from a message what CEL adds for the authors of parsers.
+func tidy(msg string) string {
+	msg = strings.TrimPrefix(msg, "evaluation error: ")
+	msg = strings.ReplaceAll(msg, " (in container '')", "")
+	msg, _, _ = strings.Cut(msg, "\n")
+	msg = strings.TrimPrefix(msg, "Syntax error: ")
+	if strings.Contains(msg, "'<EOF>'") {
+		return "the condition ends too early"
+	}
+	if before, _, ok := strings.Cut(msg, " expecting {"); ok { // the list of all tokens helps nobody
+		return before
+	}
+	return msg
+}

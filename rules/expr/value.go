@@ -1,0 +1,175 @@
+package expr
+
+import (
+	"fmt"
+	"reflect"
+	"strconv"
+
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/common/types/traits"
+	"github.com/tidwall/gjson"
+)
+
+// adapter turns Go values into CEL values; the values of this package are CEL values already.
+var adapter types.Adapter = types.DefaultTypeAdapter
+
+// value converts r, which stands at path, to CEL. Numbers without fraction and exponent that fit are int, others double.
+func (c *Call) value(r gjson.Result, path string) ref.Val {
+	if why, ok := c.hidden[path]; ok {
+		return hidden{path: path, why: why}
+	}
+	switch r.Type {
+	case gjson.Null:
+		return types.NullValue
+	case gjson.False:
+		return types.False
+	case gjson.True:
+		return types.True
+	case gjson.String:
+		return types.String(r.Str)
+	case gjson.Number:
+		if n, err := strconv.ParseInt(r.Raw, 10, 64); err == nil {
+			return types.Int(n)
+		}
+		f, err := strconv.ParseFloat(r.Raw, 64)
+		if err != nil {
+			return types.NewErr("%s: %s is no number that can be compared", path, r.Raw)
+		}
+		return types.Double(f)
+	}
+	if r.IsArray() {
+		return c.list(r, path)
+	}
+	return c.object(r, path)
+}
+
+func (c *Call) list(r gjson.Result, path string) ref.Val {
+	var elems []ref.Val
+	for _, v := range r.Array() {
+		elems = append(elems, c.value(v, c.sub(path, strconv.Itoa(len(elems)))))
+	}
+	return types.NewRefValList(adapter, elems)
+}
+
+func (c *Call) object(r gjson.Result, path string) ref.Val {
+	return &object{call: c, json: r, path: path}
+}
+
+// sub returns the path of a member. Paths are only needed to look up findings.
+func (c *Call) sub(path, member string) string {
+	if c.hidden == nil {
+		return ""
+	}
+	return path + "." + member
+}
+
+// object is a JSON object that decodes members when they are asked for.
+type object struct {
+	call *Call
+	json gjson.Result
+	path string
+	all  traits.Mapper // every member, once something needs them all
+}
+
+// Find implements traits.Mapper.
+func (o *object) Find(key ref.Val) (ref.Val, bool) {
+	name, ok := key.(types.String)
+	if !ok {
+		return nil, false
+	}
+	v, found, err := member(o.json, string(name))
+	if err != nil {
+		return types.WrapErr(err), false
+	}
+	if !found {
+		return nil, false
+	}
+	return o.call.value(v, o.call.sub(o.path, string(name))), true
+}
+
+// Get implements traits.Indexer.
+func (o *object) Get(key ref.Val) ref.Val {
+	v, found := o.Find(key)
+	if !found && v == nil {
+		return types.NewErr("no such key: %v", key)
+	}
+	return v
+}
+
+// Contains implements traits.Container.
+func (o *object) Contains(key ref.Val) ref.Val {
+	v, found := o.Find(key)
+	if types.IsError(v) && !found {
+		return v
+	}
+	return types.Bool(found)
+}
+
+func (o *object) members() traits.Mapper {
+	if o.all == nil {
+		m := map[ref.Val]ref.Val{}
+		o.json.ForEach(func(k, v gjson.Result) bool {
+			m[types.String(k.Str)] = o.call.value(v, o.call.sub(o.path, k.Str))
+			return true
+		})
+		o.all = types.NewRefValMap(adapter, m)
+	}
+	return o.all
+}
+
+// Iterator implements traits.Iterable. Keys come in the order of the document, so that every run sees the same.
+func (o *object) Iterator() traits.Iterator {
+	var keys []ref.Val
+	o.json.ForEach(func(k, _ gjson.Result) bool {
+		keys = append(keys, types.String(k.Str))
+		return true
+	})
+	return types.NewRefValList(adapter, keys).Iterator()
+}
+
+// Size implements traits.Sizer.
+func (o *object) Size() ref.Val { return o.members().Size() }
+
+// ConvertToNative implements ref.Val.
+func (o *object) ConvertToNative(t reflect.Type) (any, error) { return o.members().ConvertToNative(t) }
+
+// ConvertToType implements ref.Val.
+func (o *object) ConvertToType(t ref.Type) ref.Val { return o.members().ConvertToType(t) }
+
+// Equal implements ref.Val.
+func (o *object) Equal(other ref.Val) ref.Val {
+	if x, ok := other.(*object); ok {
+		other = x.members()
+	}
+	return o.members().Equal(other)
+}
+
+// Type implements ref.Val.
+func (o *object) Type() ref.Type { return types.MapType }
+
+// Value implements ref.Val.
+func (o *object) Value() any { return o.members().Value() }
+
+// hidden is a value that is stored only in part or as a digest. It is there, but no condition can look at it: whatever
+// asks gets an error, and so the rule fails towards its action.
+type hidden struct{ path, why string }
+
+func (h hidden) err() ref.Val {
+	return types.WrapErr(fmt.Errorf("%s is %s in the history, so no condition can look at it", h.path, h.why))
+}
+
+// ConvertToNative implements ref.Val.
+func (h hidden) ConvertToNative(reflect.Type) (any, error) { return nil, h.err().(*types.Err) }
+
+// ConvertToType implements ref.Val.
+func (h hidden) ConvertToType(ref.Type) ref.Val { return h.err() }
+
+// Equal implements ref.Val.
+func (h hidden) Equal(ref.Val) ref.Val { return h.err() }
+
+// Type implements ref.Val.
+func (h hidden) Type() ref.Type { return types.NewOpaqueType("umpire.Hidden") }
+
+// Value implements ref.Val.
+func (h hidden) Value() any { return h }
