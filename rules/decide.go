@@ -1,0 +1,345 @@
+package rules
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cockroachdb/apd/v3"
+
+	"github.com/umpire-dev/umpire/rules/document"
+	"github.com/umpire-dev/umpire/rules/event"
+	"github.com/umpire-dev/umpire/rules/expr"
+	"github.com/umpire-dev/umpire/rules/rate"
+)
+
+// allowRule names the allow list in verdicts.
+const allowRule = "allow"
+
+// finding is what one rule has to say about one call.
+type finding struct {
+	fires    bool
+	why      string
+	evidence []uint64
+	hint     string
+	retry    time.Duration
+}
+
+// Decide returns the verdict on the call in e, whose body must be a Call. It reads s and never writes it. A panic within
+// it is a deny.
+func (s *State) Decide(e event.Event) (v event.Verdict) {
+	defer func() {
+		if r := recover(); r != nil {
+			v = event.Verdict{Action: event.Deny, Why: fmt.Sprintf("the rules failed on this call: %v", r), Policy: s.policy.digest}
+		}
+	}()
+	return s.decide(e)
+}
+
+func (s *State) decide(e event.Event) event.Verdict {
+	call := e.Body.(*event.Call)
+	p := s.policy
+	v := event.Verdict{Action: event.Allow, Policy: p.digest}
+	decided := event.Allow
+	report := func(r string, do event.Action, observed bool, f finding) {
+		m := event.Match{Action: do, Rule: r, Why: f.why, Evidence: f.evidence, Observed: observed}
+		if observed || do >= decided {
+			v.Also = append(v.Also, m)
+			return
+		}
+		if v.Rule != "" { // a stricter rule takes over
+			v.Also = append(v.Also, event.Match{Action: v.Action, Rule: v.Rule, Why: v.Why, Evidence: v.Evidence})
+		}
+		decided, v.Action, v.Rule, v.Why, v.Evidence, v.Hint = do, do, r, f.why, f.evidence, f.hint
+		v.RetryMS = int64((f.retry + time.Millisecond - 1) / time.Millisecond)
+	}
+	if p.allowed && !p.allows(call.Server, call.Tool) {
+		report(allowRule, event.Deny, p.observe, finding{
+			why:  fmt.Sprintf("%s/%s is not on the allow list", call.Server, call.Tool),
+			hint: "use another tool",
+		})
+	}
+	c := expr.NewCall(e, p.tool(call.Server, call.Tool))
+	var quiet []string
+	for _, i := range p.matching(call.Server, call.Tool) {
+		r := p.rules[i]
+		f := s.judge(i, c, e)
+		if f.fires {
+			report(r.name, r.do, r.observe || p.observe, f)
+		} else if f.why != "" {
+			quiet = append(quiet, r.name+" "+f.why)
+		}
+	}
+	if v.Rule == "" {
+		v.Why = "no rule objects"
+		if len(quiet) > 0 {
+			v.Why += ": " + strings.Join(quiet, ", ")
+		}
+	}
+	return v
+}
+
+// judge asks rule i about a call. If the rule does not fire, why says how close it is, if that can be said.
+func (s *State) judge(i int, c *expr.Call, e event.Event) finding {
+	r := s.policy.rules[i]
+	applies, undecided := r.applies(c)
+	if !applies {
+		return finding{}
+	}
+	switch {
+	case r.rate != nil:
+		return s.judgeRate(i, c, e)
+	case r.declared, r.schema != nil:
+		return s.judgeShape(r, c)
+	case undecided != nil:
+		return finding{fires: true, why: fmt.Sprintf("%s: %s", undecided, r.where), hint: "send arguments of the expected names and types"}
+	case r.where != nil:
+		return finding{fires: true, why: "its condition holds: " + r.where.String()}
+	}
+	return finding{fires: true, why: "the policy names " + r.over()}
+}
+
+func (s *State) judgeShape(r *rule, c *expr.Call) finding {
+	schema := r.schema
+	if r.declared {
+		d, known := s.declared[c.Server+"/"+c.Call.Tool]
+		if !known {
+			return finding{
+				fires: true,
+				why:   fmt.Sprintf("%s has not listed a tool %s, so its arguments cannot be checked", c.Server, c.Call.Tool),
+				hint:  "the client has to call tools/list first",
+			}
+		}
+		if d.schema == nil {
+			return finding{fires: true, why: fmt.Sprintf("the arguments of %s cannot be checked: %s", c.Call.Tool, d.why)}
+		}
+		schema = d.schema
+	}
+	if path, ok := c.Truncated(); ok {
+		return finding{fires: true, why: path + " is longer than the history keeps, so the arguments cannot be checked"}
+	}
+	if problem := schema.Check(c.Args); problem != "" {
+		return finding{fires: true, why: problem, hint: "correct the arguments"}
+	}
+	return finding{}
+}
+
+func (s *State) judgeRate(i int, c *expr.Call, e event.Event) finding {
+	r, w := s.policy.rules[i], s.windows[i]
+	spec := r.rate
+	o, err := r.occurrence(c)
+	if err != nil {
+		return finding{fires: true, why: err.Error(), hint: "send the argument"}
+	}
+	if w.Full(e.At) {
+		return finding{fires: true, why: fmt.Sprintf("it already tracks %d calls and can count no more", rate.MaxEntries)}
+	}
+	q := question{rule: r, window: w, call: c, at: e.At, occurrence: o, counted: s.continues(i, c.Call)}
+	switch {
+	case spec.limit != nil:
+		return q.sum()
+	case spec.distinct.String() != "":
+		return q.distinct()
+	case spec.inFlight:
+		return q.inFlight()
+	}
+	return q.count()
+}
+
+// question is: may this call be added to what is in the window?
+type question struct {
+	occurrence
+	rule    *rule
+	window  *rate.Window
+	call    *expr.Call
+	at      event.Time
+	counted bool // the call continues one that is in the window already
+}
+
+func (q question) count() finding {
+	n, limit := q.window.Count(q.at, q.key), q.rule.rate.max
+	if !q.counted {
+		n++
+	}
+	if n <= limit {
+		return finding{why: fmt.Sprintf("%d of %d", n, limit)}
+	}
+	f := finding{fires: true, evidence: q.evidence(), retry: q.free(limit)}
+	f.why = fmt.Sprintf("%s call of %s in %s%s (limit %d)%s",
+		ordinal(n), q.rule.over(), document.FormatDuration(q.rule.rate.per), q.by(), limit, after(f.evidence))
+	f.hint = fmt.Sprintf("at most %d in %s", limit, document.FormatDuration(q.rule.rate.per))
+	return f
+}
+
+func (q question) inFlight() finding {
+	n, limit := q.window.Count(q.at, q.key), q.rule.rate.max
+	if q.counted || n < limit {
+		return finding{why: fmt.Sprintf("%d of %d in flight", n, limit)}
+	}
+	f := finding{fires: true, evidence: q.evidence()}
+	f.why = fmt.Sprintf("%d of %s still unanswered%s (limit %d)%s", n, q.rule.over(), q.by(), limit, after(f.evidence))
+	f.hint = "wait for the answer of the call before"
+	return f
+}
+
+func (q question) sum() finding {
+	spec := q.rule.rate
+	var sum, left apd.Decimal
+	q.window.Sum(q.at, q.key, &sum)
+	if !q.counted {
+		rate.Add(&sum, &sum, q.entry.Amount)
+	}
+	if sum.Cmp(spec.limit) <= 0 {
+		return finding{why: fmt.Sprintf("%s of %s", plain(&sum), plain(spec.limit))}
+	}
+	f := finding{fires: true, evidence: q.evidence(), retry: q.freeSum()}
+	f.why = fmt.Sprintf("%s %s makes the sum %s in %s%s (limit %s)%s", spec.sum, plain(q.entry.Amount), plain(&sum),
+		document.FormatDuration(spec.per), q.by(), plain(spec.limit), after(f.evidence))
+	rate.Sub(&sum, &sum, q.entry.Amount)
+	rate.Sub(&left, spec.limit, &sum)
+	f.hint = fmt.Sprintf("at most %s in %s; %s is left", plain(spec.limit), document.FormatDuration(spec.per), plain(&left))
+	return f
+}
+
+func (q question) distinct() finding {
+	spec := q.rule.rate
+	n, seen := q.window.Distinct(q.at, q.key, q.entry.Value)
+	if q.entry.Value == "" || seen {
+		return finding{why: fmt.Sprintf("%d of %d different %s", n, spec.max, spec.distinct)}
+	}
+	if n++; n <= spec.max {
+		return finding{why: fmt.Sprintf("%d of %d different %s", n, spec.max, spec.distinct)}
+	}
+	f := finding{fires: true, evidence: q.evidence(), retry: q.freeDistinct()}
+	f.why = fmt.Sprintf("%s different %s in %s%s (limit %d)%s", ordinal(n), spec.distinct,
+		document.FormatDuration(spec.per), q.by(), spec.max, after(f.evidence))
+	f.hint = fmt.Sprintf("at most %d different %s in %s; those already used are still allowed", spec.max, spec.distinct, document.FormatDuration(spec.per))
+	return f
+}
+
+// evidence returns the newest calls in the window, oldest first.
+func (q question) evidence() []uint64 {
+	var seqs []uint64
+	for e := range q.window.Newest(q.at, q.key) {
+		if seqs = append(seqs, e.Seq); len(seqs) == event.MaxEvidence {
+			break
+		}
+	}
+	slices.Reverse(seqs)
+	return seqs
+}
+
+// maxWalk bounds how far back a denial looks for the moment when there is room again.
+const maxWalk = 10_000
+
+// free returns how long until fewer than limit calls are left in the window, 0 if waiting does not help.
+func (q question) free(limit int) time.Duration {
+	n := 0
+	for e := range q.window.Newest(q.at, q.key) {
+		if n++; n == limit {
+			return q.until(e)
+		}
+		if n == maxWalk {
+			break
+		}
+	}
+	return 0
+}
+
+// freeSum returns how long until the sum has room for the amount, 0 if it never has.
+func (q question) freeSum() time.Duration {
+	total := new(apd.Decimal).Set(q.entry.Amount)
+	n := 0
+	for e := range q.window.Newest(q.at, q.key) {
+		if e.Amount != nil {
+			rate.Add(total, total, e.Amount)
+		}
+		if total.Cmp(q.rule.rate.limit) > 0 && q.entry.Amount.Cmp(q.rule.rate.limit) <= 0 {
+			return q.until(e)
+		}
+		if n++; n == maxWalk {
+			break
+		}
+	}
+	return 0
+}
+
+// freeDistinct returns how long until there is room for one more value.
+func (q question) freeDistinct() time.Duration {
+	values := map[string]bool{}
+	n := 0
+	for e := range q.window.Newest(q.at, q.key) {
+		if e.Value != "" {
+			values[e.Value] = true
+		}
+		if len(values) == q.rule.rate.max && q.rule.rate.max > 0 {
+			return q.until(e)
+		}
+		if n++; n == maxWalk {
+			break
+		}
+	}
+	return 0
+}
+
+// until returns how long e stays in the window.
+func (q question) until(e rate.Entry) time.Duration {
+	return e.At.Add(q.rule.rate.per).Sub(q.at)
+}
+
+// by formats the key: ` by session s3, args.order_id "ord_1"`.
+func (q question) by() string {
+	if len(q.rule.rate.by) == 0 {
+		return ""
+	}
+	parts := make([]string, len(q.rule.rate.by))
+	for i, k := range q.rule.rate.by {
+		text, err := k.text(q.call)
+		if err != nil { // the key was built from the same parts
+			text = "?"
+		}
+		if k.name == "" || k.name == "agent" {
+			text = strconv.Quote(clip(text))
+		}
+		parts[i] = k.String() + " " + text
+	}
+	return " by " + strings.Join(parts, ", ")
+}
+
+// after formats evidence: ", after #41 #42 #43".
+func after(seqs []uint64) string {
+	if len(seqs) == 0 {
+		return ""
+	}
+	const shown = 5
+	var b strings.Builder
+	b.WriteString(", after")
+	if more := len(seqs) - shown; more > 0 {
+		b.WriteString(" …")
+		seqs = seqs[more:]
+	}
+	for _, seq := range seqs {
+		fmt.Fprintf(&b, " #%d", seq)
+	}
+	return b.String()
+}
+
+// plain formats d without exponent and needless zeros.
+func plain(d *apd.Decimal) string {
+	text := d.Text('f')
+	if strings.Contains(text, ".") {
+		text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
+	}
+	return text
+}
+
+// clip shortens what came from a call for a sentence.
+func clip(s string) string {
+	const longest = 60
+	if runes := []rune(s); len(runes) > longest {
+		return string(runes[:longest]) + "…"
+	}
+	return s
+}
