@@ -1,0 +1,321 @@
+// Package store keeps the history: one bbolt file, one writer.
+//
+// The bucket "events" (big-endian Seq -> JSON) is the truth. The buckets "sessions", "calls" and "tools" are indexes
+// that Rebuild makes again from the events. "meta" holds the format version, the key of redacted values and what
+// retention has removed.
+package store
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+
+	"github.com/umpire-dev/umpire/rules/event"
+)
+
+// Format is the version of the file that this package reads and writes.
+const Format = 1
+
+var (
+	bucketEvents   = []byte("events")
+	bucketSessions = []byte("sessions")
+	bucketCalls    = []byte("calls")
+	bucketTools    = []byte("tools")
+	bucketMeta     = []byte("meta")
+
+	keyFormat = []byte("format")
+	keySecret = []byte("redaction-key")
+	keyPruned = []byte("pruned")
+)
+
+// The errors of Open.
+var (
+	ErrLocked  = errors.New("store: another umpire has the history open")
+	ErrDamaged = errors.New("store: the history is damaged")
+	ErrFormat  = errors.New("store: the history was written by another version of umpire")
+	ErrMissing = errors.New("store: there is no history")
+)
+
+// Config says where the history is and how it is kept.
+type Config struct {
+	Path     string
+	ReadOnly bool // fail with ErrMissing instead of creating the file
+	// Async lets Append return before the commit: events are committed every 10 ms, and a crash may lose that much.
+	Async bool
+	// MaxFile bounds the file in bytes; a commit that needs more fails. 0 is no bound.
+	MaxFile int
+	// LockWait is how long to wait for another process to close the file; 0 is one second.
+	LockWait time.Duration
+	Log      *slog.Logger // nil discards
+}
+
+// Validate reports what is wrong with c.
+func (c Config) Validate() error {
+	if c.Path == "" {
+		return errors.New("store: want a path")
+	}
+	return nil
+}
+
+// DB is an open history.
+type DB struct {
+	bolt   *bbolt.DB
+	path   string
+	async  bool
+	log    *slog.Logger
+	secret []byte
+
+	mu      sync.Mutex
+	queue   []pending
+	last    uint64        // Seq of the newest event that is committed
+	next    uint64        // Seq that the next Append has to begin with
+	failed  error         // why the last commit failed; cleared by an Append that begins anew after last
+	wake    chan struct{} // holds one token while there is something to do
+	changed chan struct{} // closed at the next commit
+	closed  bool
+	stopped chan struct{} // closed when the writer has ended
+	jobs    []func(*bbolt.Tx) error
+	results []chan error
+}
+
+// Open opens the history, and creates it unless cfg.ReadOnly.
+func Open(cfg Config) (db *DB, err error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	defer func() { // bbolt panics on some kinds of damage
+		if r := recover(); r != nil {
+			db, err = nil, fmt.Errorf("%w: %s: %v", ErrDamaged, cfg.Path, r)
+		}
+	}()
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.LockWait == 0 {
+		cfg.LockWait = time.Second
+	}
+	if info, err := os.Stat(cfg.Path); errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 && cfg.ReadOnly {
+		if cfg.ReadOnly {
+			return nil, fmt.Errorf("%w at %s", ErrMissing, cfg.Path)
+		}
+		if err := os.MkdirAll(filepath.Dir(cfg.Path), 0o700); err != nil {
+			return nil, fmt.Errorf("store: %w", err)
+		}
+	}
+	bolt, err := bbolt.Open(cfg.Path, 0o600, &bbolt.Options{
+		Timeout: cfg.LockWait, ReadOnly: cfg.ReadOnly, MaxSize: cfg.MaxFile, FreelistType: bbolt.FreelistMapType,
+	})
+	switch {
+	case errors.Is(err, berrors.ErrTimeout):
+		return nil, fmt.Errorf("%w: %s", ErrLocked, cfg.Path)
+	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrVersionMismatch),
+		errors.Is(err, berrors.ErrFreePagesNotLoaded):
+		return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, cfg.Path, err)
+	case err != nil:
+		return nil, fmt.Errorf("store: %s: %w", cfg.Path, err)
+	}
+	db = &DB{
+		bolt: bolt, path: cfg.Path, async: cfg.Async, log: cfg.Log,
+		wake: make(chan struct{}, 1), changed: make(chan struct{}), stopped: make(chan struct{}),
+	}
+	if err := db.prepare(cfg.ReadOnly); err != nil {
+		bolt.Close() //nolint:errcheck // the first error counts
+		return nil, err
+	}
+	if cfg.ReadOnly {
+		close(db.stopped)
+	} else {
+		go db.write()
+	}
+	return db, nil
+}
+
+// prepare creates or checks the buckets and reads where the log ends.
+func (db *DB) prepare(readOnly bool) error {
+	setup := func(tx *bbolt.Tx) error {
+		meta := tx.Bucket(bucketMeta)
+		if meta == nil {
+			return fmt.Errorf("%w: %s has no meta bucket", ErrDamaged, db.path)
+		}
+		if got := string(meta.Get(keyFormat)); got != fmt.Sprint(Format) {
+			return fmt.Errorf("%w: %s has format %q, this one knows %d", ErrFormat, db.path, got, Format)
+		}
+		db.secret = append([]byte(nil), meta.Get(keySecret)...)
+		for _, name := range [][]byte{bucketEvents, bucketSessions, bucketCalls, bucketTools} {
+			if tx.Bucket(name) == nil {
+				return fmt.Errorf("%w: %s has no bucket %s", ErrDamaged, db.path, name)
+			}
+		}
+		if k, _ := tx.Bucket(bucketEvents).Cursor().Last(); k != nil {
+			db.last = binary.BigEndian.Uint64(k)
+		}
+		var p Pruned
+		if text := meta.Get(keyPruned); text != nil {
+			if err := json.Unmarshal(text, &p); err != nil {
+				return fmt.Errorf("%w: %s: %w", ErrDamaged, db.path, err)
+			}
+		}
+		db.last = max(db.last, p.Seq)
+		db.next = db.last + 1
+		return nil
+	}
+	if readOnly {
+		return db.bolt.View(setup)
+	}
+	return db.bolt.Update(func(tx *bbolt.Tx) error {
+		if err := create(tx); err != nil {
+			return err
+		}
+		return setup(tx)
+	})
+}
+
+func create(tx *bbolt.Tx) error {
+	if name, _ := tx.Cursor().First(); name != nil {
+		return nil // not new
+	}
+	for _, name := range [][]byte{bucketEvents, bucketSessions, bucketCalls, bucketTools, bucketMeta} {
+		if _, err := tx.CreateBucket(name); err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
+	}
+	secret := make([]byte, 32)
+	rand.Read(secret) //nolint:errcheck // never fails
+	meta := tx.Bucket(bucketMeta)
+	if err := meta.Put(keySecret, secret); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	return meta.Put(keyFormat, fmt.Append(nil, Format))
+}
+
+// Path returns the path of the file.
+func (db *DB) Path() string { return db.path }
+
+// Secret returns the key for the digests that stand for redacted values: 32 random bytes, made with the file.
+func (db *DB) Secret() []byte { return db.secret }
+
+// Last returns the Seq of the newest committed event, 0 if there is none.
+func (db *DB) Last() uint64 {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.last
+}
+
+// Events yields the committed events from Seq from on, in order. It holds no transaction while the caller works.
+func (db *DB) Events(from uint64) iter.Seq2[event.Event, error] {
+	return func(yield func(event.Event, error) bool) {
+		for raw, err := range db.Raw(from) {
+			var e event.Event
+			if err == nil {
+				if err = e.UnmarshalJSON(raw); err != nil {
+					err = fmt.Errorf("%w: %w", ErrDamaged, err)
+				}
+			}
+			if !yield(e, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Raw yields the committed events from Seq from on as they are stored.
+func (db *DB) Raw(from uint64) iter.Seq2[json.RawMessage, error] {
+	return func(yield func(json.RawMessage, error) bool) {
+		const chunk = 512
+		for {
+			var batch []json.RawMessage
+			err := db.view(func(tx *bbolt.Tx) error {
+				c := tx.Bucket(bucketEvents).Cursor()
+				for k, v := c.Seek(seqKey(from)); k != nil && len(batch) < chunk; k, v = c.Next() {
+					batch = append(batch, append(json.RawMessage(nil), v...))
+					from = binary.BigEndian.Uint64(k) + 1
+				}
+				return nil
+			})
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			for _, raw := range batch {
+				if !yield(raw, nil) {
+					return
+				}
+			}
+			if len(batch) < chunk {
+				return
+			}
+		}
+	}
+}
+
+// Watch yields the events from Seq from on, and waits for more until done is closed or the DB is.
+func (db *DB) Watch(done <-chan struct{}, from uint64) iter.Seq2[json.RawMessage, error] {
+	return func(yield func(json.RawMessage, error) bool) {
+		for {
+			db.mu.Lock()
+			changed, last, closed := db.changed, db.last, db.closed
+			db.mu.Unlock()
+			for raw, err := range db.Raw(from) {
+				if !yield(raw, err) || err != nil {
+					return
+				}
+			}
+			from = max(from, last+1)
+			if closed {
+				return
+			}
+			select {
+			case <-changed:
+			case <-done:
+				return
+			}
+		}
+	}
+}
+
+// view runs f in a read transaction. Damage that makes bbolt panic is an error.
+func (db *DB) view(f func(*bbolt.Tx) error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: %s: %v", ErrDamaged, db.path, r)
+		}
+	}()
+	if err := db.bolt.View(f); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	return nil
+}
+
+// Close commits what is queued and closes the file.
+func (db *DB) Close() error {
+	db.mu.Lock()
+	already := db.closed
+	db.closed = true
+	db.mu.Unlock()
+	if already {
+		return nil
+	}
+	db.signal()
+	<-db.stopped
+	db.mu.Lock()
+	close(db.changed)
+	db.mu.Unlock()
+	if err := db.bolt.Close(); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	return nil
+}
+
+func seqKey(seq uint64) []byte { return binary.BigEndian.AppendUint64(nil, seq) }

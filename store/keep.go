@@ -1,0 +1,199 @@
+package store
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/umpire-dev/umpire/rules/event"
+)
+
+// Pruned says what retention has removed: events up to Seq, the newest of which happened at At. Loaded and Catalog
+// events are kept, since later verdicts depend on them whatever their age.
+type Pruned struct {
+	Seq uint64     `json:"seq"`
+	At  event.Time `json:"at"`
+}
+
+// Pruned returns what retention has removed; zero if nothing was.
+func (db *DB) Pruned() (p Pruned, err error) {
+	err = db.view(func(tx *bbolt.Tx) error {
+		if text := tx.Bucket(bucketMeta).Get(keyPruned); text != nil {
+			return json.Unmarshal(text, &p)
+		}
+		return nil
+	})
+	return p, err
+}
+
+// Retention says what to keep.
+type Retention struct {
+	Before   event.Time // remove what happened before
+	MaxBytes int64      // then remove the oldest until the file uses no more than this; 0 is no bound
+	Floor    event.Time // but never what happened at or after Floor: a window can still need it
+}
+
+// Prune removes old events and returns how many. Pages that become free are used again; the file does not shrink.
+func (db *DB) Prune(r Retention) (removed int, err error) {
+	for {
+		const chunk = 1000
+		n := 0
+		err := db.do(func(tx *bbolt.Tx) error {
+			used := tx.Size() - int64(db.bolt.Stats().FreePageN*db.bolt.Info().PageSize)
+			before := min(r.Before, r.Floor)
+			if r.MaxBytes > 0 && used > r.MaxBytes {
+				before = r.Floor
+			}
+			var err error
+			n, err = prune(tx, before, chunk)
+			return err
+		})
+		removed += n
+		if err != nil || n < chunk {
+			return removed, err
+		}
+	}
+}
+
+// prune removes up to limit events that happened before.
+func prune(tx *bbolt.Tx, before event.Time, limit int) (int, error) {
+	meta := tx.Bucket(bucketMeta)
+	var p Pruned
+	if text := meta.Get(keyPruned); text != nil {
+		if err := json.Unmarshal(text, &p); err != nil {
+			return 0, fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+	}
+	var gone []event.Event
+	events := tx.Bucket(bucketEvents)
+	c := events.Cursor()
+	for k, v := c.Seek(seqKey(p.Seq + 1)); k != nil && len(gone) < limit; k, v = c.Next() {
+		var e event.Event
+		if err := e.UnmarshalJSON(v); err != nil {
+			return 0, err
+		}
+		if e.At >= before {
+			break
+		}
+		gone = append(gone, e)
+	}
+	if len(gone) == 0 {
+		return 0, nil
+	}
+	n := 0
+	calls := tx.Bucket(bucketCalls)
+	for _, e := range gone {
+		switch e.Body.(type) {
+		case *event.Loaded, *event.Catalog:
+			continue
+		case *event.Opened, *event.Call, *event.Verdict, *event.Result, *event.Signal, *event.Closed:
+		}
+		if err := events.Delete(seqKey(e.Seq)); err != nil {
+			return 0, fmt.Errorf("store: %w", err)
+		}
+		if err := calls.Delete(seqKey(e.Cause)); err != nil {
+			return 0, fmt.Errorf("store: %w", err)
+		}
+		n++
+	}
+	tail := gone[len(gone)-1]
+	if err := put(meta, keyPruned, Pruned{Seq: tail.Seq, At: tail.At}); err != nil {
+		return 0, err
+	}
+	return n, pruneSessions(tx, tail.Seq)
+}
+
+// pruneSessions removes the sessions that ended before seq.
+func pruneSessions(tx *bbolt.Tx, seq uint64) error {
+	b := tx.Bucket(bucketSessions)
+	var gone [][]byte
+	err := b.ForEach(func(k, v []byte) error {
+		var s Session
+		if err := json.Unmarshal(v, &s); err != nil {
+			return fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		if s.Last <= seq {
+			gone = append(gone, append([]byte(nil), k...))
+		}
+		return nil
+	})
+	for _, k := range gone {
+		err = errors.Join(err, b.Delete(k))
+	}
+	return err
+}
+
+// Check reads the whole file: its pages, every event, their order, and the indexes against the events. Where retention
+// has removed events, the indexes remember more than the events tell, and only the order is checked.
+func (db *DB) Check() error {
+	pruned, err := db.Pruned()
+	if err != nil {
+		return err
+	}
+	return db.view(func(tx *bbolt.Tx) error {
+		var found []error
+		for err := range tx.Check() {
+			found = append(found, fmt.Errorf("%w: %w", ErrDamaged, err))
+		}
+		found = append(found, checkEvents(tx, pruned))
+		if pruned.Seq == 0 {
+			found = append(found, checkIndexes(tx))
+		}
+		return errors.Join(found...)
+	})
+}
+
+func checkEvents(tx *bbolt.Tx, pruned Pruned) error {
+	var before event.Event
+	return tx.Bucket(bucketEvents).ForEach(func(k, v []byte) error {
+		var e event.Event
+		if err := e.UnmarshalJSON(v); err != nil {
+			return fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		switch {
+		case e.Seq != binary.BigEndian.Uint64(k):
+			return fmt.Errorf("%w: event %d is stored as %d", ErrDamaged, e.Seq, binary.BigEndian.Uint64(k))
+		case e.Seq != before.Seq+1 && e.Seq > pruned.Seq+1:
+			return fmt.Errorf("%w: event %d follows %d", ErrDamaged, e.Seq, before.Seq)
+		case e.At < before.At:
+			return fmt.Errorf("%w: event %d happened before the one before it", ErrDamaged, e.Seq)
+		case e.Cause >= e.Seq:
+			return fmt.Errorf("%w: event %d is its own cause or caused by a later one", ErrDamaged, e.Seq)
+		}
+		before = e
+		return nil
+	})
+}
+
+// checkIndexes rebuilds the indexes in a scratch file and compares.
+func checkIndexes(tx *bbolt.Tx) error {
+	dir, err := os.MkdirTemp("", "umpire-check-")
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory
+	scratch, err := bbolt.Open(filepath.Join(dir, "index.db"), 0o600, &bbolt.Options{NoSync: true})
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	defer scratch.Close() //nolint:errcheck // not used again
+	return scratch.Update(func(into *bbolt.Tx) error {
+		if err := create(into); err != nil {
+			return err
+		}
+		if err := rebuild(tx, into); err != nil {
+			return err
+		}
+		for _, name := range [][]byte{bucketSessions, bucketCalls, bucketTools} {
+			if !sameBucket(tx, into, name) {
+				return fmt.Errorf("%w: index %s does not say what the events say", ErrDamaged, name)
+			}
+		}
+		return nil
+	})
+}
