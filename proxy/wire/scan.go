@@ -1,0 +1,452 @@
+package wire
+
+import (
+	"bytes"
+	"strings"
+	"unicode/utf8"
+)
+
+// The limits of a message. They bound memory and work; honest messages stay far below them.
+const (
+	MaxSize   = 32 << 20 // bytes of one message
+	MaxDepth  = 128      // nested objects and arrays
+	MaxBatch  = 1000     // messages in one batch
+	maxNumber = 400      // characters of one number; beyond that and beyond exponents of ±400, parsers disagree
+)
+
+// Side says who sent a message.
+type Side uint8
+
+// The sides.
+const (
+	FromClient Side = iota
+	FromServer
+)
+
+// place says which keys an object may have besides those that it has anyway: the protocol's own keys must be spelled
+// as the protocol spells them.
+type place uint8
+
+const (
+	elsewhere place = iota
+	envelope        // a JSON-RPC message
+	params          // its params
+	result          // its result
+	meta            // params._meta or result._meta
+	problem         // its error
+)
+
+var placeNames = [...]string{elsewhere: "", envelope: "the message", params: "params", result: "result", meta: "_meta", problem: "error"}
+
+// protocolKeys are the keys that the five revisions of the protocol define, for each place.
+var protocolKeys = [...][]string{
+	envelope: {"jsonrpc", "id", "method", "params", "result", "error"},
+	params: {
+		"name", "arguments", "_meta", "uri", "cursor", "task", "taskId", "requestState", "inputResponses", "protocolVersion",
+		"capabilities", "clientInfo", "requestId", "reason", "progressToken", "progress", "total", "message", "level", "ref", "argument",
+	},
+	result: {
+		"_meta", "resultType", "isError", "content", "structuredContent", "tools", "nextCursor", "requestState", "inputRequests",
+		"protocolVersion", "capabilities", "serverInfo", "ttlMs", "cacheScope", "task", "action",
+	},
+	meta: {
+		"progressToken", "io.modelcontextprotocol/protocolVersion", "io.modelcontextprotocol/clientCapabilities",
+		"io.modelcontextprotocol/clientInfo", "io.modelcontextprotocol/serverInfo", "io.modelcontextprotocol/logLevel",
+		"io.modelcontextprotocol/subscriptionId", "io.modelcontextprotocol/related-task", "traceparent", "tracestate", "baggage",
+	},
+	problem: {"code", "message", "data"},
+}
+
+// scanner makes the one pass over a frame. It checks the grammar of RFC 8259 and everything that two parsers could
+// read differently. It extracts nothing but the id, so that a refusal can name it. After an error it is not used again.
+type scanner struct {
+	data []byte
+	pos  int
+	side Side
+
+	depth  int
+	keys   []span // keys of all open objects, innermost last
+	path   []span // keys that lead to the value being read
+	doubts *Error // the first thing that parsers read differently; the grammar is checked to the end regardless
+	ids    int    // members named id in the envelope
+	id     span   // the value of the last of them
+}
+
+// span is a part of the data, from and to. For keys, escaped says that it holds a backslash.
+type span struct {
+	from, to int
+	escaped  bool
+}
+
+func (s *scanner) text(x span) string {
+	raw := string(s.data[x.from:x.to])
+	if !x.escaped {
+		return raw
+	}
+	return unescape(raw)
+}
+
+// frame reads the whole data as one message or one batch and returns where the messages stand.
+func (s *scanner) frame() (messages []span, batch bool, err *Error) {
+	if len(s.data) > MaxSize {
+		return nil, false, refuse(CodeInvalidRequest, "", "message of %d bytes is longer than %d", len(s.data), MaxSize)
+	}
+	if bytes.HasPrefix(s.data, []byte("\xEF\xBB\xBF")) {
+		return nil, false, refuse(CodeParse, "", "byte order mark: send plain UTF-8")
+	}
+	s.space()
+	if batch = s.take('['); !batch {
+		messages, err = s.message(messages)
+	} else {
+		for s.space(); err == nil && !s.take(']'); s.space() {
+			if len(messages) > 0 && !s.take(',') {
+				return nil, true, s.syntax("want , or ]")
+			}
+			s.space()
+			messages, err = s.message(messages)
+		}
+		if err == nil && len(messages) == 0 {
+			return nil, true, refuse(CodeInvalidRequest, "", "empty batch")
+		}
+	}
+	if err != nil {
+		return nil, batch, err
+	}
+	s.space()
+	if s.pos < len(s.data) {
+		return nil, batch, s.syntax("something after the end of the message")
+	}
+	return messages, batch, s.doubts
+}
+
+func (s *scanner) message(messages []span) ([]span, *Error) {
+	if len(messages) == MaxBatch {
+		return nil, refuse(CodeInvalidRequest, "", "a batch of more than %d messages", MaxBatch)
+	}
+	from := s.pos
+	if err := s.value(envelope); err != nil {
+		return nil, err
+	}
+	if s.data[from] != '{' {
+		return nil, refuse(CodeInvalidRequest, "", "a message has to be a JSON object")
+	}
+	return append(messages, span{from: from, to: s.pos}), nil
+}
+
+func (s *scanner) syntax(what string) *Error {
+	return refuse(CodeParse, s.where(), "%s at byte %d", what, s.pos)
+}
+
+func (s *scanner) doubt(format string, args ...any) {
+	if s.doubts == nil {
+		s.doubts = ambiguous(s.where(), format, args...)
+	}
+}
+
+// where names the value being read, such as "params.arguments".
+func (s *scanner) where() string {
+	parts := make([]string, 0, len(s.path))
+	for i, x := range s.path {
+		if i == 8 {
+			parts = append(parts, "…")
+			break
+		}
+		parts = append(parts, clip(s.text(x)))
+	}
+	return strings.Join(parts, ".")
+}
+
+func (s *scanner) space() {
+	for s.pos < len(s.data) {
+		switch s.data[s.pos] {
+		case ' ', '\t', '\n', '\r':
+			s.pos++
+		default:
+			return
+		}
+	}
+}
+
+func (s *scanner) value(at place) *Error {
+	if s.pos >= len(s.data) {
+		return s.syntax("message ends too early")
+	}
+	switch c := s.data[s.pos]; {
+	case c == '{':
+		return s.object(at)
+	case c == '[':
+		return s.array()
+	case c == '"':
+		x, err := s.str()
+		if err == nil && s.side == FromClient && x.escaped && loneSurrogate(s.data[x.from:x.to]) {
+			s.doubt("half a surrogate pair in a string")
+		}
+		return err
+	case c == '-' || '0' <= c && c <= '9':
+		return s.number()
+	case c == 't':
+		return s.word("true")
+	case c == 'f':
+		return s.word("false")
+	case c == 'n':
+		return s.word("null")
+	}
+	return s.syntax("no JSON value")
+}
+
+func (s *scanner) word(w string) *Error {
+	if !strings.HasPrefix(string(s.data[s.pos:min(len(s.data), s.pos+len(w))]), w) {
+		return s.syntax("no JSON value")
+	}
+	s.pos += len(w)
+	return nil
+}
+
+func (s *scanner) open() *Error {
+	if s.depth++; s.depth > MaxDepth {
+		return refuse(CodeInvalidRequest, s.where(), "nested deeper than %d", MaxDepth)
+	}
+	s.pos++
+	s.space()
+	return nil
+}
+
+func (s *scanner) array() *Error {
+	if err := s.open(); err != nil {
+		return err
+	}
+	if s.take(']') {
+		s.depth--
+		return nil
+	}
+	for {
+		s.space()
+		if err := s.value(elsewhere); err != nil {
+			return err
+		}
+		s.space()
+		switch {
+		case s.take(','):
+		case s.take(']'):
+			s.depth--
+			return nil
+		default:
+			return s.syntax("want , or ]")
+		}
+	}
+}
+
+func (s *scanner) object(at place) *Error {
+	if err := s.open(); err != nil {
+		return err
+	}
+	first := len(s.keys)
+	var many map[string]bool // once an object has many keys
+	if s.take('}') {
+		s.depth--
+		return nil
+	}
+	for {
+		s.space()
+		if s.pos >= len(s.data) || s.data[s.pos] != '"' {
+			return s.syntax("want a key in quotes")
+		}
+		key, err := s.str()
+		if err != nil {
+			return err
+		}
+		many = s.key(at, key, s.keys[first:], many)
+		s.keys = append(s.keys, key)
+		s.space()
+		if !s.take(':') {
+			return s.syntax("want :")
+		}
+		s.space()
+		s.path = append(s.path, key)
+		from := s.pos
+		if err := s.value(s.inner(at, key)); err != nil {
+			return err
+		}
+		s.path = s.path[:len(s.path)-1]
+		if at == envelope && s.text(key) == "id" {
+			s.ids++
+			s.id = span{from: from, to: s.pos}
+		}
+		s.space()
+		switch {
+		case s.take(','):
+		case s.take('}'):
+			s.depth--
+			s.keys = s.keys[:first]
+			return nil
+		default:
+			return s.syntax("want , or }")
+		}
+	}
+}
+
+// key checks a key against those of its object so far and against the protocol's.
+func (s *scanner) key(at place, key span, before []span, many map[string]bool) map[string]bool {
+	const few = 12
+	raw := s.data[key.from:key.to]
+	if key.escaped && loneSurrogate(raw) {
+		s.doubt("half a surrogate pair in a key")
+	}
+	switch {
+	case many != nil:
+		name := s.text(key)
+		if many[name] {
+			s.doubt("duplicate key %q", clip(name))
+		}
+		many[name] = true
+	case len(before) >= few:
+		many = make(map[string]bool, 2*few)
+		for _, x := range before {
+			many[s.text(x)] = true
+		}
+		return s.key(at, key, before, many)
+	default:
+		for _, x := range before {
+			if x.escaped || key.escaped {
+				if s.text(x) == s.text(key) {
+					s.doubt("duplicate key %q", clip(s.text(key)))
+				}
+			} else if string(s.data[x.from:x.to]) == string(raw) {
+				s.doubt("duplicate key %q", clip(string(raw)))
+			}
+		}
+	}
+	if at != elsewhere {
+		name := s.text(key)
+		for _, known := range protocolKeys[at] {
+			if name != known && len(name) <= 3*len(known) && strings.EqualFold(name, known) {
+				s.doubt("key %q in %s, which some parsers take for %q", clip(name), placeNames[at], known)
+			}
+		}
+	}
+	return many
+}
+
+// inner returns what kind of object may stand under key in an object at.
+func (s *scanner) inner(at place, key span) place {
+	switch at {
+	case envelope:
+		switch s.text(key) {
+		case "params":
+			return params
+		case "result":
+			return result
+		case "error":
+			return problem
+		}
+	case params, result:
+		if s.text(key) == "_meta" {
+			return meta
+		}
+	case elsewhere, meta, problem:
+	}
+	return elsewhere
+}
+
+func (s *scanner) take(c byte) bool {
+	if s.pos < len(s.data) && s.data[s.pos] == c {
+		s.pos++
+		return true
+	}
+	return false
+}
+
+// str reads a string and returns what is between its quotes.
+func (s *scanner) str() (span, *Error) {
+	s.pos++
+	x := span{from: s.pos}
+	for s.pos < len(s.data) {
+		c := s.data[s.pos]
+		switch {
+		case c == '"':
+			x.to = s.pos
+			s.pos++
+			return x, nil
+		case c == '\\':
+			x.escaped = true
+			if err := s.escape(); err != nil {
+				return x, err
+			}
+		case c < 0x20:
+			return x, s.syntax("control character in a string")
+		case c < utf8.RuneSelf:
+			s.pos++
+		default:
+			r, n := utf8.DecodeRune(s.data[s.pos:])
+			if r == utf8.RuneError && n == 1 {
+				return x, s.syntax("not UTF-8")
+			}
+			s.pos += n
+		}
+	}
+	return x, s.syntax("string without end")
+}
+
+func (s *scanner) escape() *Error {
+	if s.pos+1 >= len(s.data) {
+		return s.syntax("string without end")
+	}
+	switch s.data[s.pos+1] {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		s.pos += 2
+		return nil
+	case 'u':
+		if s.pos+6 <= len(s.data) && isHex(s.data[s.pos+2:s.pos+6]) {
+			s.pos += 6
+			return nil
+		}
+	}
+	return s.syntax("no such escape")
+}
+
+func (s *scanner) number() *Error {
+	from := s.pos
+	s.take('-')
+	switch {
+	case s.take('0'):
+	case !s.digits():
+		return s.syntax("no number")
+	}
+	if s.take('.') && !s.digits() {
+		return s.syntax("no number")
+	}
+	exponent := s.pos
+	if s.pos < len(s.data) && s.data[s.pos]|0x20 == 'e' {
+		s.pos++
+		if !s.take('+') {
+			s.take('-')
+		}
+		exponent = s.pos
+		if !s.digits() {
+			return s.syntax("no number")
+		}
+	}
+	if s.pos-from > maxNumber || tooLarge(s.data[exponent:s.pos]) {
+		s.doubt("number %s, which parsers round or refuse", clip(string(s.data[from:s.pos])))
+	}
+	return nil
+}
+
+func (s *scanner) digits() bool {
+	from := s.pos
+	for s.pos < len(s.data) && '0' <= s.data[s.pos] && s.data[s.pos] <= '9' {
+		s.pos++
+	}
+	return s.pos > from
+}
+
+// tooLarge reports whether the digits of an exponent are beyond 300.
+func tooLarge(digits []byte) bool {
+	n := 0
+	for _, d := range digits {
+		if n = 10*n + int(d-'0'); n > 300 {
+			return true
+		}
+	}
+	return false
+}

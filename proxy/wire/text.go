@@ -1,0 +1,68 @@
+package wire
+
+import (
+	"encoding/json"
+	"strconv"
+	"unicode"
+	"unicode/utf16"
+)
+
+func isHex(b []byte) bool {
+	for _, c := range b {
+		if (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+// unescape returns the text of a string token's inside. The token has passed the scanner.
+func unescape(raw string) string {
+	var s string
+	if err := json.Unmarshal([]byte(`"`+raw+`"`), &s); err != nil {
+		return raw
+	}
+	return s
+}
+
+// loneSurrogate reports whether a string token's inside has a \u escape that is half a surrogate pair. Go and most
+// parsers replace it, JavaScript keeps it, and Python may turn it into a byte of its own.
+func loneSurrogate(raw []byte) bool {
+	for i := 0; i+1 < len(raw); i++ {
+		if raw[i] != '\\' {
+			continue
+		}
+		i++
+		if raw[i] != 'u' {
+			continue
+		}
+		r := hex4(raw[i+1:])
+		i += 4
+		if !utf16.IsSurrogate(r) {
+			continue
+		}
+		if i+6 < len(raw) && raw[i+1] == '\\' && raw[i+2] == 'u' && utf16.DecodeRune(r, hex4(raw[i+3:])) != unicode.ReplacementChar {
+			i += 6
+			continue
+		}
+		return true
+	}
+	return false
+}
+
+func hex4(b []byte) rune {
+	n, err := strconv.ParseUint(string(b[:4]), 16, 16)
+	if err != nil {
+		return 0
+	}
+	return rune(n)
+}
+
+// clip shortens what a peer sent for an error.
+func clip(s string) string {
+	const longest = 60
+	if runes := []rune(s); len(runes) > longest {
+		return string(runes[:longest]) + "…"
+	}
+	return s
+}
