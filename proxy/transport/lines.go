@@ -1,0 +1,106 @@
+// Package transport moves raw frames: one JSON-RPC message or batch each. It never looks into them.
+package transport
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+)
+
+// ErrTooLong says that a frame was longer than allowed.
+var ErrTooLong = errors.New("transport: frame is too long")
+
+// Lines carries one frame a line, as MCP's stdio transport does.
+type Lines struct {
+	conn io.ReadWriteCloser
+	in   *bufio.Reader
+	max  int
+	mu   sync.Mutex // serialises writes
+	out  []byte
+}
+
+// NewLines returns a connection over conn that refuses frames of more than max bytes.
+func NewLines(conn io.ReadWriteCloser, max int) *Lines {
+	return &Lines{conn: conn, in: bufio.NewReaderSize(conn, 64<<10), max: max}
+}
+
+// Read returns the next line that is not empty, without its end; the bytes are the caller's. After ErrTooLong and
+// ErrLineBreak the next Read returns the line after it. At the end of the stream the error is io.EOF, also if a line is
+// cut off by it.
+func (l *Lines) Read() ([]byte, error) {
+	for {
+		line, err := l.line()
+		if err != nil {
+			return nil, err
+		}
+		line = bytes.TrimSuffix(line, []byte("\r"))
+		switch {
+		case bytes.IndexByte(line, '\r') >= 0:
+			return nil, ErrLineBreak
+		case len(bytes.TrimSpace(line)) > 0:
+			return line, nil
+		}
+	}
+}
+
+func (l *Lines) line() ([]byte, error) {
+	var line []byte
+	long := false
+	for {
+		part, err := l.in.ReadSlice('\n')
+		if !long {
+			line = append(line, part...)
+			if long = len(line) > l.max+1; long {
+				line = nil
+			}
+		}
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+		case err != nil:
+			if errors.Is(err, io.EOF) {
+				return nil, io.EOF
+			}
+			return nil, fmt.Errorf("transport: %w", err)
+		case long:
+			return nil, ErrTooLong
+		default:
+			return line[:len(line)-1], nil
+		}
+	}
+}
+
+// ErrLineBreak says that a frame has a line break, and so would be more than one frame to the other side. Some readers
+// end lines at a carriage return, too.
+var ErrLineBreak = errors.New("transport: line break within a frame")
+
+// Write sends a frame and the end of its line in one write. It is safe for concurrent use.
+func (l *Lines) Write(frame []byte) error {
+	if bytes.ContainsAny(frame, "\r\n") {
+		return ErrLineBreak
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.out = append(append(l.out[:0], frame...), '\n')
+	_, err := l.conn.Write(l.out)
+	if cap(l.out) > 1<<20 {
+		l.out = nil
+	}
+	if err != nil {
+		return fmt.Errorf("transport: %w", err)
+	}
+	return nil
+}
+
+// CloseWrite says that no more frames will be written, if conn can say that; else it closes conn.
+func (l *Lines) CloseWrite() error {
+	if half, ok := l.conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return l.conn.Close()
+}
+
+// Close closes conn. A Read in progress returns.
+func (l *Lines) Close() error { return l.conn.Close() }

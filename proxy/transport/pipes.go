@@ -1,0 +1,185 @@
+package transport
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Hello is what the shim of a stdio server tells the daemon about itself.
+type Hello struct {
+	Name      string            `json:"name"`                // of the server, as policies know it
+	Command   []string          `json:"command"`             // what the shim runs
+	Workspace string            `json:"workspace,omitempty"` // its working directory
+	Process   string            `json:"process,omitempty"`   // the client that started it: "claude[4711]"
+	Asserted  map[string]string `json:"asserted,omitempty"`  // ids of the conversation, from the environment
+}
+
+// The shim opens two connections to the daemon's socket, one that carries the client's stdin and stdout and one for
+// the child's, each a plain stream of bytes in both directions after the upgrade:
+//
+//	POST /v1/pipes/client   {Hello}         -> 101, Umpire-Pipes: TOKEN
+//	POST /v1/pipes/server?token=TOKEN       -> 101
+const (
+	pathPipesClient = "/v1/pipes/client"
+	pathPipesServer = "/v1/pipes/server"
+	headerPipes     = "Umpire-Pipes"
+	upgradePipes    = "umpire-pipes"
+)
+
+// Pipes is the daemon's end. Serve is called for each shim with both connections, which it has to close.
+type Pipes struct {
+	Serve func(hello Hello, client, server net.Conn)
+
+	mu      sync.Mutex
+	waiting map[string]half
+}
+
+type half struct {
+	hello  Hello
+	client net.Conn
+}
+
+// Register adds the handlers to mux.
+func (p *Pipes) Register(mux *http.ServeMux) {
+	mux.HandleFunc("POST "+pathPipesClient, p.acceptClient)
+	mux.HandleFunc("POST "+pathPipesServer, p.acceptServer)
+}
+
+func (p *Pipes) acceptClient(w http.ResponseWriter, r *http.Request) {
+	var hello Hello
+	if err := json.NewDecoder(io.LimitReader(r.Body, 1<<20)).Decode(&hello); err != nil || hello.Name == "" {
+		http.Error(w, "want the hello of a shim", http.StatusBadRequest)
+		return
+	}
+	token := rand.Text()
+	w.Header().Set(headerPipes, token)
+	conn, err := upgrade(w)
+	if err != nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.waiting == nil {
+		p.waiting = map[string]half{}
+	}
+	p.waiting[token] = half{hello: hello, client: conn}
+	time.AfterFunc(10*time.Second, func() { // the shim died in between
+		if h, ok := p.take(token); ok {
+			h.client.Close() //nolint:errcheck // nobody uses it
+		}
+	})
+}
+
+func (p *Pipes) take(token string) (half, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h, ok := p.waiting[token]
+	delete(p.waiting, token)
+	return h, ok
+}
+
+func (p *Pipes) acceptServer(w http.ResponseWriter, r *http.Request) {
+	h, ok := p.take(r.URL.Query().Get("token"))
+	if !ok {
+		http.Error(w, "no client with this token", http.StatusNotFound)
+		return
+	}
+	conn, err := upgrade(w)
+	if err != nil {
+		h.client.Close() //nolint:errcheck // its other half never came
+		return
+	}
+	p.Serve(h.hello, h.client, conn)
+}
+
+// upgrade turns an HTTP exchange into a stream of bytes.
+func upgrade(w http.ResponseWriter) (net.Conn, error) {
+	w.Header().Set("Connection", "Upgrade")
+	w.Header().Set("Upgrade", upgradePipes)
+	w.WriteHeader(http.StatusSwitchingProtocols)
+	conn, buf, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return nil, fmt.Errorf("transport: %w", err)
+	}
+	if buf.Reader.Buffered() > 0 { // the shim waits for the answer before it sends anything
+		conn.Close() //nolint:errcheck // it does not keep to the protocol
+		return nil, errors.New("transport: bytes before the upgrade")
+	}
+	return conn, nil
+}
+
+// Attach connects a shim to the daemon that listens on the unix socket at path.
+func Attach(ctx context.Context, path string, hello Hello) (client, server *net.UnixConn, err error) {
+	text, err := json.Marshal(hello)
+	if err != nil {
+		return nil, nil, fmt.Errorf("transport: %w", err)
+	}
+	client, header, err := dialUpgrade(ctx, path, pathPipesClient, text)
+	if err != nil {
+		return nil, nil, err
+	}
+	server, _, err = dialUpgrade(ctx, path, pathPipesServer+"?token="+header.Get(headerPipes), nil)
+	if err != nil {
+		client.Close() //nolint:errcheck // its other half never came
+		return nil, nil, err
+	}
+	return client, server, nil
+}
+
+func dialUpgrade(ctx context.Context, socket, path string, body []byte) (*net.UnixConn, http.Header, error) {
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "unix", socket)
+	if err != nil {
+		return nil, nil, fmt.Errorf("transport: %w", err)
+	}
+	conn := c.(*net.UnixConn)
+	fail := func(err error) (*net.UnixConn, http.Header, error) {
+		conn.Close() //nolint:errcheck // the first error counts
+		return nil, nil, fmt.Errorf("transport: %w", err)
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := conn.SetDeadline(deadline); err != nil {
+			return fail(err)
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://umpire"+path, bytes.NewReader(body))
+	if err != nil {
+		return fail(err)
+	}
+	req.Header.Set("Connection", "Upgrade")
+	req.Header.Set("Upgrade", upgradePipes)
+	if err := req.Write(conn); err != nil {
+		return fail(err)
+	}
+	// The daemon sends nothing of its own right behind the answer to the client's half, but a server may: read the head
+	// byte by byte, so that nothing of what follows is swallowed.
+	resp, err := http.ReadResponse(bufio.NewReaderSize(oneByte{conn}, 16), req)
+	if err != nil {
+		return fail(err)
+	}
+	if resp.StatusCode != http.StatusSwitchingProtocols {
+		return fail(fmt.Errorf("the daemon answered %s", resp.Status))
+	}
+	return conn, resp.Header, conn.SetDeadline(time.Time{})
+}
+
+// oneByte reads one byte at a time.
+type oneByte struct{ io.Reader }
+
+// Read implements io.Reader.
+func (r oneByte) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	return r.Reader.Read(p[:1])
+}
