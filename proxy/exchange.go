@@ -1,0 +1,269 @@
+package proxy
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/umpire-dev/umpire/proxy/wire"
+	"github.com/umpire-dev/umpire/rules/event"
+)
+
+const headerSession = "Mcp-Session-Id"
+
+// exchange is one HTTP request and its response.
+type exchange struct {
+	http      *HTTP
+	w         http.ResponseWriter
+	r         *http.Request
+	principal string
+	link      *Link
+	shared    *httpLink // the link's place among those of the protocol's sessions, if it has one
+	ids       []string  // requests that were forwarded by this exchange
+	calls     bool      // one of them is a tools/call
+	resumable bool      // the response can go on in another exchange
+	ended     bool      // the protocol's session is over
+}
+
+// attach finds the link of a request that names a session of the protocol.
+func (x *exchange) attach() {
+	id := x.r.Header.Get(headerSession)
+	if id == "" {
+		return
+	}
+	h := x.http
+	name := linkName(h.Server, id)
+	h.mu.Lock()
+	l := h.links[id]
+	h.mu.Unlock()
+	if l == nil {
+		who := x.origin(name)
+		if opened, ok := h.Judge.Reopen(name); ok && opened.Principal == x.principal { // Umpire was restarted meanwhile
+			who.Protocol, who.Peer = opened.Protocol, opened.Peer
+		}
+		l = h.register(id, h.link(who))
+	}
+	h.mu.Lock()
+	l.used = time.Now()
+	l.streams++
+	h.mu.Unlock()
+	x.link, x.shared = l.Link, l
+}
+
+// linkName names the link of a session of the protocol without telling its id, which is a secret.
+func linkName(server, id string) string {
+	sum := sha256.Sum256([]byte(id))
+	return TransportHTTP + ":" + server + ":" + hex.EncodeToString(sum[:6])
+}
+
+func (h *HTTP) link(who Origin) *Link {
+	return NewLink(LinkConfig{Judge: h.Judge, Cleaner: h.Cleaner, Origin: who, Log: h.Log})
+}
+
+// register makes l the link of a session; if another exchange was first, that one's link counts.
+func (h *HTTP) register(id string, l *Link) *httpLink {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.links[id] == nil {
+		h.links[id] = &httpLink{Link: l, used: time.Now()}
+	}
+	return h.links[id]
+}
+
+// origin says who sends this request, as far as its headers tell.
+func (x *exchange) origin(link string) Origin {
+	agent, _, _ := strings.Cut(x.r.UserAgent(), " ")
+	product, version, _ := strings.Cut(agent, "/")
+	return Origin{
+		Link: link, Server: x.http.Server, Transport: TransportHTTP, Protocol: x.r.Header.Get("Mcp-Protocol-Version"),
+		Peer: event.Peer{Principal: x.principal, Agent: product, Client: event.Client{Name: product, Version: version}},
+	}
+}
+
+// end settles what the exchange leaves unanswered.
+func (x *exchange) end() {
+	if x.link == nil {
+		return
+	}
+	if !x.resumable {
+		x.link.Fail(wire.CodeUnavailable, "the connection ended before the answer came", x.mine)
+	}
+	if x.shared == nil {
+		return
+	}
+	x.http.mu.Lock()
+	x.shared.streams--
+	x.shared.used = time.Now()
+	if x.ended {
+		delete(x.http.links, x.r.Header.Get(headerSession))
+	}
+	x.http.mu.Unlock()
+	if x.ended {
+		x.link.Close("the session of the protocol ended")
+	}
+}
+
+// post reads, judges and forwards a frame.
+func (x *exchange) post() {
+	body, status, refused := x.read()
+	var frame wire.Frame
+	if refused == nil {
+		x.attach()
+		var err error
+		frame, err = wire.Parse(body, wire.FromClient)
+		status = http.StatusBadRequest
+		errors.As(err, &refused)
+	}
+	if refused == nil {
+		x.adopt(&frame)
+		refused = x.check(&frame)
+	}
+	if refused != nil {
+		if x.link == nil {
+			x.link = x.http.link(x.origin(TransportHTTP + ":" + x.http.Server))
+		}
+		x.link.Refused("client", refused)
+		reply(x.w, status, refused.Reply())
+		return
+	}
+	rulings := make([]Ruling, len(frame.Messages))
+	for i := range frame.Messages {
+		rulings[i] = x.link.FromClient(&frame.Messages[i])
+	}
+	var forward, replies [][]byte
+	for i, r := range rulings {
+		f, back := r.Wait()
+		if f != nil {
+			forward = append(forward, f)
+			if m := &frame.Messages[i]; m.Kind == wire.Request {
+				x.ids = append(x.ids, m.ID)
+				x.calls = x.calls || m.IsCall()
+			}
+		}
+		if back != nil {
+			replies = append(replies, back)
+		}
+	}
+	switch {
+	case !frame.Batch && len(replies) > 0:
+		reply(x.w, http.StatusOK, replies[0])
+	case !frame.Batch:
+		x.roundTrip(&outgoing{body: body})
+	case len(forward) == 0:
+		reply(x.w, http.StatusOK, wire.Batch(replies))
+	case len(replies) == 0:
+		x.roundTrip(&outgoing{body: body, batch: true})
+	default:
+		x.roundTrip(&outgoing{body: wire.Batch(forward), batch: true, replies: replies})
+	}
+}
+
+// read returns the body, or why it is refused.
+func (x *exchange) read() (body []byte, status int, refused *wire.Error) {
+	bad := func(status, code int, format string, args ...any) ([]byte, int, *wire.Error) {
+		return nil, status, &wire.Error{Code: code, Msg: fmt.Sprintf(format, args...)}
+	}
+	if e := x.r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
+		return bad(http.StatusUnsupportedMediaType, wire.CodeInvalidRequest, "Content-Encoding %.40q: send the body as it is", e)
+	}
+	mediaType, params, err := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
+	if charset := params["charset"]; err != nil || mediaType != "application/json" || charset != "" && !strings.EqualFold(charset, "utf-8") {
+		return bad(http.StatusUnsupportedMediaType, wire.CodeInvalidRequest, "Content-Type %.60q: want application/json in UTF-8", x.r.Header.Get("Content-Type"))
+	}
+	var buf bytes.Buffer
+	if n := x.r.ContentLength; n > 0 && n <= wire.MaxSize {
+		buf.Grow(int(n) + bytes.MinRead)
+	}
+	if n, err := buf.ReadFrom(http.MaxBytesReader(x.w, x.r.Body, wire.MaxSize)); err != nil {
+		var tooLong *http.MaxBytesError
+		if errors.As(err, &tooLong) {
+			return bad(http.StatusRequestEntityTooLarge, wire.CodeInvalidRequest, "a message of more than %d bytes", wire.MaxSize)
+		}
+		return bad(http.StatusBadRequest, wire.CodeParse, "the body ended after %d bytes: %v", n, err)
+	}
+	return buf.Bytes(), 0, nil
+}
+
+// adopt gives an exchange without session of the protocol a link of its own. Its origin is what the message says, or
+// what the same client said before.
+func (x *exchange) adopt(frame *wire.Frame) {
+	if x.link != nil {
+		return
+	}
+	h := x.http
+	m := &frame.Messages[0]
+	who := x.origin("")
+	client := x.principal + " " + x.r.UserAgent()
+	h.mu.Lock()
+	if before, ok := h.known[client]; ok && m.Protocol() == "" {
+		who.Peer = before.Peer
+	}
+	h.mu.Unlock()
+	l := h.link(who)
+	l.learn(m)
+	l.who.Link = TransportHTTP + ":" + h.Server + ":" + l.who.Peer.Agent
+	if m.Method == "initialize" {
+		h.mu.Lock()
+		if len(h.known) < maxKnown {
+			h.known[client] = l.who
+		}
+		h.mu.Unlock()
+	}
+	x.link = l
+}
+
+// maxKnown bounds how many clients without session are told apart by their User-Agent.
+const maxKnown = 1000
+
+// check compares the headers with the body: the body is the truth, and what contradicts it is refused. It refuses
+// batches where the revision has none.
+func (x *exchange) check(frame *wire.Frame) *wire.Error {
+	m := &frame.Messages[0]
+	bad := func(code int, format string, args ...any) *wire.Error {
+		e := &wire.Error{Code: code, Msg: fmt.Sprintf(format, args...)}
+		if !frame.Batch {
+			e.ID = m.ID
+		}
+		return e
+	}
+	if frame.Batch {
+		version := x.link.Origin().Protocol
+		if header := x.r.Header.Get("Mcp-Protocol-Version"); header > version {
+			version = header
+		}
+		if version >= "2025-06-18" {
+			return bad(wire.CodeInvalidRequest, "a batch, which revision %s does not have", version)
+		}
+	}
+	for _, c := range []struct{ header, body string }{
+		{"Mcp-Method", m.Method}, {"Mcp-Name", m.Name()}, {"Mcp-Protocol-Version", m.Protocol()},
+	} {
+		for _, value := range x.r.Header.Values(c.header) {
+			if c.body == "" && c.header != "Mcp-Method" {
+				continue // nothing in the body to compare with
+			}
+			if got := decodeHeader(value); got != c.body || frame.Batch && c.header != "Mcp-Protocol-Version" {
+				return bad(wire.CodeHeaderMismatch, "header mismatch: %s says %.60q, the body says %.60q", c.header, got, c.body)
+			}
+		}
+	}
+	return nil
+}
+
+// decodeHeader undoes the =?base64?…?= form in which the 2026-07-28 revision sends values that headers cannot hold.
+func decodeHeader(v string) string {
+	v = strings.TrimSpace(v)
+	if inner, ok := strings.CutPrefix(v, "=?base64?"); ok && strings.HasSuffix(inner, "?=") {
+		if text, err := base64.StdEncoding.DecodeString(strings.TrimSuffix(inner, "?=")); err == nil {
+			return string(text)
+		}
+	}
+	return v
+}

@@ -1,0 +1,342 @@
+// Package proxy stands between clients and servers: the Gate judges and records, a Link is one client-server pair, and
+// the front ends move bytes over Streamable HTTP and stdio.
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"maps"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/umpire-dev/umpire/rules"
+	"github.com/umpire-dev/umpire/rules/event"
+)
+
+// Recorder is where events become durable.
+type Recorder interface {
+	// Append queues events in the order of their Seq and calls done once, when they are on disk or cannot get there.
+	Append(events []event.Event, done func(error))
+	// Events yields what is on disk, from Seq from on.
+	Events(from uint64) iter.Seq2[event.Event, error]
+}
+
+// ErrNotRecorded says that the history could not be written. What is not recorded does not pass.
+var ErrNotRecorded = errors.New("not recorded")
+
+// GateConfig says what a Gate works with.
+type GateConfig struct {
+	Recorder Recorder
+	Policy   *rules.Policy
+	Now      func() time.Time // nil is time.Now
+	Log      *slog.Logger     // nil discards
+}
+
+// Validate reports what is missing.
+func (c GateConfig) Validate() error {
+	if c.Recorder == nil || c.Policy == nil {
+		return errors.New("proxy: a gate wants a recorder and a policy")
+	}
+	return nil
+}
+
+// Gate is the one loop: one goroutine owns the memory, stamps events, decides, applies and appends, in this order.
+type Gate struct {
+	recorder Recorder
+	now      func() time.Time
+	log      *slog.Logger
+	policy   atomic.Pointer[rules.Policy]
+	ops      chan func()
+	quit     chan struct{}
+	stopped  sync.WaitGroup
+	flying   sync.WaitGroup        // Appends that are not done
+	failure  atomic.Pointer[error] // an Append failed: memory is ahead of the disk and has to be dropped
+
+	// Owned by the loop.
+	mem     *memory
+	retries retries
+	mending struct{ next time.Time }
+}
+
+// NewGate rebuilds memory from the history and starts the loop. What a former run left open is recorded as ended: its
+// calls in flight as lost, its links to child processes as closed.
+func NewGate(cfg GateConfig) (*Gate, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	g := &Gate{
+		recorder: cfg.Recorder, now: cfg.Now, log: cfg.Log, mem: newMemory(cfg.Policy),
+		ops: make(chan func(), 256), quit: make(chan struct{}), retries: retries{},
+	}
+	if g.now == nil {
+		g.now = time.Now
+	}
+	if g.log == nil {
+		g.log = slog.New(slog.DiscardHandler)
+	}
+	g.policy.Store(cfg.Policy)
+	if err := g.mem.refold(g.recorder); err != nil {
+		return nil, err
+	}
+	t := newTicket()
+	if g.begin(t); t.Wait() != nil {
+		return nil, t.err
+	}
+	g.stopped.Go(g.loop)
+	return g, nil
+}
+
+// begin records what became of that which a former run left open, and the policy if it is another one.
+func (g *Gate) begin(t *Ticket) {
+	b := batch{gate: g, at: g.stamp()}
+	const why = "umpire stopped before the answer came"
+	for _, seq := range slices.Sorted(maps.Keys(g.mem.open)) {
+		o := g.mem.open[seq]
+		b.add(o.session, seq, lost(o.call, o.call.Retry, why))
+	}
+	for _, id := range slices.Sorted(maps.Keys(g.mem.links)) {
+		if l := g.mem.links[id]; l.Transport == TransportStdio {
+			b.add("", 0, &event.Closed{Link: id, Server: l.Server, Reason: "umpire stopped"})
+		}
+	}
+	if p := g.Policy(); g.mem.loaded != p.Digest() {
+		b.add("", 0, p.Loaded())
+	}
+	b.send(t)
+}
+
+// lost returns the Result of a call that nobody answered.
+func lost(c *event.Call, root uint64, why string) *event.Result {
+	return &event.Result{Server: c.Server, Tool: c.Tool, Outcome: event.OutcomeLost, Root: root, Text: why}
+}
+
+// Close ends the loop after what is queued and waits for what is being written. Whatever is asked afterwards fails.
+func (g *Gate) Close() {
+	close(g.quit)
+	g.stopped.Wait()
+	g.flying.Wait()
+}
+
+// Policy returns the policy in force.
+func (g *Gate) Policy() *rules.Policy { return g.policy.Load() }
+
+func (g *Gate) loop() {
+	for {
+		select {
+		case op := <-g.ops:
+			op()
+		case <-g.quit:
+			for {
+				select {
+				case op := <-g.ops:
+					op()
+				default:
+					return
+				}
+			}
+		}
+	}
+}
+
+// submit runs op in the loop, on memory that is whole. Else t fails.
+func (g *Gate) submit(t *Ticket, op func()) *Ticket {
+	select {
+	case <-g.quit:
+		t.finish(errors.New("umpire is stopping"))
+	case g.ops <- func() {
+		defer func() {
+			if r := recover(); r != nil { // memory may be half way between two events
+				g.fail(fmt.Errorf("panic: %v", r))
+				g.log.Error("the gate panicked", "panic", r, "stack", string(debug.Stack()))
+				t.finish(*g.failure.Load())
+			}
+		}()
+		if err := g.mend(); err != nil {
+			t.finish(err)
+			return
+		}
+		op()
+	}:
+	}
+	return t
+}
+
+// Call implements Judge.
+func (g *Gate) Call(who Origin, call event.Call, retry Retry) *Ticket {
+	t := newTicket()
+	return g.submit(t, func() {
+		b := batch{gate: g, at: g.stamp()}
+		session := b.open(who)
+		if retry.Continues {
+			call.Retry = g.retries.claim(retry.key(who, call.Tool), b.at)
+		}
+		c := b.seal(session, 0, &call)
+		t.Seq, t.Root, t.Verdict = c.Seq, call.Retry, g.mem.state.Decide(c)
+		b.fold(c)
+		v := t.Verdict
+		b.add(session, c.Seq, &v)
+		b.send(t)
+	})
+}
+
+// Record implements Judge.
+func (g *Gate) Record(who Origin, cause uint64, body event.Body) *Ticket {
+	t := newTicket()
+	return g.submit(t, func() {
+		b := batch{gate: g, at: g.stamp()}
+		switch body := body.(type) {
+		case *event.Closed:
+			if _, opened := g.mem.links[who.Link]; !opened { // nothing worth recording ever happened on it
+				t.finish(nil)
+				return
+			}
+			session, _ := g.mem.dir.find(who.Peer, who.Link, b.at, 0)
+			b.add(session, cause, body)
+		case *event.Result:
+			b.add(g.mem.open[cause].session, cause, body)
+		case *event.Catalog:
+			if news := g.news(body); len(news.Tools) > 0 {
+				b.add(b.open(who), cause, news)
+			}
+		case *event.Opened, *event.Loaded, *event.Call, *event.Verdict, *event.Signal:
+			b.add(b.open(who), cause, body)
+		}
+		b.send(t)
+	})
+}
+
+// Await implements Judge.
+func (g *Gate) Await(who Origin, tool string, retry Retry, root uint64) {
+	g.submit(newTicket(), func() { g.retries.await(retry.key(who, tool), root, g.stamp()) })
+}
+
+// Reopen implements Judge.
+func (g *Gate) Reopen(link string) (opened event.Opened, ok bool) {
+	t := newTicket()
+	g.submit(t, func() {
+		opened, ok = g.mem.links[link]
+		t.finish(nil)
+	})
+	if t.Wait() != nil {
+		return event.Opened{}, false
+	}
+	return opened, ok
+}
+
+// news keeps the tools of c that are new or that changed.
+func (g *Gate) news(c *event.Catalog) *event.Catalog {
+	out := &event.Catalog{Server: c.Server}
+	for _, t := range c.Tools {
+		if g.mem.catalog[toolKey(c.Server, t.Name)] != t.Digest {
+			out.Tools = append(out.Tools, t)
+		}
+	}
+	return out
+}
+
+// Load puts a policy into force. Its windows are those that it would have had from the beginning: the whole history is
+// folded again, most of it while traffic goes on.
+func (g *Gate) Load(p *rules.Policy) error {
+	fresh := newMemory(p)
+	if err := fresh.refold(g.recorder); err != nil {
+		return err
+	}
+	t := newTicket()
+	g.submit(t, func() {
+		g.flying.Wait()
+		if err := fresh.refold(g.recorder); err != nil {
+			t.finish(err)
+			return
+		}
+		g.mem = fresh
+		g.policy.Store(p)
+		b := batch{gate: g, at: g.stamp()}
+		b.add("", 0, p.Loaded())
+		b.send(t)
+	})
+	return t.Wait()
+}
+
+// fail notes that memory is ahead of the disk.
+func (g *Gate) fail(err error) { g.failure.CompareAndSwap(nil, &err) }
+
+// mend drops memory and folds it again after an Append has failed. It tries at most once a second, and less often where
+// folding takes long; in between everything is denied.
+func (g *Gate) mend() error {
+	failure := g.failure.Load()
+	if failure == nil {
+		return nil
+	}
+	begin := time.Now()
+	if begin.Before(g.mending.next) {
+		return *failure
+	}
+	g.flying.Wait()
+	fresh := newMemory(g.Policy())
+	err := fresh.refold(g.recorder)
+	g.mending.next = begin.Add(max(time.Second, 5*time.Since(begin)))
+	if err != nil {
+		return err
+	}
+	g.mem = fresh
+	g.failure.Store(nil)
+	return nil
+}
+
+// stamp returns the time of the next event: now, but never before the event before. If the clock was set back, time
+// stands still until it has caught up.
+func (g *Gate) stamp() event.Time { return max(event.At(g.now()), g.mem.at) }
+
+// batch is events that are appended together.
+type batch struct {
+	gate   *Gate
+	at     event.Time
+	events []event.Event
+}
+
+// open returns the session of who; it adds the Opened event that comes first if the link has none in it yet.
+func (b *batch) open(who Origin) (session string) {
+	session, opened := b.gate.mem.dir.find(who.Peer, who.Link, b.at, b.gate.mem.last+1)
+	if !opened {
+		b.add(session, 0, &event.Opened{
+			Link: who.Link, Server: who.Server, Transport: who.Transport, Protocol: who.Protocol, Peer: who.Peer,
+		})
+	}
+	return session
+}
+
+// seal makes an event of body. It has to be folded before the next one is sealed.
+func (b *batch) seal(session string, cause uint64, body event.Body) event.Event {
+	return event.Event{V: event.Version, Seq: b.gate.mem.last + 1, At: b.at, Session: session, Cause: cause, Body: body}
+}
+
+func (b *batch) fold(e event.Event) {
+	b.gate.mem.fold(e)
+	b.events = append(b.events, e)
+}
+
+func (b *batch) add(session string, cause uint64, body event.Body) {
+	b.fold(b.seal(session, cause, body))
+}
+
+// send appends the events; t is finished once they are on disk.
+func (b *batch) send(t *Ticket) {
+	if len(b.events) == 0 {
+		t.finish(nil)
+		return
+	}
+	g := b.gate
+	g.flying.Add(1)
+	g.recorder.Append(b.events, func(err error) {
+		if err != nil {
+			g.fail(err)
+		}
+		t.finish(err)
+		g.flying.Done()
+	})
+}

@@ -1,0 +1,148 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/umpire-dev/umpire/proxy/wire"
+)
+
+// HTTPConfig says in front of which server an HTTP front end stands.
+type HTTPConfig struct {
+	Server  string      // its name
+	URL     *url.URL    // its Streamable HTTP endpoint
+	Headers http.Header // set on every request to it
+	Judge   Judge
+	Cleaner *wire.Cleaner
+	Guard   Guard
+	Log     *slog.Logger // nil discards
+}
+
+// Validate reports what is missing.
+func (c HTTPConfig) Validate() error {
+	switch {
+	case c.Server == "" || strings.ContainsAny(c.Server, "/ *?"):
+		return fmt.Errorf("proxy: %q cannot be the name of a server", c.Server)
+	case c.URL == nil || c.URL.Host == "" || c.URL.Scheme != "http" && c.URL.Scheme != "https":
+		return fmt.Errorf("proxy: server %s: want an http or https URL", c.Server)
+	case c.Judge == nil || c.Cleaner == nil:
+		return errors.New("proxy: want a judge and a cleaner")
+	}
+	return nil
+}
+
+// HTTP is the front end of one server for Streamable HTTP, in both eras: revisions up to 2025-11-25 with sessions, GET
+// streams and DELETE, and 2026-07-28 without. It is a reverse proxy: statuses, headers and bytes are the server's own,
+// as far as they may pass.
+type HTTP struct {
+	HTTPConfig
+	upstream *http.Transport
+
+	mu    sync.Mutex
+	links map[string]*httpLink // by session id of the protocol
+	known map[string]Origin    // who clients without session said they are, by principal and User-Agent
+	done  chan struct{}
+}
+
+// httpLink is the Link of a protocol session.
+type httpLink struct {
+	*Link
+	used    time.Time
+	streams int // exchanges in progress
+}
+
+// linkIdle is how long a session of the protocol lives without a request before it counts as ended: most clients never
+// send the DELETE.
+const linkIdle = time.Hour
+
+// NewHTTP returns a front end. Close ends its links.
+func NewHTTP(cfg HTTPConfig) (*HTTP, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	h := &HTTP{
+		HTTPConfig: cfg, links: map[string]*httpLink{}, known: map[string]Origin{}, done: make(chan struct{}),
+		upstream: &http.Transport{
+			Proxy:                 http.ProxyFromEnvironment,
+			DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+			TLSHandshakeTimeout:   10 * time.Second,
+			MaxIdleConnsPerHost:   256, // the default of 2 halves the throughput
+			IdleConnTimeout:       90 * time.Second,
+			DisableCompression:    true, // bytes are judged as they are
+			ForceAttemptHTTP2:     true,
+			ResponseHeaderTimeout: 0, // tools may take as long as they like
+		},
+	}
+	go h.sweep()
+	return h, nil
+}
+
+// Close ends every link and the connections to the server.
+func (h *HTTP) Close() {
+	close(h.done)
+	h.mu.Lock()
+	links := h.links
+	h.links = map[string]*httpLink{}
+	h.mu.Unlock()
+	for _, l := range links {
+		l.Close("umpire stopped")
+	}
+	h.upstream.CloseIdleConnections()
+}
+
+// sweep ends links that are no longer used.
+func (h *HTTP) sweep() {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		select {
+		case <-h.done:
+			return
+		case now := <-tick.C:
+			var idle []*httpLink
+			h.mu.Lock()
+			for id, l := range h.links {
+				if l.streams == 0 && now.Sub(l.used) > linkIdle {
+					idle = append(idle, l)
+					delete(h.links, id)
+				}
+			}
+			h.mu.Unlock()
+			for _, l := range idle {
+				l.Close("not used for an hour")
+			}
+		}
+	}
+}
+
+// ServeHTTP implements http.Handler.
+func (h *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	principal, ok := h.Guard.Principal(w, r)
+	if !ok {
+		return
+	}
+	x := &exchange{http: h, w: w, r: r, principal: principal}
+	switch r.Method {
+	case http.MethodPost:
+		x.post()
+	case http.MethodGet, http.MethodDelete:
+		x.attach()
+		x.roundTrip(nil)
+	case http.MethodOptions:
+		x.roundTrip(nil)
+	default:
+		w.Header().Set("Allow", "GET, POST, DELETE, OPTIONS")
+		reply(w, http.StatusMethodNotAllowed, wire.ErrorReply("", wire.CodeInvalidRequest, r.Method+" is no method of Streamable HTTP"))
+	}
+	x.end()
+}

@@ -1,0 +1,356 @@
+package proxy
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/umpire-dev/umpire/proxy/wire"
+	"github.com/umpire-dev/umpire/rules/event"
+)
+
+// LinkConfig says between whom a Link stands.
+type LinkConfig struct {
+	Judge   Judge
+	Cleaner *wire.Cleaner
+	Origin  Origin
+	Log     *slog.Logger // nil discards
+}
+
+// Link is one client and one server. It knows which requests are unanswered, hands calls to the Judge and turns
+// verdicts into bytes. It moves no bytes itself: a front end gives it every message and does what the Ruling says.
+type Link struct {
+	judge Judge
+	clean *wire.Cleaner
+	log   *slog.Logger
+
+	mu      sync.Mutex
+	who     Origin
+	waiting map[string]*request // unanswered requests of the client, by wire.Key of their id
+	closed  bool
+}
+
+// request is a request of the client that the server has not answered.
+type request struct {
+	id     string // the raw token
+	method string
+	modern bool
+	call   *event.Call // for tools/call, with what follows
+	args   []byte      // as sent
+	state  string      // requestState
+	ticket *Ticket
+}
+
+// NewLink returns a Link. Close ends it.
+func NewLink(cfg LinkConfig) *Link {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Link{judge: cfg.Judge, clean: cfg.Cleaner, log: cfg.Log, who: cfg.Origin, waiting: map[string]*request{}}
+}
+
+// Ruling says what to do with a message, once Wait returns.
+type Ruling struct {
+	wait    func() (forward, reply []byte)
+	forward []byte
+	reply   []byte
+}
+
+// Wait returns the bytes to send on to the other side and the bytes to send back; either may be nil. It returns only
+// after everything is recorded that has to be recorded before.
+func (r Ruling) Wait() (forward, reply []byte) {
+	if r.wait != nil {
+		return r.wait()
+	}
+	return r.forward, r.reply
+}
+
+// Origin returns who the two are, as far as it is known by now.
+func (l *Link) Origin() Origin {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.who
+}
+
+// FromClient rules on a message of the client.
+func (l *Link) FromClient(m *wire.Message) Ruling {
+	if m.Kind != wire.Request {
+		return Ruling{forward: m.Raw}
+	}
+	r := &request{id: m.ID, method: m.Method, modern: m.Protocol() != ""}
+	key := wire.Key(m.ID)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, taken := l.waiting[key]; taken {
+		l.signal("id-in-use", fmt.Sprintf("a second request with the id %.60s before the first was answered", m.ID))
+		return Ruling{reply: wire.ErrorReply(m.ID, wire.CodeInvalidRequest, "a request with this id has not been answered yet")}
+	}
+	l.learn(m)
+	l.waiting[key] = r
+	if !m.IsCall() {
+		return Ruling{forward: m.Raw}
+	}
+	call := m.Call()
+	r.call, r.args, r.state = l.event(m, call), call.Args, call.RequestState
+	r.ticket = l.judge.Call(l.asserted(m), *r.call, Retry{Continues: call.Continues, State: call.RequestState, Args: call.Args})
+	return Ruling{wait: func() ([]byte, []byte) { return l.release(m, r) }}
+}
+
+// release turns the verdict on a call into bytes.
+func (l *Link) release(m *wire.Message, r *request) (forward, reply []byte) {
+	err := r.ticket.Wait()
+	v := r.ticket.Verdict
+	if err == nil && v.Action.Passes() {
+		return m.Raw, nil
+	}
+	l.forget(wire.Key(m.ID))
+	return nil, wire.Denied(m.ID, r.modern, Explain(r.call.Server+"/"+r.call.Tool, v), r.ticket.Seq, v)
+}
+
+// Explain writes a verdict for the model whose call was denied: what, why, what would be allowed and when.
+func Explain(tool string, v event.Verdict) string {
+	text := "Umpire denied " + tool + ": " + v.Why
+	if v.Rule != "" {
+		text += " (rule " + v.Rule + ")"
+	}
+	text += "."
+	if v.Hint != "" {
+		text += " Allowed: " + v.Hint + "."
+	}
+	if v.RetryMS > 0 {
+		wait := time.Duration(v.RetryMS) * time.Millisecond
+		text += " This call can pass in " + wait.Round(100*time.Millisecond).String() + ", not before."
+	} else {
+		text += " Repeating the same call will not help."
+	}
+	return text
+}
+
+// event makes the event of a call, without what must not be stored.
+func (l *Link) event(m *wire.Message, call wire.Call) *event.Call {
+	args, findings := l.clean.Clean("args", call.Args)
+	return &event.Call{
+		Link: l.who.Link, Server: l.who.Server, Tool: call.Name, ID: json.RawMessage(m.ID), Args: args, Size: len(call.Args),
+		Peer: l.asserted(m).Peer, Findings: findings,
+	}
+}
+
+// learn picks up who the client says it is.
+func (l *Link) learn(m *wire.Message) {
+	var info gjson.Result
+	switch {
+	case m.Method == "initialize":
+		info = m.Params.Get("clientInfo")
+		l.who.Protocol = m.Params.Get("protocolVersion").Str
+	case m.Protocol() != "":
+		info = m.Meta(wire.MetaClientInfo)
+		l.who.Protocol = m.Protocol()
+	}
+	if name := info.Get("name").Str; name != "" {
+		l.who.Peer.Agent = name
+		l.who.Peer.Client = event.Client{Name: name, Version: info.Get("version").Str}
+	}
+}
+
+// asserted returns the origin of a message: that of the link, refined by the conversation that the message names.
+func (l *Link) asserted(m *wire.Message) Origin {
+	who := l.who
+	for _, name := range conversationIDs[:2] {
+		if id := m.Meta(name).Str; id != "" {
+			merged := map[string]string{name: id}
+			for k, v := range who.Peer.Asserted {
+				merged[k] = v
+			}
+			who.Peer.Asserted = merged
+		}
+	}
+	return who
+}
+
+// FromServer rules on a message of the server.
+func (l *Link) FromServer(m *wire.Message) Ruling {
+	if m.Kind != wire.Response {
+		return Ruling{forward: m.Raw}
+	}
+	if m.ID == "" { // an error that answers a message which the server could not read
+		return Ruling{forward: m.Raw}
+	}
+	r := l.forget(wire.Key(m.ID))
+	if r == nil {
+		l.signal("unknown-id", fmt.Sprintf("the server answered %.60s, which nobody asked or which was answered before; the client does not get it", m.ID))
+		return Ruling{}
+	}
+	switch r.method {
+	case "tools/call":
+		return l.answered(m, r)
+	case "tools/list":
+		return l.listed(m)
+	case "initialize":
+		if v := m.Result.Get("protocolVersion").Str; v != "" {
+			l.mu.Lock()
+			l.who.Protocol = v
+			l.mu.Unlock()
+		}
+	}
+	return Ruling{forward: m.Raw}
+}
+
+// answered records the result of a call before it is released.
+func (l *Link) answered(m *wire.Message, r *request) Ruling {
+	body := &event.Result{Server: r.call.Server, Tool: r.call.Tool, Outcome: event.OutcomeOK, Root: r.ticket.Root}
+	if m.Error.Exists() {
+		body.Outcome, body.Code, body.Size = event.OutcomeError, m.Error.Get("code").Int(), len(m.Error.Raw)
+		body.Text = l.clean.Text(m.Error.Get("message").String())
+	} else {
+		body.Size = len(m.Result.Raw)
+		body.Content, body.Findings = l.clean.Clean("result", []byte(m.Result.Raw))
+		switch m.Result.Get("resultType").Str {
+		case "input_required":
+			body.Outcome = event.OutcomeInput
+		case "task":
+			body.Outcome = event.OutcomeStarted
+		}
+		if m.Result.Get("isError").Bool() {
+			body.Outcome = event.OutcomeFailed
+		}
+	}
+	who := l.Origin()
+	t := l.judge.Record(who, r.ticket.Seq, body)
+	if body.Outcome == event.OutcomeInput {
+		root := r.ticket.Seq
+		if r.ticket.Root != 0 {
+			root = r.ticket.Root
+		}
+		l.judge.Await(who, r.call.Tool, Retry{State: m.Result.Get("requestState").Str, Args: r.args}, root)
+	}
+	return Ruling{wait: func() ([]byte, []byte) {
+		if err := t.Wait(); err != nil {
+			return wire.ErrorReply(m.ID, wire.CodeNotRecorded, "the tool has answered, but the answer cannot be recorded and so not be given: "+err.Error()), nil
+		}
+		return m.Raw, nil
+	}}
+}
+
+// maxDefinition is how many bytes of a tool's definition are kept.
+const maxDefinition = 256 << 10
+
+// listed records what a server says about its tools, and leaves out those that the policy denies outright.
+func (l *Link) listed(m *wire.Message) Ruling {
+	who := l.Origin()
+	catalog := &event.Catalog{Server: who.Server}
+	m.Result.Get("tools").ForEach(func(_, def gjson.Result) bool {
+		sum := sha256.Sum256([]byte(def.Raw))
+		t := event.Tool{Name: def.Get("name").Str, Digest: hex.EncodeToString(sum[:])}
+		if len(def.Raw) <= maxDefinition {
+			t.Description = def.Get("description").Str
+			t.InputSchema = raw(def.Get("inputSchema"))
+			t.Annotations = raw(def.Get("annotations"))
+		}
+		if t.Name != "" {
+			catalog.Tools = append(catalog.Tools, t)
+		}
+		return true
+	})
+	t := l.judge.Record(who, 0, catalog)
+	return Ruling{wait: func() ([]byte, []byte) {
+		if err := t.Wait(); err != nil {
+			return wire.ErrorReply(m.ID, wire.CodeNotRecorded, err.Error()), nil
+		}
+		policy := l.judge.Policy()
+		if policy == nil {
+			return m.Raw, nil
+		}
+		out, err := wire.FilterTools(m, func(tool string) bool { return policy.Hides(who.Server, tool) })
+		if err != nil {
+			return wire.ErrorReply(m.ID, wire.CodeBadAnswer, err.Error()), nil
+		}
+		return out, nil
+	}}
+}
+
+func raw(r gjson.Result) json.RawMessage {
+	if !r.Exists() {
+		return nil
+	}
+	return json.RawMessage(r.Raw)
+}
+
+// forget takes a request off the list of the unanswered ones; nil if it is not on it.
+func (l *Link) forget(key string) *request {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r := l.waiting[key]
+	delete(l.waiting, key)
+	return r
+}
+
+// Refused notes a message that could not be read, from the side that is named.
+func (l *Link) Refused(side string, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.signal("refused", fmt.Sprintf("message of the %s: %v", side, err))
+}
+
+// signal records an observation about l. l.mu is held or l is not shared yet; nobody waits for the record.
+func (l *Link) signal(name, text string) {
+	l.log.Warn("message refused", "server", l.who.Server, "what", name, "why", text)
+	l.judge.Record(l.who, 0, &event.Signal{Source: "wire", Name: name, Link: l.who.Link, Server: l.who.Server, Text: l.clean.Text(text)})
+}
+
+// Fail ends the requests for which want holds (all, if it is nil) with an error, because no answer can come any more:
+// calls are recorded as lost, with the reason. It returns the replies for the client, in no order.
+func (l *Link) Fail(code int, reason string, want func(id string) bool) [][]byte {
+	l.mu.Lock()
+	var ended []*request
+	for key, r := range l.waiting {
+		if want == nil || want(r.id) {
+			ended = append(ended, r)
+			delete(l.waiting, key)
+		}
+	}
+	who := l.who
+	l.mu.Unlock()
+	var replies [][]byte
+	var tickets []*Ticket
+	for _, r := range ended {
+		if r.ticket != nil {
+			if r.ticket.Wait() != nil || !r.ticket.Verdict.Action.Passes() {
+				continue // it never went out
+			}
+			body := lost(r.call, r.ticket.Root, reason)
+			if code == wire.CodeBadAnswer {
+				body.Outcome = event.OutcomeError
+			}
+			tickets = append(tickets, l.judge.Record(who, r.ticket.Seq, body))
+		}
+		replies = append(replies, wire.ErrorReply(r.id, code, reason))
+	}
+	for _, t := range tickets {
+		if err := t.Wait(); err != nil {
+			l.log.Error("an ended call could not be recorded", "error", err)
+		}
+	}
+	return replies
+}
+
+// Close ends the link. What is unanswered is recorded as lost.
+func (l *Link) Close(reason string) {
+	l.mu.Lock()
+	closed := l.closed
+	l.closed = true
+	l.mu.Unlock()
+	if closed {
+		return
+	}
+	l.Fail(wire.CodeUnavailable, reason, nil)
+	who := l.Origin()
+	if err := l.judge.Record(who, 0, &event.Closed{Link: who.Link, Server: who.Server, Reason: reason}).Wait(); err != nil {
+		l.log.Error("the end of a link could not be recorded", "error", err)
+	}
+}

@@ -1,0 +1,76 @@
+package proxy
+
+import (
+	"fmt"
+
+	"github.com/umpire-dev/umpire/rules"
+	"github.com/umpire-dev/umpire/rules/event"
+)
+
+// memory is all that the gate knows: the fold of the log. Live traffic and recovery run the same fold, so that memory
+// can be dropped at any time and made again.
+type memory struct {
+	state   *rules.State
+	dir     *directory
+	catalog map[string]string       // server/tool -> digest of its definition
+	links   map[string]event.Opened // links that are not closed
+	open    map[uint64]openCall     // calls that passed and have no result
+	judging openCall                // the call whose verdict comes next
+	loaded  string                  // digest of the policy that came into force last
+	last    uint64
+	at      event.Time
+}
+
+type openCall struct {
+	session, link string
+	call          *event.Call
+}
+
+func newMemory(p *rules.Policy) *memory {
+	return &memory{
+		state: rules.NewState(p), dir: newDirectory(), catalog: map[string]string{},
+		links: map[string]event.Opened{}, open: map[uint64]openCall{},
+	}
+}
+
+// fold adds the next event.
+func (m *memory) fold(e event.Event) {
+	m.last, m.at = e.Seq, e.At
+	m.dir.apply(e)
+	switch b := e.Body.(type) {
+	case *event.Opened:
+		m.links[b.Link] = *b
+	case *event.Loaded:
+		m.loaded = b.Digest
+	case *event.Catalog:
+		for _, t := range b.Tools {
+			m.catalog[toolKey(b.Server, t.Name)] = t.Digest
+		}
+	case *event.Call:
+		m.judging = openCall{session: e.Session, link: b.Link, call: b}
+	case *event.Verdict:
+		if b.Action.Passes() {
+			m.open[e.Cause] = m.judging
+		}
+		m.judging = openCall{}
+	case *event.Result:
+		delete(m.open, e.Cause)
+	case *event.Closed:
+		delete(m.links, b.Link)
+	case *event.Signal:
+	}
+	m.state.Apply(e)
+}
+
+// refold builds memory from what is on disk, from the event after m's last one on.
+func (m *memory) refold(r Recorder) error {
+	for e, err := range r.Events(m.last + 1) {
+		if err != nil {
+			return fmt.Errorf("proxy: reading the history: %w", err)
+		}
+		m.fold(e)
+	}
+	return nil
+}
+
+func toolKey(server, tool string) string { return server + "/" + tool }

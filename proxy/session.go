@@ -1,0 +1,88 @@
+package proxy
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/umpire-dev/umpire/rules/event"
+)
+
+// Idle is how long a session lives without an event.
+const Idle = 30 * time.Minute
+
+// conversationIDs are the ids of a conversation that clients send, in the order in which they are believed.
+var conversationIDs = []string{"sessionId", "threadId", "CLAUDE_CODE_SESSION_ID", "COPILOT_AGENT_SESSION_ID"}
+
+// directory derives sessions. A connection is no conversation: one conversation spans servers and connections, and the
+// revision 2026-07-28 knows no connections. A session is a principal with a client, told apart by the conversation that
+// the client names, else by its process and workspace, and it ends after Idle.
+//
+// The directory is a fold of the log like the rules' State, and the gate owns both.
+type directory struct {
+	sessions map[string]*session // by key
+}
+
+type session struct {
+	id     string
+	active event.Time
+	links  map[string]bool // the links that were opened in it
+}
+
+func newDirectory() *directory { return &directory{sessions: map[string]*session{}} }
+
+// key says which calls belong together.
+func key(p event.Peer) string {
+	for _, name := range conversationIDs {
+		if id := p.Asserted[name]; id != "" {
+			return fmt.Sprintf("%q %q %s=%q", p.Principal, p.Agent, name, id)
+		}
+	}
+	if p.Process != "" {
+		return fmt.Sprintf("%q %q in %q", p.Principal, p.Process, p.Workspace)
+	}
+	return fmt.Sprintf("%q %q", p.Principal, p.Agent)
+}
+
+// find returns the session of p at the given time and whether link was opened in it. If there is none, opening one with
+// the event seq makes it "s" and seq.
+func (d *directory) find(p event.Peer, link string, at event.Time, seq uint64) (id string, opened bool) {
+	s := d.sessions[key(p)]
+	if s == nil || at.Sub(s.active) > Idle {
+		return fmt.Sprintf("s%d", seq), false
+	}
+	s.active = at
+	return s.id, s.links[link]
+}
+
+// apply folds an event.
+func (d *directory) apply(e event.Event) {
+	switch b := e.Body.(type) {
+	case *event.Opened:
+		k := key(b.Peer)
+		s := d.sessions[k]
+		if s == nil || s.id != e.Session {
+			s = &session{id: e.Session, links: map[string]bool{}}
+			d.sessions[k] = s
+		}
+		s.active = e.At
+		s.links[b.Link] = true
+	case *event.Call:
+		if s := d.sessions[key(b.Peer)]; s != nil && s.id == e.Session {
+			s.active = e.At
+		}
+	case *event.Closed:
+		for _, s := range d.sessions {
+			delete(s.links, b.Link)
+		}
+	case *event.Loaded, *event.Catalog, *event.Verdict, *event.Result, *event.Signal:
+	}
+}
+
+// sweep forgets the sessions that have ended.
+func (d *directory) sweep(at event.Time) {
+	for k, s := range d.sessions {
+		if at.Sub(s.active) > Idle {
+			delete(d.sessions, k)
+		}
+	}
+}
