@@ -1,0 +1,96 @@
+package daemon
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/umpire-dev/umpire/proxy"
+	"github.com/umpire-dev/umpire/proxy/transport"
+	"github.com/umpire-dev/umpire/rules/event"
+)
+
+// api is what the daemon offers on its unix socket: the pipes of shims, and the history for the commands. Only the user
+// who runs the daemon can open the socket.
+func (d *Daemon) api() http.Handler {
+	mux := http.NewServeMux()
+	pipes := &transport.Pipes{Serve: d.attach}
+	pipes.Register(mux)
+	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { d.answer(w, d.Status(), nil) })
+	mux.HandleFunc("GET /v1/sessions", func(w http.ResponseWriter, _ *http.Request) {
+		out, err := d.db.Sessions()
+		d.answer(w, out, err)
+	})
+	mux.HandleFunc("GET /v1/pruned", func(w http.ResponseWriter, _ *http.Request) {
+		out, err := d.db.Pruned()
+		d.answer(w, out, err)
+	})
+	mux.HandleFunc("GET /v1/calls/{seq}/result", func(w http.ResponseWriter, r *http.Request) {
+		seq, err := strconv.ParseUint(r.PathValue("seq"), 10, 64)
+		if err != nil {
+			http.Error(w, "want the number of a call", http.StatusBadRequest)
+			return
+		}
+		out, err := d.db.ResultOf(seq)
+		d.answer(w, out, err)
+	})
+	mux.HandleFunc("GET /v1/check", func(w http.ResponseWriter, _ *http.Request) {
+		problem := ""
+		if err := d.db.Check(); err != nil {
+			problem = err.Error()
+		}
+		d.answer(w, problem, nil)
+	})
+	mux.HandleFunc("GET /v1/events", d.events)
+	return mux
+}
+
+func (d *Daemon) answer(w http.ResponseWriter, v any, err error) {
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if err := json.NewEncoder(w).Encode(v); err != nil {
+		d.opts.Log.Debug("a command went away", "error", err)
+	}
+}
+
+// events streams the log, one event a line.
+func (d *Daemon) events(w http.ResponseWriter, r *http.Request) {
+	from, err := strconv.ParseUint(r.URL.Query().Get("from"), 10, 64)
+	if err != nil {
+		http.Error(w, "want from=SEQ", http.StatusBadRequest)
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	events := d.db.Raw(from)
+	follow := r.URL.Query().Get("follow") != ""
+	if follow {
+		events = d.db.Watch(r.Context().Done(), from)
+	}
+	control := http.NewResponseController(w)
+	for raw, err := range events {
+		if err != nil {
+			d.opts.Log.Error("the history cannot be read", "error", err)
+			panic(http.ErrAbortHandler) // the reader must not take this for the end
+		}
+		if _, err := w.Write(append(raw, '\n')); err != nil {
+			return
+		}
+		if follow && control.Flush() != nil {
+			return
+		}
+	}
+}
+
+// stdioOrigin says who a shim connects.
+func stdioOrigin(link, user string, hello transport.Hello) proxy.Origin {
+	return proxy.Origin{
+		Link: link, Server: hello.Name, Transport: proxy.TransportStdio,
+		Peer: event.Peer{Principal: "local:" + user, Workspace: hello.Workspace, Process: hello.Process, Asserted: hello.Asserted},
+	}
+}
+
+func eventTime(t time.Time) event.Time { return event.At(t) }

@@ -1,0 +1,347 @@
+// Package daemon is umpire serve: it owns the history, the gate and every listener.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/umpire-dev/umpire/cmd/umpire/internal/config"
+	"github.com/umpire-dev/umpire/cmd/umpire/internal/history"
+	"github.com/umpire-dev/umpire/proxy"
+	"github.com/umpire-dev/umpire/proxy/transport"
+	"github.com/umpire-dev/umpire/proxy/wire"
+	"github.com/umpire-dev/umpire/rules"
+	"github.com/umpire-dev/umpire/store"
+)
+
+// Options says what to run.
+type Options struct {
+	Config   config.Config
+	StateDir string
+	Version  string
+	// SocketOnly starts without the TCP listener if its address is taken: a daemon that a shim started has to serve
+	// the shim in any case.
+	SocketOnly bool
+	Now        func() time.Time // nil is time.Now
+	Log        *slog.Logger
+}
+
+// Daemon is a running umpire serve.
+type Daemon struct {
+	opts    Options
+	db      *store.DB
+	gate    *proxy.Gate
+	cleaner *wire.Cleaner
+	guard   proxy.Guard
+	fronts  []*proxy.HTTP
+	user    string
+	started time.Time
+
+	listener net.Listener // nil with SocketOnly
+	servers  []*http.Server
+	stop     context.CancelFunc
+	running  sync.WaitGroup // goroutines of the daemon
+	serving  sync.WaitGroup // requests and pipes in progress
+
+	mu     sync.Mutex
+	pipes  map[*proxy.Link]func() // ends the link's connections
+	serial int
+	busy   atomic.Int64 // when something last happened, in Unix nanoseconds
+}
+
+// Start starts a daemon. If it returns an error, nothing is left behind.
+func Start(opts Options) (d *Daemon, err error) {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	sources, err := opts.Config.Sources()
+	if err != nil {
+		return nil, err
+	}
+	policy, err := rules.Compile(sources, config.Env())
+	if err != nil {
+		return nil, err
+	}
+	d = &Daemon{opts: opts, started: time.Now(), pipes: map[*proxy.Link]func(){}}
+	d.busy.Store(time.Now().UnixNano())
+	defer func() {
+		if err != nil {
+			d.Close()
+			d = nil
+		}
+	}()
+	if d.user, err = userName(); err != nil {
+		return d, err
+	}
+	if d.guard, err = guard(opts, d.user); err != nil {
+		return d, err
+	}
+	h := opts.Config.History
+	d.db, err = store.Open(store.Config{Path: filepath.Join(opts.StateDir, config.HistoryFile), Async: h.Async, Log: opts.Log})
+	if err != nil {
+		return d, err
+	}
+	if d.cleaner, err = wire.NewCleaner(wire.CleanerConfig{Redact: h.Redact, MaxValue: h.MaxValue, Secret: d.db.Secret()}); err != nil {
+		return d, err
+	}
+	if d.gate, err = proxy.NewGate(proxy.GateConfig{Recorder: d.db, Policy: policy, Now: opts.Now, Log: opts.Log}); err != nil {
+		return d, err
+	}
+	if err = d.listen(); err != nil {
+		return d, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	d.stop = cancel
+	if err = d.watchPolicy(ctx); err != nil {
+		return d, err
+	}
+	d.running.Go(func() { d.prune(ctx) })
+	return d, nil
+}
+
+func userName() (string, error) {
+	u, err := user.Current()
+	if err != nil {
+		return "", fmt.Errorf("who you are is not known: %w", err)
+	}
+	return u.Username, nil
+}
+
+// guard says who may connect over TCP: only this machine, unless there is a token.
+func guard(opts Options, user string) (proxy.Guard, error) {
+	g := proxy.Guard{User: user}
+	if config.IsLoopback(opts.Config.Listen) {
+		return g, nil
+	}
+	path := filepath.Join(opts.StateDir, config.TokenFile)
+	text, err := os.ReadFile(path)
+	g.Token = strings.TrimSpace(string(text))
+	if err != nil || len(g.Token) < 16 {
+		return g, fmt.Errorf("%w: listening on %s lets other machines connect, and %s holds no token of 16 characters or more",
+			ErrNoToken, opts.Config.Listen, path)
+	}
+	return g, nil
+}
+
+// ErrNoToken says that Umpire will not listen beyond this machine without a bearer token.
+var ErrNoToken = errors.New("no bearer token")
+
+// listen opens the listeners and begins to serve.
+func (d *Daemon) listen() error {
+	mux := http.NewServeMux()
+	var names []string
+	for _, s := range d.opts.Config.Servers {
+		path := "/" + s.Name + "/mcp"
+		if s.Bare {
+			path = "/mcp"
+		}
+		if s.URL == nil {
+			names = append(names, fmt.Sprintf("%s (over stdio: umpire run --name %s)", s.Name, s.Name))
+			continue
+		}
+		front, err := proxy.NewHTTP(proxy.HTTPConfig{
+			Server: s.Name, URL: s.URL, Headers: s.Headers, Judge: d.gate, Cleaner: d.cleaner, Guard: d.guard, Log: d.opts.Log,
+		})
+		if err != nil {
+			return err
+		}
+		d.fronts = append(d.fronts, front)
+		mux.Handle(path, front)
+		names = append(names, path+" -> "+s.URL.Redacted())
+	}
+	mux.HandleFunc("/", d.unknown(names))
+
+	socket := filepath.Join(d.opts.StateDir, config.SocketFile)
+	if len(socket) > 100 {
+		return fmt.Errorf("the path of the socket is too long for this system: %s", socket)
+	}
+	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) { // the history is ours, so nobody listens there
+		return fmt.Errorf("the socket is in the way: %w", err)
+	}
+	unix, err := net.Listen("unix", socket)
+	if err != nil {
+		return err
+	}
+	if err := os.Chmod(socket, 0o600); err != nil {
+		return err
+	}
+	d.serve(unix, d.api())
+	tcp, err := net.Listen("tcp", d.opts.Config.Listen)
+	switch {
+	case err != nil && d.opts.SocketOnly:
+		d.opts.Log.Warn("serving the socket only", "error", err)
+		return nil
+	case err != nil:
+		return err
+	}
+	d.listener = tcp
+	d.serve(tcp, d.alive(mux))
+	for _, n := range names {
+		d.opts.Log.Info("server", "mount", n)
+	}
+	return nil
+}
+
+func (d *Daemon) serve(l net.Listener, h http.Handler) {
+	s := &http.Server{
+		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		ErrorLog: slog.NewLogLogger(d.opts.Log.Handler(), slog.LevelDebug),
+	}
+	d.servers = append(d.servers, s)
+	d.running.Go(func() {
+		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			d.opts.Log.Error("a listener ended", "error", err)
+		}
+	})
+}
+
+// alive notes that the daemon is in use.
+func (d *Daemon) alive(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		d.serving.Add(1)
+		defer d.serving.Done()
+		d.touch()
+		defer d.touch()
+		h.ServeHTTP(w, r)
+	})
+}
+
+func (d *Daemon) touch() { d.busy.Store(time.Now().UnixNano()) }
+
+// Idle returns for how long nobody has used the daemon.
+func (d *Daemon) Idle() time.Duration {
+	d.mu.Lock()
+	n := len(d.pipes)
+	d.mu.Unlock()
+	if n > 0 {
+		return 0
+	}
+	return time.Since(time.Unix(0, d.busy.Load()))
+}
+
+// unknown answers paths at which there is no server.
+func (d *Daemon) unknown(names []string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if _, ok := d.guard.Principal(w, r); !ok {
+			return
+		}
+		status, text := http.StatusNotFound, "no MCP server at "+r.URL.Path
+		if r.URL.Path == "/" {
+			status, text = http.StatusOK, "umpire "+d.opts.Version
+		}
+		http.Error(w, text+"\n\nservers:\n"+strings.Join(names, "\n"), status)
+	}
+}
+
+// Addr returns the address that the daemon listens on; empty if it serves the socket only.
+func (d *Daemon) Addr() string {
+	if d.listener == nil {
+		return ""
+	}
+	return d.listener.Addr().String()
+}
+
+// attach serves a shim until one of its ends is gone.
+func (d *Daemon) attach(hello transport.Hello, client, server net.Conn) {
+	d.serving.Add(1)
+	defer d.serving.Done()
+	d.mu.Lock()
+	d.serial++
+	id := fmt.Sprintf("%s:%s:%x-%d", proxy.TransportStdio, hello.Name, d.started.UnixNano(), d.serial)
+	d.mu.Unlock()
+	link := proxy.NewLink(proxy.LinkConfig{Judge: d.gate, Cleaner: d.cleaner, Log: d.opts.Log, Origin: stdioOrigin(id, d.user, hello)})
+	end := func() {
+		client.Close() //nolint:errcheck // ends the pump
+		server.Close() //nolint:errcheck // as above
+	}
+	d.mu.Lock()
+	d.pipes[link] = end
+	d.mu.Unlock()
+	d.opts.Log.Info("attached", "server", hello.Name, "command", strings.Join(hello.Command, " "), "client", hello.Process)
+	if err := link.Pump(transport.NewLines(client, wire.MaxSize), transport.NewLines(server, wire.MaxSize)); err != nil {
+		d.opts.Log.Warn("a stdio server ended with an error", "server", hello.Name, "error", err)
+	}
+	d.mu.Lock()
+	delete(d.pipes, link)
+	d.mu.Unlock()
+	d.touch()
+}
+
+// Status returns what the daemon says about itself.
+func (d *Daemon) Status() history.Status {
+	return history.Status{
+		Version: d.opts.Version, PID: os.Getpid(), Listen: d.Addr(), Config: d.opts.Config.Path, Policy: d.gate.Policy().Digest(), Started: d.started,
+	}
+}
+
+// prune applies the retention, now and every hour.
+func (d *Daemon) prune(ctx context.Context) {
+	tick := time.NewTicker(time.Hour)
+	defer tick.Stop()
+	for {
+		h := d.opts.Config.History
+		now := d.opts.Now()
+		n, err := d.db.Prune(store.Retention{
+			Before: eventTime(now.Add(-h.Keep)), MaxBytes: h.MaxSize, Floor: eventTime(now.Add(-d.gate.Policy().Horizon())),
+		})
+		switch {
+		case err != nil && ctx.Err() == nil:
+			d.opts.Log.Error("old history could not be removed", "error", err)
+		case n > 0:
+			d.opts.Log.Info("old history removed", "events", n)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// Close ends everything: listeners first, then links, then the gate and the history.
+func (d *Daemon) Close() {
+	if d.stop != nil {
+		d.stop()
+	}
+	for _, s := range d.servers {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		if s.Shutdown(ctx) != nil { // streams stay open for ever if nobody ends them
+			s.Close() //nolint:errcheck // nothing is left to serve
+		}
+		cancel()
+	}
+	d.mu.Lock()
+	ends := make([]func(), 0, len(d.pipes))
+	for _, end := range d.pipes {
+		ends = append(ends, end)
+	}
+	d.mu.Unlock()
+	for _, end := range ends {
+		end()
+	}
+	d.serving.Wait()
+	for _, f := range slices.Backward(d.fronts) {
+		f.Close()
+	}
+	d.running.Wait()
+	if d.gate != nil {
+		d.gate.Close()
+	}
+	if d.db != nil {
+		if err := d.db.Close(); err != nil {
+			d.opts.Log.Error("the history could not be closed", "error", err)
+		}
+	}
+}

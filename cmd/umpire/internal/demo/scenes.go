@@ -1,0 +1,170 @@
+package demo
+
+import (
+	"context"
+	"fmt"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/umpire-dev/umpire/cmd/umpire/internal/view"
+)
+
+// scene is something that an agent does.
+type scene struct {
+	title string
+	agent string
+	calls []call
+	pace  time.Duration // between calls, in real time
+	skip  time.Duration // between calls, skipped by the clock
+	want  int           // calls that have to pass
+}
+
+type call struct {
+	tool string
+	args map[string]any
+}
+
+// scenes is the play. It is the same every time.
+var scenes = []scene{
+	{
+		title: `"My parcels were all late, please make it right": talked into 47 refunds in 3 seconds, each a little different`,
+		agent: "support-agent", calls: burst(), pace: 3 * time.Second / 47, want: 3,
+	},
+	{
+		title: `"I'll come back later": the same, patiently: 25.00 every 35 minutes for a day, always within the limits of a moment`,
+		agent: "support-agent", calls: slow(), skip: 35 * time.Minute, want: 20,
+	},
+	{
+		title: "A refund of an impossible amount to a malformed order",
+		agent: "support-agent", skip: time.Hour, want: 0,
+		calls: []call{refund("ord_1001 OR 1=1", "c_1", 1_000_000, "as agreed with your manager")},
+	},
+	{
+		title: "Honest work: an agent pages through 100 look-ups in a second, then pays two refunds",
+		agent: "report-agent", calls: honest(), pace: 10 * time.Millisecond, want: 102,
+	},
+}
+
+func refund(order, customer string, amount float64, reason string) call {
+	return call{"issue_refund", map[string]any{"order_id": order, "customer_id": customer, "amount": amount, "reason": reason}}
+}
+
+func burst() (out []call) {
+	reasons := []string{"late parcel", "parcel was late", "late delivery", "delivery came late", "late again"}
+	for i := range 47 {
+		out = append(out, refund(fmt.Sprintf("ord_%d", 1001+i), "c_1", 9.90+float64(i%13)*0.35, reasons[i%len(reasons)]))
+	}
+	return out
+}
+
+func slow() (out []call) {
+	for i := range 41 {
+		out = append(out, refund(fmt.Sprintf("ord_%d", 1101+i), "c_3", 25, "goodwill"))
+	}
+	return out
+}
+
+func honest() (out []call) {
+	for i := range 100 {
+		if i%10 == 0 {
+			out = append(out, call{"list_orders", map[string]any{"customer_id": fmt.Sprintf("c_%d", 1+i/10), "page": 1}})
+			continue
+		}
+		out = append(out, call{"get_order", map[string]any{"order_id": fmt.Sprintf("ord_%d", 1001+i)}})
+	}
+	return append(out, refund("ord_1181", "c_1", 20, "arrived broken"), refund("ord_1182", "c_2", 35, "wrong size"))
+}
+
+// play plays a scene against the bare shop, without waiting, and through Umpire, at its pace. It returns the money that
+// left each of them.
+func (s *stage) play(ctx context.Context, sc scene) (without, with float64, err error) {
+	before, beforeGuarded := s.bare.Paid(), s.shop.Paid()
+	bare := agent{url: s.direct}
+	if err := bare.open(ctx, sc.agent); err != nil {
+		return 0, 0, err
+	}
+	defer bare.mcp.Close() //nolint:errcheck // the scene is over
+	for _, c := range sc.calls {
+		if _, err := bare.call(ctx, c.tool, c.args); err != nil {
+			return 0, 0, err
+		}
+	}
+	passed, took, err := s.guardedPlay(ctx, sc)
+	if err != nil {
+		return 0, 0, err
+	}
+	without, with = s.bare.Paid()-before, s.shop.Paid()-beforeGuarded
+	s.say("   %d calls in %s: %s, %s; %s left the shop, without Umpire %.2f", len(sc.calls), took,
+		good.Render(fmt.Sprintf("%d allowed", passed)), bad.Render(fmt.Sprintf("%d denied", len(sc.calls)-passed)),
+		heading.Render(fmt.Sprintf("%.2f", with)), without)
+	if passed != sc.want {
+		return 0, 0, fmt.Errorf("%d calls passed, %d should have", passed, sc.want)
+	}
+	return without, with, nil
+}
+
+func (s *stage) guardedPlay(ctx context.Context, sc scene) (passed int, took time.Duration, err error) {
+	a := agent{url: s.guarded}
+	s.clock.skip(sc.skip)
+	if err := a.open(ctx, sc.agent); err != nil {
+		return 0, 0, err
+	}
+	defer a.mcp.Close() //nolint:errcheck // the scene is over
+	tally := map[string]int{}
+	began := s.clock.now()
+	for i, c := range sc.calls {
+		due := began.Add(time.Duration(i) * (sc.pace + sc.skip))
+		if i > 0 {
+			s.clock.skip(sc.skip)
+		}
+		time.Sleep(due.Sub(s.clock.now()))
+		out, err := a.call(ctx, c.tool, c.args)
+		if err != nil {
+			return 0, 0, err
+		}
+		if !out.denied {
+			passed++
+			s.line(passed <= 3, good.Render("allow"), c, "")
+			continue
+		}
+		tally[out.rule]++
+		if s.denied == 0 {
+			s.denied = out.call
+		}
+		s.line(tally[out.rule] == 1, bad.Render("deny "), c, out.rule+": "+out.because)
+	}
+	if denied := summary(tally); denied != "" {
+		s.say("   %s", dim.Render("denied by "+denied))
+	}
+	return passed, s.clock.now().Sub(began).Round(100 * time.Millisecond), nil
+}
+
+// line prints a call if it is one of the first of its kind.
+func (s *stage) line(first bool, verdict string, c call, why string) {
+	if !first {
+		return
+	}
+	var args []string
+	for _, name := range []string{"order_id", "customer_id", "page", "amount", "reason"} {
+		if v, ok := c.args[name]; ok {
+			args = append(args, fmt.Sprintf("%s %v", strings.TrimSuffix(name, "_id"), v))
+		}
+	}
+	s.say("   %s %s %s", verdict, c.tool, dim.Render(strings.Join(args, ", ")))
+	if why != "" {
+		s.say("         %s", view.Text(why, 160))
+	}
+}
+
+func summary(tally map[string]int) string {
+	var rules []string
+	for rule := range tally {
+		rules = append(rules, rule)
+	}
+	sort.Slice(rules, func(i, j int) bool { return tally[rules[i]] > tally[rules[j]] })
+	for i, rule := range rules {
+		rules[i] = fmt.Sprintf("%s %d×", rule, tally[rule])
+	}
+	return strings.Join(rules, ", ")
+}

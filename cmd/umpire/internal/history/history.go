@@ -1,0 +1,237 @@
+// Package history reads the history for the commands: from the daemon where one runs, since it owns the file, else from
+// the file itself.
+package history
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/umpire-dev/umpire/cmd/umpire/internal/config"
+	"github.com/umpire-dev/umpire/rules/event"
+	"github.com/umpire-dev/umpire/store"
+)
+
+// Reader reads a history. *store.DB and *Daemon are the two.
+type Reader interface {
+	// Raw yields the stored events from Seq from on; Watch also waits for more until done is closed.
+	Raw(from uint64) iter.Seq2[json.RawMessage, error]
+	Watch(done <-chan struct{}, from uint64) iter.Seq2[json.RawMessage, error]
+	Sessions() ([]store.Session, error)
+	ResultOf(call uint64) (uint64, error)
+	Pruned() (store.Pruned, error)
+	Check() error
+	Close() error
+}
+
+// Events decodes what r yields from Seq from on.
+func Events(r Reader, from uint64) iter.Seq2[event.Event, error] { return decode(r.Raw(from)) }
+
+// Watch decodes what r.Watch yields.
+func Watch(r Reader, done <-chan struct{}, from uint64) iter.Seq2[event.Event, error] {
+	return decode(r.Watch(done, from))
+}
+
+func decode(raw iter.Seq2[json.RawMessage, error]) iter.Seq2[event.Event, error] {
+	return func(yield func(event.Event, error) bool) {
+		for text, err := range raw {
+			var e event.Event
+			if err == nil {
+				err = e.UnmarshalJSON(text)
+			}
+			if !yield(e, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Get returns the event with the given Seq; found is false if there is none.
+func Get(r Reader, seq uint64) (e event.Event, found bool, err error) {
+	for e, err := range Events(r, seq) {
+		return e, err == nil && e.Seq == seq, err
+	}
+	return event.Event{}, false, nil
+}
+
+// Open returns the history in the state directory. Live says that a daemon runs and more can come.
+func Open(stateDir string) (r Reader, live bool, err error) {
+	d := Dial(filepath.Join(stateDir, config.SocketFile))
+	switch _, err := d.Status(); {
+	case err == nil:
+		return d, true, nil
+	case !absent(err):
+		return nil, false, fmt.Errorf("the daemon does not answer: %w", err)
+	}
+	db, err := store.Open(store.Config{Path: filepath.Join(stateDir, config.HistoryFile), ReadOnly: true})
+	if err != nil {
+		return nil, false, err
+	}
+	return db, false, nil
+}
+
+// absent reports whether err says that nobody listens.
+func absent(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
+}
+
+// Daemon reads the history of a running daemon over its socket.
+type Daemon struct{ client *http.Client }
+
+// Dial returns a reader over the socket at path. It connects when it is used.
+func Dial(path string) *Daemon {
+	var d net.Dialer
+	return &Daemon{client: &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+			defer cancel()
+			return d.DialContext(ctx, "unix", path)
+		},
+	}}}
+}
+
+// Status is what a daemon says about itself.
+type Status struct {
+	Version string    `json:"version"`
+	PID     int       `json:"pid"`
+	Listen  string    `json:"listen,omitempty"` // empty if it listens on the socket only
+	Config  string    `json:"config,omitempty"`
+	Policy  string    `json:"policy"` // digest
+	Started time.Time `json:"started"`
+}
+
+// Status asks whether the daemon is there.
+func (d *Daemon) Status() (s Status, err error) {
+	err = d.get("/v1/status", &s)
+	return s, err
+}
+
+// Close implements Reader.
+func (d *Daemon) Close() error {
+	d.client.CloseIdleConnections()
+	return nil
+}
+
+// Sessions implements Reader.
+func (d *Daemon) Sessions() (out []store.Session, err error) {
+	err = d.get("/v1/sessions", &out)
+	return out, err
+}
+
+// ResultOf implements Reader.
+func (d *Daemon) ResultOf(call uint64) (out uint64, err error) {
+	err = d.get("/v1/calls/"+strconv.FormatUint(call, 10)+"/result", &out)
+	return out, err
+}
+
+// Pruned implements Reader.
+func (d *Daemon) Pruned() (out store.Pruned, err error) {
+	err = d.get("/v1/pruned", &out)
+	return out, err
+}
+
+// Check implements Reader.
+func (d *Daemon) Check() error {
+	var problem string
+	if err := d.get("/v1/check", &problem); err != nil {
+		return err
+	}
+	if problem != "" {
+		return errors.New(problem)
+	}
+	return nil
+}
+
+// Raw implements Reader.
+func (d *Daemon) Raw(from uint64) iter.Seq2[json.RawMessage, error] {
+	return d.events(context.Background(), fmt.Sprintf("/v1/events?from=%d", from))
+}
+
+// Watch implements Reader.
+func (d *Daemon) Watch(done <-chan struct{}, from uint64) iter.Seq2[json.RawMessage, error] {
+	return func(yield func(json.RawMessage, error) bool) {
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		go func() {
+			select {
+			case <-done:
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
+		for raw, err := range d.events(ctx, fmt.Sprintf("/v1/events?from=%d&follow=1", from)) {
+			if err != nil && ctx.Err() != nil {
+				return
+			}
+			if !yield(raw, err) {
+				return
+			}
+		}
+	}
+}
+
+func (d *Daemon) events(ctx context.Context, path string) iter.Seq2[json.RawMessage, error] {
+	return func(yield func(json.RawMessage, error) bool) {
+		resp, err := d.do(ctx, path)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		defer resp.Body.Close() //nolint:errcheck // it was read
+		lines := bufio.NewReaderSize(resp.Body, 64<<10)
+		for {
+			line, err := lines.ReadBytes('\n')
+			if errors.Is(err, io.EOF) && len(line) == 0 {
+				return
+			}
+			if err == nil && !json.Valid(line) {
+				err = fmt.Errorf("the daemon sent %.60q", line)
+			}
+			if !yield(line, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (d *Daemon) get(path string, out any) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	resp, err := d.do(ctx, path)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close() //nolint:errcheck // it was read
+	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
+		return fmt.Errorf("the daemon sent something unreadable: %w", err)
+	}
+	return nil
+}
+
+func (d *Daemon) do(ctx context.Context, path string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://umpire"+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := d.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10)) //nolint:errcheck // the status says enough
+		resp.Body.Close()                                       //nolint:errcheck // it was read
+		return nil, fmt.Errorf("the daemon answered %s: %s", resp.Status, text)
+	}
+	return resp, nil
+}

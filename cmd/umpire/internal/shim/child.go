@@ -1,0 +1,151 @@
+package shim
+
+import (
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"sync"
+	"time"
+)
+
+// child is the server process, as the other end of its pipes: Read is its stdout, Write its stdin.
+type child struct {
+	cmd    *exec.Cmd
+	in     *os.File
+	out    *os.File
+	exited chan struct{}
+	stderr chan struct{} // closed when all of it has been passed on
+	quit   chan struct{} // closed when the client has ended
+	once   sync.Once
+}
+
+// start starts the child in a process group of its own. Its stderr is passed on, and drained even if nobody reads ours.
+func start(path string, opts Options) (*child, error) {
+	childIn, in, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	out, childOut, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	errs, childErrs, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	widen(in, out)
+	c := &child{cmd: exec.Command(path, opts.Command[1:]...), in: in, out: out, exited: make(chan struct{}), quit: make(chan struct{}), stderr: make(chan struct{})}
+	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = childIn, childOut, childErrs
+	c.cmd.Env = append(os.Environ(), opts.Env...)
+	group(c.cmd)
+	// The kernel ends the child with the thread that started it: keep that thread.
+	started := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		err := c.cmd.Start()
+		started <- err
+		if err == nil {
+			c.cmd.Wait() //nolint:errcheck // ProcessState tells
+			close(c.exited)
+		}
+	}()
+	err = <-started
+	for _, f := range []*os.File{childIn, childOut, childErrs} {
+		f.Close() //nolint:errcheck // the child has its own
+	}
+	if err != nil {
+		for _, f := range []*os.File{in, out, errs} {
+			f.Close() //nolint:errcheck // the first error counts
+		}
+		return nil, err
+	}
+	go func() {
+		if _, err := io.Copy(os.Stderr, errs); err != nil {
+			io.Copy(io.Discard, errs) //nolint:errcheck // nobody listens, but the child must not block
+		}
+		errs.Close() //nolint:errcheck // it was read
+		close(c.stderr)
+	}()
+	return c, nil
+}
+
+// Read reads what the child says.
+func (c *child) Read(p []byte) (int, error) { return c.out.Read(p) }
+
+// Write tells the child something.
+func (c *child) Write(p []byte) (int, error) { return c.in.Write(p) }
+
+// CloseWrite tells the child that nothing more will come, which is how MCP asks a stdio server to end.
+func (c *child) CloseWrite() error {
+	c.hangUp()
+	return c.in.Close()
+}
+
+// Close ends both directions.
+func (c *child) Close() error {
+	return errors.Join(c.CloseWrite(), c.out.Close())
+}
+
+// hangUp notes that the client has ended, so that the child has to, too.
+func (c *child) hangUp() { c.once.Do(func() { close(c.quit) }) }
+
+// supervise waits for the child to end and returns its exit status. It passes signals on. A child that does not end
+// after the client has is asked by SIGTERM, then killed with its whole process group.
+func (c *child) supervise(passed <-chan struct{}, signals <-chan os.Signal) int {
+	var patience <-chan time.Time
+	quit := c.quit
+	step := 0
+	for running := true; running; {
+		select {
+		case s := <-signals:
+			c.signal(s)
+			if patience == nil {
+				patience = time.After(exitWait)
+			}
+		case <-quit:
+			quit, patience = nil, time.After(exitWait)
+		case <-patience:
+			if step++; step == 1 {
+				c.terminate()
+				patience = time.After(exitWait)
+			} else {
+				c.kill()
+				patience = nil
+			}
+		case <-c.exited:
+			running = false
+		}
+	}
+	c.kill() // what is left of its process group
+	late := time.After(exitWait)
+	for _, done := range []<-chan struct{}{passed, c.stderr} {
+		select {
+		case <-done: // the daemon has answered what the child left open, and the client has it; the last words are out
+		case <-late: // a grandchild that left the group may hold the pipes for ever
+		}
+	}
+	return c.cmd.ProcessState.ExitCode()
+}
+
+// pipeEnds is the shim's own stdin and stdout.
+type pipeEnds struct {
+	in, out *os.File
+	once    sync.Once
+}
+
+// Read reads what the client says.
+func (p *pipeEnds) Read(b []byte) (int, error) { return p.in.Read(b) }
+
+// Write tells the client something.
+func (p *pipeEnds) Write(b []byte) (int, error) { return p.out.Write(b) }
+
+// CloseWrite tells the client that nothing more will come.
+func (p *pipeEnds) CloseWrite() (err error) {
+	p.once.Do(func() { err = p.out.Close() })
+	return err
+}
+
+// Close ends both directions.
+func (p *pipeEnds) Close() error { return errors.Join(p.CloseWrite(), p.in.Close()) }

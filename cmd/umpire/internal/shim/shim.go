@@ -1,0 +1,195 @@
+// Package shim is umpire run: it starts a stdio server as a child and connects the four pipes, the client's and the
+// child's, to the daemon. It knows nothing else. Where no daemon can be had, it denies every call itself.
+package shim
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/umpire-dev/umpire/cmd/umpire/internal/config"
+	"github.com/umpire-dev/umpire/proxy"
+	"github.com/umpire-dev/umpire/proxy/transport"
+	"github.com/umpire-dev/umpire/proxy/wire"
+	"github.com/umpire-dev/umpire/store"
+)
+
+// Options says what to run.
+type Options struct {
+	Name     string
+	Command  []string
+	Env      []string // added to the environment
+	StateDir string
+	Config   string // passed on to a daemon that has to be started
+	// Daemon is the command that starts a daemon for StateDir.
+	Daemon []string
+	Log    *slog.Logger
+}
+
+// The patience of the shim.
+const (
+	daemonWait = 10 * time.Second // for a daemon to listen
+	exitWait   = 5 * time.Second  // for a child to end after its stdin is closed, and again after SIGTERM
+)
+
+// conversation lists the variables in which clients tell their children which conversation they belong to.
+var conversation = []string{"CLAUDE_CODE_SESSION_ID", "COPILOT_AGENT_SESSION_ID"}
+
+// Run runs the child until it ends and returns its exit status.
+func Run(ctx context.Context, opts Options) (status int, err error) {
+	path, err := exec.LookPath(opts.Command[0])
+	if err != nil {
+		return 127, fmt.Errorf("the server cannot be started: %w", err)
+	}
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer signal.Stop(signals)
+
+	c, err := start(path, opts)
+	if err != nil {
+		return 126, fmt.Errorf("the server cannot be started: %w", err)
+	}
+	own := stdio()
+	passed := make(chan struct{}) // all that there was to say to the client has been said
+	client, server, err := connect(ctx, opts)
+	if err != nil {
+		opts.Log.Error("every call will be denied", "reason", err)
+		go func() {
+			pump(opts, proxy.Denier{Reason: fmt.Sprintf("umpire cannot judge this call: %v", err)}, own, c)
+			close(passed)
+		}()
+		return c.supervise(passed, signals), nil
+	}
+	go func() {
+		splice(client, own)
+		c.hangUp()
+	}()
+	go splice(c, server)
+	go splice(server, c)
+	go func() {
+		splice(own, client)
+		close(passed)
+	}()
+	return c.supervise(passed, signals), nil
+}
+
+// pump lets messages through by hand, and calls not at all.
+func pump(opts Options, judge proxy.Judge, own, child io.ReadWriteCloser) {
+	cleaner, err := wire.NewCleaner(wire.CleanerConfig{MaxValue: wire.MinMaxValue, Secret: []byte("nothing is stored")})
+	if err != nil {
+		opts.Log.Error("calls cannot be answered", "error", err)
+		return
+	}
+	link := proxy.NewLink(proxy.LinkConfig{Judge: judge, Cleaner: cleaner, Log: opts.Log, Origin: proxy.Origin{Server: opts.Name}})
+	if err := link.Pump(transport.NewLines(own, wire.MaxSize), transport.NewLines(child, wire.MaxSize)); err != nil {
+		opts.Log.Error("the connection ended", "error", err)
+	}
+}
+
+// connect attaches to the daemon, and starts one if none is there.
+func connect(ctx context.Context, opts Options) (client, server io.ReadWriteCloser, err error) {
+	socket := filepath.Join(opts.StateDir, config.SocketFile)
+	hello := transport.Hello{
+		Name: opts.Name, Command: opts.Command, Process: parent(), Asserted: map[string]string{},
+	}
+	if wd, err := os.Getwd(); err == nil {
+		hello.Workspace = wd
+	}
+	for _, name := range conversation {
+		if id := os.Getenv(name); id != "" {
+			hello.Asserted[name] = id
+		}
+	}
+	attach := func() error {
+		ctx, cancel := context.WithTimeout(ctx, daemonWait)
+		defer cancel()
+		c, s, err := transport.Attach(ctx, socket, hello)
+		client, server = c, s
+		return err
+	}
+	if attach() == nil {
+		return client, server, nil
+	}
+	failed, err := launch(opts)
+	if err != nil {
+		return nil, nil, fmt.Errorf("the daemon cannot be started: %w", err)
+	}
+	deadline := time.Now().Add(daemonWait)
+	for {
+		err := attach()
+		switch {
+		case err == nil:
+			return client, server, nil
+		case time.Now().After(deadline):
+			return nil, nil, fmt.Errorf("no daemon listens on %s: %w", socket, err)
+		}
+		select {
+		case why := <-failed:
+			// If another shim's daemon was faster, ours ends because the history is taken: wait for that one.
+			if !strings.Contains(why, store.ErrLocked.Error()) {
+				return nil, nil, fmt.Errorf("the daemon ended at once: %s", why)
+			}
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// launch starts a daemon that outlives the shim. If it ends early, failed says with which last words.
+func launch(opts Options) (failed <-chan string, err error) {
+	if err := os.MkdirAll(opts.StateDir, 0o700); err != nil {
+		return nil, err
+	}
+	logPath := filepath.Join(opts.StateDir, config.LogFile)
+	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close() //nolint:errcheck // the daemon has its own descriptor
+	from, err := log.Seek(0, io.SeekEnd)
+	if err != nil {
+		return nil, err
+	}
+	args := opts.Daemon[1:]
+	if opts.Config != "" {
+		args = append(args, "--config", opts.Config)
+	}
+	cmd := exec.Command(opts.Daemon[0], args...)
+	// Not the client's workspace: a repository must not bring its own umpire.yaml.
+	cmd.Dir, cmd.Stdout, cmd.Stderr = opts.StateDir, log, log
+	detach(cmd)
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	words := make(chan string, 1)
+	go func() {
+		err := cmd.Wait()
+		words <- lastWords(logPath, from, err)
+	}()
+	return words, nil
+}
+
+// lastWords returns what a daemon wrote to its log before it ended.
+func lastWords(path string, from int64, err error) string {
+	text, readErr := os.ReadFile(path)
+	if readErr == nil && int64(len(text)) > from {
+		lines := strings.Split(strings.TrimSpace(string(text[from:])), "\n")
+		return strings.TrimSpace(lines[0])
+	}
+	return fmt.Sprint(err)
+}
+
+// splice copies until from ends, and tells to so.
+func splice(to io.Writer, from io.Reader) {
+	io.Copy(to, from) //nolint:errcheck // either end being gone is the end
+	if half, ok := to.(interface{ CloseWrite() error }); ok {
+		half.CloseWrite() //nolint:errcheck // it may be gone already
+	}
+}

@@ -1,0 +1,19 @@
+//go:build unix && !linux
+
+package shim
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"syscall"
+)
+
+// group gives the child a process group of its own.
+func group(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
+
+// widen does nothing: the size of a pipe cannot be set here.
+func widen(...*os.File) {}
+
+// parent names the process that started this one: the client.
+func parent() string { return fmt.Sprintf("[%d]", os.Getppid()) }

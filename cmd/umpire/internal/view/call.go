@@ -1,0 +1,103 @@
+package view
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/umpire-dev/umpire/rules/event"
+)
+
+// Call is a call with what belongs to it.
+type Call struct {
+	Call     event.Event
+	Verdict  event.Event
+	Result   *event.Event // nil if there is none yet
+	Evidence []event.Event
+}
+
+// Call prints a call: who, what, why, with the evidence, and how it ended.
+func (p *Printer) Call(c Call, now time.Time) {
+	call, v := c.Call.Body.(*event.Call), c.Verdict.Body.(*event.Verdict)
+	p.Line(bold.Render(fmt.Sprintf("#%d %s/%s", c.Call.Seq, Text(call.Server, 40), Text(call.Tool, 80))), Action(v.Action))
+	field := func(name, format string, args ...any) {
+		p.Line(faint.Render(fmt.Sprintf("  %-10s", name)) + fmt.Sprintf(format, args...))
+	}
+	field("when", "%s", Time(c.Call.At, now))
+	field("session", "%s", c.Call.Session)
+	field("client", "%s", Text(client(call.Peer), 120))
+	if call.Retry != 0 {
+		field("continues", "#%d", call.Retry)
+	}
+	field("arguments", "%s", indent(call.Args))
+	for _, f := range call.Findings {
+		field("", "%s is %s (%d bytes as sent)", Text(f.Path, 80), f.Kind, f.Size)
+	}
+	if v.Rule != "" {
+		field("rule", "%s", Text(v.Rule, 60))
+	}
+	field("why", "%s", Text(v.Why, 0))
+	if v.Hint != "" {
+		field("allowed", "%s", Text(v.Hint, 0))
+	}
+	if v.RetryMS > 0 {
+		field("retry", "in %s", time.Duration(v.RetryMS)*time.Millisecond)
+	}
+	for _, m := range v.Also {
+		word := "also"
+		if m.Observed {
+			word = "would " + m.Action.String()
+		}
+		field(word, "%s: %s", Text(m.Rule, 60), Text(m.Why, 0))
+	}
+	field("policy", "%.12s", v.Policy)
+	if c.Result != nil {
+		p.result(field, c)
+	} else if v.Action.Passes() {
+		field("result", "none yet")
+	}
+	if len(c.Evidence) > 0 {
+		p.Line(faint.Render("  evidence"))
+		for _, e := range c.Evidence {
+			if b, ok := e.Body.(*event.Call); ok {
+				p.Line("    ", faint.Render(Time(e.At, now)), Ref(e.Seq), Text(b.Server+"/"+b.Tool, 80), faint.Render(JSON(b.Args, 80)))
+			}
+		}
+	}
+}
+
+func (p *Printer) result(field func(string, string, ...any), c Call) {
+	r := c.Result.Body.(*event.Result)
+	field("result", "%s after %s, %d bytes (#%d)", Outcome(r.Outcome), c.Result.At.Sub(c.Call.At).Round(time.Microsecond), r.Size, c.Result.Seq)
+	if r.Text != "" {
+		field("", "%s", Text(r.Text, 0))
+	}
+	if len(r.Content) > 0 {
+		field("", "%s", indent(r.Content))
+	}
+	for _, f := range r.Findings {
+		field("", "%s is %s (%d bytes as sent)", Text(f.Path, 80), f.Kind, f.Size)
+	}
+}
+
+// indent formats JSON on several lines if it does not fit on one.
+func indent(raw json.RawMessage) string {
+	if len(raw) <= 100 {
+		return JSON(raw, 0)
+	}
+	var b bytes.Buffer
+	if json.Indent(&b, raw, "  ", "  ") != nil {
+		return JSON(raw, 2000)
+	}
+	lines := strings.Split(b.String(), "\n")
+	const most = 40
+	if more := len(lines) - most; more > 0 {
+		lines = append(lines[:most], fmt.Sprintf("  … %d more lines; --json prints all", more))
+	}
+	for i, l := range lines {
+		lines[i] = Text(l, 400)
+	}
+	return strings.Join(lines, "\n")
+}

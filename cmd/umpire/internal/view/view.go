@@ -1,0 +1,220 @@
+// Package view prints events for people. Everything that came from a client, a server or a model is shown as text:
+// control, invisible and bidirectional characters are escaped.
+package view
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode"
+
+	"charm.land/lipgloss/v2"
+
+	"github.com/umpire-dev/umpire/rules/event"
+)
+
+var (
+	red    = lipgloss.NewStyle().Foreground(lipgloss.Red)
+	green  = lipgloss.NewStyle().Foreground(lipgloss.Green)
+	yellow = lipgloss.NewStyle().Foreground(lipgloss.Yellow)
+	faint  = lipgloss.NewStyle().Faint(true)
+	bold   = lipgloss.NewStyle().Bold(true)
+)
+
+// Printer writes to one output, with colours if that is a terminal.
+type Printer struct {
+	out io.Writer
+	err error
+}
+
+// New returns a Printer on out.
+func New(out io.Writer) *Printer { return &Printer{out: out} }
+
+// Err returns the first error of writing.
+func (p *Printer) Err() error { return p.err }
+
+// Line writes one line.
+func (p *Printer) Line(parts ...string) {
+	if _, err := lipgloss.Fprintln(p.out, strings.TrimRight(strings.Join(parts, " "), " ")); p.err == nil {
+		p.err = err
+	}
+}
+
+// Table writes rows in columns; the first row is the heading.
+func (p *Printer) Table(rows [][]string) {
+	if len(rows) == 0 {
+		return
+	}
+	width := make([]int, len(rows[0]))
+	for _, row := range rows {
+		for i, cell := range row {
+			width[i] = max(width[i], lipgloss.Width(cell))
+		}
+	}
+	for n, row := range rows {
+		cells := make([]string, len(row))
+		for i, cell := range row {
+			cells[i] = cell + strings.Repeat(" ", width[i]-lipgloss.Width(cell)+1)
+			if n == 0 {
+				cells[i] = faint.Render(cells[i])
+			}
+		}
+		p.Line(cells...)
+	}
+}
+
+// Text makes what came from elsewhere safe and short enough for a line.
+func Text(s string, longest int) string {
+	var b strings.Builder
+	n := 0
+	for _, r := range s {
+		if n++; longest > 0 && n > longest {
+			b.WriteString("…")
+			break
+		}
+		switch {
+		case r == '\n':
+			b.WriteString(`\n`)
+		case r == '\t':
+			b.WriteByte(' ')
+		case !unicode.IsPrint(r):
+			fmt.Fprintf(&b, `\u%04x`, r)
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+// Action formats what was done.
+func Action(a event.Action) string {
+	switch a {
+	case event.Allow:
+		return green.Render("allow")
+	case event.Log:
+		return yellow.Render("log  ")
+	case event.Deny:
+	}
+	return red.Render("deny ")
+}
+
+// Time formats an instant in local time, with its date if that is not today's.
+func Time(t event.Time, now time.Time) string {
+	at := t.Time().Local()
+	if at.YearDay() == now.YearDay() && at.Year() == now.Year() {
+		return at.Format("15:04:05.000")
+	}
+	return at.Format("2006-01-02 15:04:05")
+}
+
+// Ref formats the number of an event.
+func Ref(seq uint64) string { return fmt.Sprintf("#%d", seq) }
+
+// Refs formats the numbers of events.
+func Refs(seqs []uint64) string {
+	parts := make([]string, len(seqs))
+	for i, s := range seqs {
+		parts[i] = Ref(s)
+	}
+	return strings.Join(parts, " ")
+}
+
+// JSON formats a JSON value in one line.
+func JSON(raw json.RawMessage, longest int) string { return Text(string(raw), longest) }
+
+// Timeline prints events one a line, in the order of the log. A call and its verdict are one line.
+type Timeline struct {
+	*Printer
+	Now     time.Time
+	Session bool // name the session in each line
+	call    event.Event
+}
+
+// Event prints e.
+func (t *Timeline) Event(e event.Event) {
+	switch b := e.Body.(type) {
+	case *event.Call:
+		t.call = e // printed with its verdict
+	case *event.Verdict:
+		if t.call.Seq == e.Cause {
+			t.verdict(e, t.call.Body.(*event.Call), b)
+		}
+	case *event.Result:
+		t.row(e, "", Outcome(b.Outcome), faint.Render(fmt.Sprintf("answer to #%d %s/%s", e.Cause, Text(b.Server, 40), Text(b.Tool, 60))), resultText(b))
+	case *event.Opened:
+		t.row(e, "", "open ", faint.Render(fmt.Sprintf("%s uses %s over %s %s", Text(client(b.Peer), 60), Text(b.Server, 40), b.Transport, Text(b.Protocol, 20))))
+	case *event.Closed:
+		t.row(e, "", "close", faint.Render(Text(b.Server, 40)+": "+Text(b.Reason, 100)))
+	case *event.Loaded:
+		names := make([]string, len(b.Sources))
+		for i, s := range b.Sources {
+			names[i] = s.Name
+		}
+		t.row(e, "", "load ", faint.Render(fmt.Sprintf("policy %.12s from %s", b.Digest, Text(strings.Join(names, ", "), 100))))
+	case *event.Catalog:
+		names := make([]string, len(b.Tools))
+		for i, tool := range b.Tools {
+			names[i] = tool.Name
+		}
+		t.row(e, "", "tools", faint.Render(Text(b.Server, 40)+" lists "+Text(strings.Join(names, ", "), 100)))
+	case *event.Signal:
+		t.row(e, "", yellow.Render("note "), Text(b.Name+": "+b.Text, 160))
+	}
+}
+
+func (t *Timeline) verdict(e event.Event, c *event.Call, v *event.Verdict) {
+	why := ""
+	if v.Rule != "" || v.Action != event.Allow {
+		why = bold.Render(Text(v.Rule, 60)) + faint.Render(": ") + Text(v.Why, 200)
+	}
+	t.row(t.call, Ref(t.call.Seq), Action(v.Action), Text(c.Server+"/"+c.Tool, 80)+" "+faint.Render(JSON(c.Args, 60)), why)
+	for _, m := range v.Also {
+		word := "also"
+		if m.Observed {
+			word = "would " + m.Action.String()
+		}
+		t.row(e, "", "     ", faint.Render(word)+" "+bold.Render(Text(m.Rule, 60))+faint.Render(": ")+Text(m.Why, 200))
+	}
+}
+
+func (t *Timeline) row(e event.Event, ref string, parts ...string) {
+	head := []string{faint.Render(Time(e.At, t.Now)), fmt.Sprintf("%6s", ref)}
+	if t.Session {
+		head = append(head, faint.Render(fmt.Sprintf("%-6s", e.Session)))
+	}
+	t.Line(append(head, parts...)...)
+}
+
+// Outcome formats how a call ended.
+func Outcome(o event.Outcome) string {
+	text := fmt.Sprintf("%-5s", string(o))
+	switch o {
+	case event.OutcomeOK, event.OutcomeInput, event.OutcomeStarted:
+		return faint.Render(text)
+	case event.OutcomeFailed, event.OutcomeError, event.OutcomeLost:
+	}
+	return yellow.Render(text)
+}
+
+func resultText(r *event.Result) string {
+	switch {
+	case r.Text != "":
+		return Text(r.Text, 120)
+	case r.Outcome == event.OutcomeFailed:
+		return JSON(r.Content, 120)
+	}
+	return ""
+}
+
+func client(p event.Peer) string {
+	name := p.Agent
+	if name == "" {
+		name = "a client without name"
+	}
+	if p.Client.Version != "" {
+		name += " " + p.Client.Version
+	}
+	return name + " (" + p.Principal + ")"
+}

@@ -1,0 +1,226 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/umpire-dev/umpire/cmd/umpire/internal/history"
+	"github.com/umpire-dev/umpire/cmd/umpire/internal/view"
+	"github.com/umpire-dev/umpire/rules/document"
+	"github.com/umpire-dev/umpire/rules/event"
+)
+
+// filter says which events a command is about.
+type filter struct {
+	verdict, session, server, tool, since string
+	action                                event.Action
+	from                                  event.Time
+}
+
+func (f *filter) flags(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.session, "session", "", "only this `SESSION`")
+	flags.StringVar(&f.server, "server", "", "only this `SERVER`")
+	flags.StringVar(&f.tool, "tool", "", "only this `TOOL`")
+	flags.StringVar(&f.since, "since", "", "only what happened in this `DURATION` before now: 90s, 10m, 24h, 30d")
+}
+
+// prepare checks the flags.
+func (f *filter) prepare(now time.Time) error {
+	if f.verdict != "" {
+		if err := f.action.UnmarshalText([]byte(f.verdict)); err != nil {
+			return usageError{fmt.Errorf("--verdict %s: want deny, log or allow", f.verdict)}
+		}
+	}
+	if f.since != "" {
+		d, err := document.ParseDuration(f.since)
+		if err != nil {
+			return usageError{fmt.Errorf("--since: %w, such as 90s, 10m, 24h or 30d", err)}
+		}
+		f.from = event.At(now.Add(-d))
+	}
+	return nil
+}
+
+// about reports whether an event is of the session, server, tool and time asked for.
+func (f *filter) about(e event.Event, call *event.Call) bool {
+	if e.At < f.from || f.session != "" && e.Session != f.session {
+		return false
+	}
+	server, tool := "", ""
+	switch b := e.Body.(type) {
+	case *event.Call:
+		server, tool = b.Server, b.Tool
+	case *event.Verdict:
+		if call != nil {
+			server, tool = call.Server, call.Tool
+		}
+	case *event.Result:
+		server, tool = b.Server, b.Tool
+	case *event.Opened:
+		server = b.Server
+	case *event.Catalog:
+		server = b.Server
+	case *event.Signal:
+		server = b.Server
+	case *event.Closed:
+		server = b.Server
+	case *event.Loaded:
+	}
+	return (f.server == "" || f.server == server) && (f.tool == "" || f.tool == tool)
+}
+
+func (a *app) log() *cobra.Command {
+	var f filter
+	var follow, asJSON bool
+	var last int
+	cmd := &cobra.Command{
+		Use:     "log",
+		Short:   "Print what happened, one line an event",
+		Example: "  umpire log --follow --verdict deny",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := f.prepare(time.Now()); err != nil {
+				return err
+			}
+			r, live, err := a.open()
+			if err != nil {
+				return err
+			}
+			defer r.Close() //nolint:errcheck // it was only read
+			if follow && !live {
+				return errors.New("no daemon is running, so nothing more will happen\nhint: start umpire serve, or leave --follow out")
+			}
+			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
+			defer stop()
+			return a.printLog(ctx, r, &f, follow, asJSON, last)
+		},
+	}
+	f.flags(cmd)
+	cmd.Flags().StringVar(&f.verdict, "verdict", "", "only calls with this `VERDICT`: deny, log or allow")
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "wait for more")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the events as JSON, one a line")
+	cmd.Flags().IntVarP(&last, "last", "n", 100, "begin with the last `N` that fit; 0 is all")
+	return cmd
+}
+
+// printLog prints the last events that fit, then follows.
+func (a *app) printLog(ctx context.Context, r history.Reader, f *filter, follow, asJSON bool, last int) error {
+	p := view.New(a.stdout)
+	t := view.Timeline{Printer: p, Now: time.Now(), Session: true}
+	show := func(group []event.Event) error {
+		for _, e := range group {
+			if !asJSON {
+				t.Event(e)
+			} else if err := a.printJSON(e); err != nil {
+				return err
+			}
+		}
+		return p.Err()
+	}
+	var kept [][]event.Event
+	next := uint64(1)
+	g := grouper{filter: f}
+	for e, err := range history.Events(r, 1) {
+		if err != nil {
+			return err
+		}
+		next = e.Seq + 1
+		if group := g.add(e); group != nil {
+			if kept = append(kept, group); last > 0 && len(kept) >= 2*last {
+				kept = append(kept[:0], kept[len(kept)-last:]...)
+			}
+		}
+	}
+	if last > 0 && len(kept) > last {
+		kept = kept[len(kept)-last:]
+	}
+	for _, group := range kept {
+		if err := show(group); err != nil {
+			return err
+		}
+	}
+	if !follow {
+		return nil
+	}
+	for e, err := range history.Watch(r, ctx.Done(), next) {
+		if err != nil {
+			return err
+		}
+		if group := g.add(e); group != nil {
+			if err := show(group); err != nil {
+				return err
+			}
+		}
+	}
+	if ctx.Err() == nil {
+		return errors.New("the daemon ended")
+	}
+	return nil
+}
+
+// grouper puts a call and its verdict together and leaves out what the filter does not want.
+type grouper struct {
+	*filter
+	call event.Event
+}
+
+// add returns the events to show once e is there; nil if there are none yet.
+func (g *grouper) add(e event.Event) []event.Event {
+	switch b := e.Body.(type) {
+	case *event.Call:
+		g.call = e
+		return nil
+	case *event.Verdict:
+		call, ok := g.call.Body.(*event.Call)
+		if !ok || g.call.Seq != e.Cause || !g.about(e, call) || g.verdict != "" && b.Action != g.action {
+			return nil
+		}
+		return []event.Event{g.call, e}
+	case *event.Opened, *event.Loaded, *event.Catalog, *event.Result, *event.Signal, *event.Closed:
+	}
+	if g.verdict != "" || !g.about(e, nil) {
+		return nil
+	}
+	return []event.Event{e}
+}
+
+func (a *app) export() *cobra.Command {
+	var f filter
+	cmd := &cobra.Command{
+		Use:   "export",
+		Short: "Print the recorded events as JSON, one a line",
+		Long: "Export prints events as they are stored: one JSON object a line, with seq, at, session, cause and the body under\n" +
+			"the name of its kind.",
+		Example: "  umpire export --since 24h | jq 'select(.verdict.action == \"deny\")'",
+		RunE: func(*cobra.Command, []string) error {
+			if err := f.prepare(time.Now()); err != nil {
+				return err
+			}
+			r, _, err := a.open()
+			if err != nil {
+				return err
+			}
+			defer r.Close() //nolint:errcheck // it was only read
+			g := grouper{filter: &f}
+			for e, err := range history.Events(r, 1) {
+				if err != nil {
+					return err
+				}
+				for _, e := range g.add(e) {
+					if err := a.printJSON(e); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		},
+	}
+	f.flags(cmd)
+	return cmd
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/umpire-dev/umpire/cmd/umpire/internal/config"
+	"github.com/umpire-dev/umpire/cmd/umpire/internal/shim"
+)
+
+// idleExit is how long a daemon that a shim started stays without a client.
+const idleExit = "10m"
+
+func (a *app) run() *cobra.Command {
+	var name string
+	cmd := &cobra.Command{
+		Use:   "run [--name NAME] [-- COMMAND ARG…]",
+		Short: "Run a stdio server behind the daemon",
+		Long: "Run starts a stdio MCP server and connects it and the client to the daemon, which it starts if none runs.\n" +
+			"In a client's configuration, put it before the server's command. Without a command, the server of that name in\n" +
+			"the configuration is run. If there is no daemon to judge them, every call is denied.",
+		Example: "  umpire run --name files -- npx -y @modelcontextprotocol/server-filesystem .",
+		Args:    cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			opts := shim.Options{Name: name, Command: args, Log: a.logger()}
+			if err := a.fill(&opts); err != nil {
+				return err
+			}
+			status, err := shim.Run(cmd.Context(), opts)
+			if err != nil {
+				printError(a.stderr, err)
+			}
+			if status != 0 {
+				return exitStatus(status)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&name, "name", "", "`NAME` of the server in the policy and in the history (default from the command)")
+	return cmd
+}
+
+// fill completes what the command line leaves open.
+func (a *app) fill(opts *shim.Options) (err error) {
+	if opts.StateDir, err = config.StateDir(a.state); err != nil {
+		return err
+	}
+	if a.config != "" {
+		if opts.Config, err = config.Find(a.config, true); err != nil {
+			return err
+		}
+	}
+	if len(opts.Command) == 0 {
+		if err := a.configured(opts); err != nil {
+			return err
+		}
+	}
+	if opts.Name == "" {
+		opts.Name = nameOf(opts.Command)
+	}
+	if err := config.CheckName(opts.Name); err != nil {
+		return usageError{fmt.Errorf("%w\nhint: --name NAME", err)}
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	opts.Daemon = []string{self, "serve", "--state", opts.StateDir, "--idle-exit", idleExit}
+	return nil
+}
+
+// configured takes the command from the configuration.
+func (a *app) configured(opts *shim.Options) error {
+	path, err := config.Find(a.config, true)
+	if err != nil {
+		return err
+	}
+	if opts.Name == "" || path == "" {
+		return usageError{errors.New("want a command after --, or --name of a server in the configuration")}
+	}
+	cfg, err := config.Load(path)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(cfg.Servers, func(s config.Server) bool { return s.Name == opts.Name })
+	if i < 0 || len(cfg.Servers[i].Command) == 0 {
+		return fmt.Errorf("%s has no server %s with a command", path, opts.Name)
+	}
+	opts.Command, opts.Env, opts.Config = cfg.Servers[i].Command, cfg.Servers[i].Env, path
+	return nil
+}
+
+// nameOf derives a name from a command: the last word that names a package or program, without version and scope.
+func nameOf(command []string) string {
+	name := filepath.Base(command[0])
+	for _, word := range command[1:] {
+		launcher := slices.Contains([]string{"npx", "node", "uvx", "uv", "python", "python3", "bunx", "deno", "docker", "go"}, name)
+		if !launcher || strings.HasPrefix(word, "-") || word == "run" {
+			continue
+		}
+		name = filepath.Base(word)
+	}
+	if i := strings.LastIndex(name, "@"); i > 0 {
+		name = name[:i]
+	}
+	name = strings.TrimSuffix(strings.TrimPrefix(name, "@"), filepath.Ext(name))
+	return strings.TrimPrefix(strings.TrimPrefix(name, "mcp-server-"), "server-")
+}
+
+// absolute makes paths independent of the working directory.
+func absolute(paths []string) ([]string, error) {
+	out := make([]string, len(paths))
+	for i, p := range paths {
+		abs, err := filepath.Abs(p)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = abs
+	}
+	return out, nil
+}

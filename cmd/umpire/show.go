@@ -1,0 +1,143 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/umpire-dev/umpire/cmd/umpire/internal/history"
+	"github.com/umpire-dev/umpire/cmd/umpire/internal/view"
+	"github.com/umpire-dev/umpire/rules/event"
+)
+
+func (a *app) show() *cobra.Command {
+	asJSON := false
+	cmd := &cobra.Command{
+		Use:     "show SESSION | CALL",
+		Short:   "Show a session as a timeline, or why a call was judged as it was",
+		Example: "  umpire show s12\n  umpire show 41",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			r, _, err := a.open()
+			if err != nil {
+				return err
+			}
+			defer r.Close() //nolint:errcheck // it was only read
+			if seq, err := strconv.ParseUint(strings.TrimPrefix(args[0], "#"), 10, 64); err == nil {
+				return a.showCall(r, seq, asJSON)
+			}
+			return a.showSession(r, args[0], asJSON)
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the events as JSON, one a line")
+	return cmd
+}
+
+func (a *app) showSession(r history.Reader, id string, asJSON bool) error {
+	list, err := r.Sessions()
+	if err != nil {
+		return err
+	}
+	for _, s := range list {
+		if s.ID != id {
+			continue
+		}
+		p := view.New(a.stdout)
+		t := view.Timeline{Printer: p, Now: time.Now()}
+		if !asJSON {
+			p.Line(fmt.Sprintf("session %s: %s, %d calls, %d denied", s.ID, view.Text(s.Agent, 60), s.Calls, s.Denied))
+		}
+		for e, err := range history.Events(r, s.First) {
+			if err != nil {
+				return err
+			}
+			if e.Seq > s.Last {
+				break
+			}
+			if e.Session != id {
+				continue
+			}
+			if asJSON {
+				if err := a.printJSON(e); err != nil {
+					return err
+				}
+			} else {
+				t.Event(e)
+			}
+		}
+		return p.Err()
+	}
+	return fmt.Errorf("no session %s\nhint: umpire sessions lists them", view.Text(id, 60))
+}
+
+func (a *app) printJSON(e event.Event) error {
+	text, err := e.MarshalJSON()
+	if err == nil {
+		_, err = a.stdout.Write(append(text, '\n'))
+	}
+	return err
+}
+
+// showCall shows the call with the given Seq, or the call to which the event of that Seq belongs.
+func (a *app) showCall(r history.Reader, seq uint64, asJSON bool) error {
+	e, found, err := history.Get(r, seq)
+	if err == nil && found {
+		switch e.Body.(type) {
+		case *event.Verdict, *event.Result:
+			e, found, err = history.Get(r, e.Cause)
+		case *event.Opened, *event.Loaded, *event.Catalog, *event.Call, *event.Signal, *event.Closed:
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if _, call := e.Body.(*event.Call); !found || !call {
+		return fmt.Errorf("no call #%d\nhint: umpire log lists them", seq)
+	}
+	c := view.Call{Call: e}
+	if c.Verdict, found, err = history.Get(r, e.Seq+1); err != nil {
+		return err
+	}
+	v, ok := c.Verdict.Body.(*event.Verdict)
+	if !found || !ok {
+		return fmt.Errorf("call #%d has no verdict", e.Seq)
+	}
+	if at, err := r.ResultOf(e.Seq); err != nil {
+		return err
+	} else if at != 0 {
+		result, _, err := history.Get(r, at)
+		if err != nil {
+			return err
+		}
+		c.Result = &result
+	}
+	for _, at := range v.Evidence {
+		if e, found, err := history.Get(r, at); err != nil {
+			return err
+		} else if found {
+			c.Evidence = append(c.Evidence, e)
+		}
+	}
+	if asJSON {
+		return a.printAll(c)
+	}
+	p := view.New(a.stdout)
+	p.Call(c, time.Now())
+	return p.Err()
+}
+
+func (a *app) printAll(c view.Call) error {
+	events := append(c.Evidence, c.Call, c.Verdict)
+	if c.Result != nil {
+		events = append(events, *c.Result)
+	}
+	for _, e := range events {
+		if err := a.printJSON(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
