@@ -208,7 +208,7 @@ func (x *exchange) adopt(frame *wire.Frame) {
 	h.mu.Unlock()
 	l := h.link(who)
 	l.learn(m)
-	l.who.Link = TransportHTTP + ":" + h.Server + ":" + l.who.Peer.Agent
+	l.who.Link = TransportHTTP + ":" + h.Server // without session, there is nothing to tell links apart by
 	if m.Method == "initialize" {
 		h.mu.Lock()
 		if len(h.known) < maxKnown {

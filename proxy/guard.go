@@ -66,5 +66,5 @@ func isLocal(hostport string) bool {
 func reply(w http.ResponseWriter, status int, body []byte) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	w.Write(body) //nolint:errcheck // the client is gone, and nothing is left to do for it
+	w.Write(body) //nolint:errcheck,gosec // JSON; the client is gone, and nothing is left to do for it
 }

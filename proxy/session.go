@@ -20,6 +20,7 @@ var conversationIDs = []string{"sessionId", "threadId", "CLAUDE_CODE_SESSION_ID"
 // The directory is a fold of the log like the rules' State, and the gate owns both.
 type directory struct {
 	sessions map[string]*session // by key
+	roomy    int                 // how many there may be before those that ended are forgotten
 }
 
 type session struct {
@@ -28,7 +29,11 @@ type session struct {
 	links  map[string]bool // the links that were opened in it
 }
 
-func newDirectory() *directory { return &directory{sessions: map[string]*session{}} }
+func newDirectory() *directory {
+	return &directory{sessions: map[string]*session{}, roomy: fewSessions}
+}
+
+const fewSessions = 1000
 
 // key says which calls belong together.
 func key(p event.Peer) string {
@@ -62,6 +67,9 @@ func (d *directory) apply(e event.Event) {
 		s := d.sessions[k]
 		if s == nil || s.id != e.Session {
 			s = &session{id: e.Session, links: map[string]bool{}}
+			if len(d.sessions) >= d.roomy {
+				d.sweep(e.At)
+			}
 			d.sessions[k] = s
 		}
 		s.active = e.At
@@ -85,4 +93,5 @@ func (d *directory) sweep(at event.Time) {
 			delete(d.sessions, k)
 		}
 	}
+	d.roomy = max(fewSessions, 2*len(d.sessions))
 }

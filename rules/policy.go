@@ -250,7 +250,7 @@ func (c *compiler) tool(n document.Node) {
 	c.policy.tools = append(c.policy.tools, t)
 }
 
-// ordinal formats n as 1st, 2nd, 3rd, 4th …
+// ordinal formats n: 1st, 2nd, 3rd, 4th and so on.
 func ordinal(n int) string {
 	suffix := "th"
 	if n%100 < 11 || n%100 > 13 {

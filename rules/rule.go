@@ -157,7 +157,7 @@ func (c *compiler) condition(n document.Node) *expr.Program {
 
 func (c *compiler) rate(n document.Node) *rateSpec {
 	s := &rateSpec{}
-	var has = map[string]document.Node{}
+	has := map[string]document.Node{}
 	for _, f := range n.Fields("max", "per", "by", "sum", "distinct", "in_flight", "count") {
 		has[f.Name] = f.Value
 		switch f.Name {

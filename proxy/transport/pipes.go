@@ -163,7 +163,7 @@ func dialUpgrade(ctx context.Context, socket, path string, body []byte) (*net.Un
 	}
 	// The daemon sends nothing of its own right behind the answer to the client's half, but a server may: read the head
 	// byte by byte, so that nothing of what follows is swallowed.
-	resp, err := http.ReadResponse(bufio.NewReaderSize(oneByte{conn}, 16), req)
+	resp, err := http.ReadResponse(bufio.NewReaderSize(oneByte{conn}, 16), req) //nolint:bodyclose // the connection is the body
 	if err != nil {
 		return fail(err)
 	}

@@ -236,7 +236,7 @@ func (w *cleaning) text(path []string, s string) string {
 
 // digest returns what stands for a secret.
 func (w *cleaning) digest(secret string) string {
-	mac := hmac.New(sha256.New, w.Cleaner.secret)
+	mac := hmac.New(sha256.New, w.secret)
 	mac.Write([]byte(secret))
 	return "[redacted " + hex.EncodeToString(mac.Sum(nil)[:8]) + "]"
 }

@@ -78,6 +78,7 @@ func compile(schema []byte, closed bool) (*Schema, error) {
 // nowhere refuses to load what a schema refers to outside itself: rules read no file and no network.
 type nowhere struct{}
 
+// Load implements jsonschema.URLLoader.
 func (nowhere) Load(url string) (any, error) {
 	return nil, fmt.Errorf("a reference outside the schema is not followed: %s", url)
 }

@@ -95,7 +95,7 @@ func Find(flag string, byClient bool) (string, error) {
 		if named == "" {
 			continue
 		}
-		if _, err := os.Stat(named); err != nil {
+		if _, err := os.Stat(named); err != nil { //nolint:gosec // the user names the file
 			return "", fmt.Errorf("the configuration cannot be read: %w", err)
 		}
 		return filepath.Abs(named)

@@ -170,7 +170,7 @@ func (d *Daemon) listen() error {
 	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) { // the history is ours, so nobody listens there
 		return fmt.Errorf("the socket is in the way: %w", err)
 	}
-	unix, err := net.Listen("unix", socket)
+	unix, err := new(net.ListenConfig).Listen(context.Background(), "unix", socket)
 	if err != nil {
 		return err
 	}
@@ -178,7 +178,7 @@ func (d *Daemon) listen() error {
 		return err
 	}
 	d.serve(unix, d.api())
-	tcp, err := net.Listen("tcp", d.opts.Config.Listen)
+	tcp, err := new(net.ListenConfig).Listen(context.Background(), "tcp", d.opts.Config.Listen)
 	switch {
 	case err != nil && d.opts.SocketOnly:
 		d.opts.Log.Warn("serving the socket only", "error", err)

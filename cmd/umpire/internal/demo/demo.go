@@ -166,7 +166,7 @@ func (s *stage) build() error {
 
 // serve serves a shop on a free port of this machine.
 func (s *stage) serve(shop *billing.Shop) (url string, err error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}

@@ -36,7 +36,8 @@ func start(path string, opts Options) (*child, error) {
 		return nil, err
 	}
 	widen(in, out)
-	c := &child{cmd: exec.Command(path, opts.Command[1:]...), in: in, out: out, exited: make(chan struct{}), quit: make(chan struct{}), stderr: make(chan struct{})}
+	c := &child{in: in, out: out, exited: make(chan struct{}), quit: make(chan struct{}), stderr: make(chan struct{})}
+	c.cmd = exec.Command(path, opts.Command[1:]...) //nolint:gosec,noctx // running it is the purpose, and it ends with its pipes
 	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = childIn, childOut, childErrs
 	c.cmd.Env = append(os.Environ(), opts.Env...)
 	group(c.cmd)

@@ -161,7 +161,7 @@ func launch(opts Options) (failed <-chan string, err error) {
 	if opts.Config != "" {
 		args = append(args, "--config", opts.Config)
 	}
-	cmd := exec.Command(opts.Daemon[0], args...)
+	cmd := exec.Command(opts.Daemon[0], args...) //nolint:gosec,noctx // this binary; it outlives us
 	// Not the client's workspace: a repository must not bring its own umpire.yaml.
 	cmd.Dir, cmd.Stdout, cmd.Stderr = opts.StateDir, log, log
 	detach(cmd)
