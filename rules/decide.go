@@ -74,6 +74,9 @@ func (s *State) decide(e event.Event) event.Verdict {
 	}
 	if v.Rule == "" {
 		v.Why = "no rule objects"
+		if len(v.Also) > 0 {
+			v.Why = "no rule in force objects"
+		}
 		if len(quiet) > 0 {
 			v.Why += ": " + strings.Join(quiet, ", ")
 		}

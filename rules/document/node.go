@@ -58,9 +58,9 @@ func (n Node) FailAt(line, col int, hint, format string, args ...any) {
 	if n.yaml != nil {
 		switch tok := n.yaml.GetToken(); n.yaml.(type) {
 		case *ast.LiteralNode:
+			first := n.doc.line(l + 1) // its indentation is that of the block
 			l += line
-			source := n.doc.line(l)
-			c = len(source) - len(strings.TrimLeft(source, " ")) + col
+			c = len(first) - len(strings.TrimLeft(first, " ")) + col
 		default:
 			// A quoted text begins after its quote; escapes shift what follows them and are not worth counting.
 			if source := n.doc.line(l); c <= len(source) && strings.ContainsRune(`"'`, rune(source[max(0, c-1)])) {

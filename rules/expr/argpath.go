@@ -71,11 +71,11 @@ type Scalar struct {
 // Lookup returns the argument at p. Found is false if it is missing or null. It is an error if the argument is an
 // object or an array, if it is not stored in full, or if a key on the way differs from another in case alone.
 func (p ArgPath) Lookup(c *Call) (s Scalar, found bool, err error) {
-	at, path := c.args, "args"
+	at, path := c.args.json, "args"
 	if c.hidden[path] != "" {
 		return Scalar{}, false, errors.New("the arguments are longer than the history keeps")
 	}
-	for _, st := range p.steps {
+	for i, st := range p.steps {
 		switch {
 		case st.isIndex && at.IsArray():
 			elems := at.Array()
@@ -84,7 +84,11 @@ func (p ArgPath) Lookup(c *Call) (s Scalar, found bool, err error) {
 			}
 			at, path = elems[st.index], path+"."+strconv.Itoa(st.index)
 		case !st.isIndex && at.IsObject():
-			v, ok, err := member(at, st.key)
+			obj := c.args.members()
+			if i > 0 {
+				obj = membersOf(at)
+			}
+			v, ok, err := obj.find(st.key)
 			if err != nil {
 				return Scalar{}, false, err
 			}

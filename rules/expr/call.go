@@ -18,8 +18,9 @@ type Call struct {
 	*event.Call
 	Session string
 	Tool    Tool
-	args    gjson.Result
+	args    *object
 	hidden  map[string]string // path of a value that is not stored in full -> why
+	looked  error             // a condition looked at such a value: the first that did
 }
 
 // Tool is what a policy says about a tool.
@@ -32,7 +33,8 @@ type Tool struct {
 // NewCall prepares the call in e, whose body must be a Call.
 func NewCall(e event.Event, tool Tool) *Call {
 	body := e.Body.(*event.Call)
-	c := &Call{Call: body, Session: e.Session, Tool: tool, args: gjson.ParseBytes(body.Args)}
+	c := &Call{Call: body, Session: e.Session, Tool: tool}
+	c.args = &object{call: c, json: gjson.ParseBytes(body.Args), path: "args"}
 	for _, f := range body.Findings {
 		if c.hidden == nil {
 			c.hidden = map[string]string{}
@@ -56,7 +58,10 @@ func (c *Call) Truncated() (path string, ok bool) {
 func (c *Call) ResolveName(name string) (any, bool) {
 	switch name {
 	case "args":
-		return c.value(c.args, "args"), true
+		if why, ok := c.hidden["args"]; ok {
+			return hidden{call: c, path: "args", why: why}, true
+		}
+		return c.args, true
 	case "tool":
 		return &toolVal{tool: &c.Tool}, true
 	case "server":
@@ -80,17 +85,32 @@ func (c *Call) Parent() cel.Activation { return nil }
 // Some servers take them for the same, so no rule may rely on either.
 var ErrAmbiguousKey = errors.New("differ in case alone, and servers disagree whether they are the same")
 
-// member returns the value under key in the object obj. It is an error if a key of obj differs from key in case alone.
-func member(obj gjson.Result, key string) (value gjson.Result, found bool, err error) {
+// members is a JSON object taken apart, in the order of the document.
+type members []member
+
+type member struct {
+	key   string
+	value gjson.Result
+}
+
+func membersOf(obj gjson.Result) members {
+	m := make(members, 0, 8)
 	obj.ForEach(func(k, v gjson.Result) bool {
-		switch {
-		case k.Str == key:
-			value, found = v, true
-		case len(k.Str) >= len(key)/3 && strings.EqualFold(k.Str, key):
-			err = fmt.Errorf("%q and %q %w", key, k.Str, ErrAmbiguousKey)
-			return false
-		}
+		m = append(m, member{k.Str, v})
 		return true
 	})
-	return value, found, err
+	return m
+}
+
+// find returns the value under key. It is an error if another key differs from key in case alone.
+func (m members) find(key string) (value gjson.Result, found bool, err error) {
+	for _, x := range m {
+		switch {
+		case x.key == key:
+			value, found = x.value, true
+		case len(x.key) <= 3*len(key) && len(key) <= 3*len(x.key) && strings.EqualFold(x.key, key):
+			return gjson.Result{}, false, fmt.Errorf("%q and %q %w", key, x.key, ErrAmbiguousKey)
+		}
+	}
+	return value, found, nil
 }

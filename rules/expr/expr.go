@@ -41,7 +41,7 @@ func New(env event.Env) (*Env, error) {
 		cel.CrossTypeNumericComparisons(true),
 		cel.EnableErrorOnBadPresenceTest(true),
 		cel.ASTValidators(cel.ValidateRegexLiterals(), cel.ValidateComprehensionNestingLimit(3)),
-		ext.Strings(), ext.Sets(),
+		ext.Strings(),
 	}, functions(env)...)
 	e, err := cel.NewEnv(options...)
 	if err != nil {
@@ -102,9 +102,20 @@ func (p *Program) Unguarded() []string { return p.bare }
 
 // Eval evaluates the condition on c.
 func (p *Program) Eval(c *Call) (match bool, err error) {
+	c.looked = nil
 	out, _, err := p.prog.Eval(c)
+	if c.looked != nil {
+		return false, c.looked
+	}
 	if err != nil {
-		return false, errors.New(tidy(err.Error()))
+		why := tidy(err.Error())
+		if strings.HasPrefix(why, "no such overload") {
+			why = "a value is not of the type that the condition needs"
+			for _, f := range c.Findings {
+				why += fmt.Sprintf("; %s is %s in the history", f.Path, f.Kind)
+			}
+		}
+		return false, errors.New(why)
 	}
 	b, ok := out.(types.Bool)
 	if !ok {

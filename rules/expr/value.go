@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"strconv"
+	"strings"
 
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
@@ -17,7 +18,7 @@ var adapter types.Adapter = types.DefaultTypeAdapter
 // value converts r, which stands at path, to CEL. Numbers without fraction and exponent that fit are int, others double.
 func (c *Call) value(r gjson.Result, path string) ref.Val {
 	if why, ok := c.hidden[path]; ok {
-		return hidden{path: path, why: why}
+		return hidden{call: c, path: path, why: why}
 	}
 	switch r.Type {
 	case gjson.Null:
@@ -41,10 +42,15 @@ func (c *Call) value(r gjson.Result, path string) ref.Val {
 	if r.IsArray() {
 		return c.list(r, path)
 	}
-	return c.object(r, path)
+	return &object{call: c, json: r, path: path}
 }
 
+// list converts every element. If one of them is hidden, so is the list: "in" and "==" would take it for a value that is
+// just another.
 func (c *Call) list(r gjson.Result, path string) ref.Val {
+	if err := c.below(path); err != nil {
+		return err
+	}
 	var elems []ref.Val
 	for _, v := range r.Array() {
 		elems = append(elems, c.value(v, c.sub(path, strconv.Itoa(len(elems)))))
@@ -52,8 +58,14 @@ func (c *Call) list(r gjson.Result, path string) ref.Val {
 	return types.NewRefValList(adapter, elems)
 }
 
-func (c *Call) object(r gjson.Result, path string) ref.Val {
-	return &object{call: c, json: r, path: path}
+// below returns an error if something below path is hidden, else nil.
+func (c *Call) below(path string) ref.Val {
+	for _, f := range c.Findings {
+		if strings.HasPrefix(f.Path, path+".") {
+			return hidden{call: c, path: f.Path, why: f.Kind}.err()
+		}
+	}
+	return nil
 }
 
 // sub returns the path of a member. Paths are only needed to look up findings.
@@ -69,7 +81,15 @@ type object struct {
 	call *Call
 	json gjson.Result
 	path string
-	all  traits.Mapper // every member, once something needs them all
+	list members       // once something asks for one
+	all  traits.Mapper // once something needs all of them converted
+}
+
+func (o *object) members() members {
+	if o.list == nil {
+		o.list = membersOf(o.json)
+	}
+	return o.list
 }
 
 // Find implements traits.Mapper.
@@ -78,7 +98,7 @@ func (o *object) Find(key ref.Val) (ref.Val, bool) {
 	if !ok {
 		return nil, false
 	}
-	v, found, err := member(o.json, string(name))
+	v, found, err := o.members().find(string(name))
 	if err != nil {
 		return types.WrapErr(err), false
 	}
@@ -106,13 +126,13 @@ func (o *object) Contains(key ref.Val) ref.Val {
 	return types.Bool(found)
 }
 
-func (o *object) members() traits.Mapper {
+// convert converts every member.
+func (o *object) convert() traits.Mapper {
 	if o.all == nil {
 		m := map[ref.Val]ref.Val{}
-		o.json.ForEach(func(k, v gjson.Result) bool {
-			m[types.String(k.Str)] = o.call.value(v, o.call.sub(o.path, k.Str))
-			return true
-		})
+		for _, x := range o.members() {
+			m[types.String(x.key)] = o.call.value(x.value, o.call.sub(o.path, x.key))
+		}
 		o.all = types.NewRefValMap(adapter, m)
 	}
 	return o.all
@@ -121,42 +141,55 @@ func (o *object) members() traits.Mapper {
 // Iterator implements traits.Iterable. Keys come in the order of the document, so that every run sees the same.
 func (o *object) Iterator() traits.Iterator {
 	var keys []ref.Val
-	o.json.ForEach(func(k, _ gjson.Result) bool {
-		keys = append(keys, types.String(k.Str))
-		return true
-	})
+	for _, x := range o.members() {
+		keys = append(keys, types.String(x.key))
+	}
 	return types.NewRefValList(adapter, keys).Iterator()
 }
 
 // Size implements traits.Sizer.
-func (o *object) Size() ref.Val { return o.members().Size() }
+func (o *object) Size() ref.Val { return types.Int(len(o.members())) }
 
 // ConvertToNative implements ref.Val.
-func (o *object) ConvertToNative(t reflect.Type) (any, error) { return o.members().ConvertToNative(t) }
+func (o *object) ConvertToNative(t reflect.Type) (any, error) { return o.convert().ConvertToNative(t) }
 
 // ConvertToType implements ref.Val.
-func (o *object) ConvertToType(t ref.Type) ref.Val { return o.members().ConvertToType(t) }
+func (o *object) ConvertToType(t ref.Type) ref.Val { return o.convert().ConvertToType(t) }
 
 // Equal implements ref.Val.
 func (o *object) Equal(other ref.Val) ref.Val {
-	if x, ok := other.(*object); ok {
-		other = x.members()
+	if err := o.call.below(o.path); err != nil {
+		return err
 	}
-	return o.members().Equal(other)
+	if x, ok := other.(*object); ok {
+		if err := x.call.below(x.path); err != nil {
+			return err
+		}
+		other = x.convert()
+	}
+	return o.convert().Equal(other)
 }
 
 // Type implements ref.Val.
 func (o *object) Type() ref.Type { return types.MapType }
 
 // Value implements ref.Val.
-func (o *object) Value() any { return o.members().Value() }
+func (o *object) Value() any { return o.convert().Value() }
 
 // hidden is a value that is stored only in part or as a digest. It is there, but no condition can look at it: whatever
-// asks gets an error, and so the rule fails towards its action.
-type hidden struct{ path, why string }
+// asks gets an error, and so the rule fails towards its action. The call notes it, since CEL's lists and maps swallow
+// errors of their elements.
+type hidden struct {
+	call      *Call
+	path, why string
+}
 
 func (h hidden) err() ref.Val {
-	return types.WrapErr(fmt.Errorf("%s is %s in the history, so no condition can look at it", h.path, h.why))
+	err := fmt.Errorf("%s is %s in the history, so no condition can look at it", h.path, h.why)
+	if h.call.looked == nil {
+		h.call.looked = err
+	}
+	return types.WrapErr(err)
 }
 
 // ConvertToNative implements ref.Val.

@@ -48,12 +48,9 @@ func ParseURL(s string) (URL, error) {
 		return out, nil
 	}
 	if u.User != nil {
-		if out.User = u.User.String(); strings.Contains(authority(s), "@") && strings.Count(authority(s), "@") > 1 {
+		if out.User = u.User.String(); strings.Count(authority(s), "@") > 1 {
 			return bad("has more than one @ before the host")
 		}
-	}
-	if strings.Contains(u.Host, "%") || strings.Contains(authority(s), "%") && u.User == nil {
-		return bad("has a percent sign in the host")
 	}
 	host, err := ParseHost(u.Host)
 	if err != nil {

@@ -1,0 +1,330 @@
+package rules_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-yaml"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"golang.org/x/tools/txtar"
+
+	"github.com/umpire-dev/umpire/examples/policies"
+	"github.com/umpire-dev/umpire/rules"
+	"github.com/umpire-dev/umpire/rules/document"
+	"github.com/umpire-dev/umpire/rules/event"
+)
+
+func compile(text string) (*rules.Policy, error) {
+	return rules.Compile([]event.Source{{Name: "policy.yaml", Text: text}}, event.Env{OS: "linux", Home: "/home/alice"})
+}
+
+// wrong lists policies that do not compile, each with line, column, what is said and the hint.
+var wrong = []struct {
+	text, at, msg, hint string
+}{
+	{"rulez: []", "1:1", `unknown field "rulez"`, "did you mean rules?"},
+	{"rules: 3", "1:8", "want a list, not the number 3", "dash"},
+	{"rules:\n  - {on: a/b, do: deny}", "2:5", "a rule without name", "verdicts name"},
+	{"rules:\n  - {name: x, do: deny}", "2:5", "a rule without on", "every tool"},
+	{"rules:\n  - {name: allow, on: a/b}", "2:5", `"allow" cannot be the name`, "allow is taken"},
+	{"rules:\n  - {name: a b, on: a/b}", "2:5", `"a b" cannot be the name`, "letters"},
+	{"rules:\n  - {name: x, on: a/b}\n  - {name: x, on: a/b}", "3:12", `a second rule named "x"`, ""},
+	{"rules:\n  - {name: x, on: refund}", "2:19", `"refund": want server/tool`, ""},
+	{"rules:\n  - {name: x, on: a/b, do: hold}", "2:28", `"hold" is not one of log, deny`, "known here: log, deny"},
+	{"rules:\n  - {name: x, on: a/b, do: dney}", "2:28", `"dney" is not one of`, "did you mean deny?"},
+	{"rules:\n  - {name: x, on: a/b, where: \"arg.amount > 3\"}", "2:32", "undeclared reference to 'arg'", "conditions may use args"},
+	{"rules:\n  - {name: x, on: a/b, where: \"args.amount >\"}", "2:45", "ends too early", ""},
+	{"rules:\n  - {name: x, on: a/b, where: \"args.a == 1 && tool.efects == []\"}", "2:51", "undefined field 'efects'", ""},
+	{"rules:\n  - name: x\n    on: a/b\n    where: |\n      has(args.a) &&\n        nope(args.a)", "6:13", "undeclared reference to 'nope'", ""},
+	{"rules:\n  - {name: x, on: a/b, where: \"args.a\"}\n  - {name: y, on: a/b, where: \"1 + 1\"}", "3:32", "the condition is a int, not a bool", ""},
+	{"rules:\n  - {name: x, on: a/b, where: \"args.a.matches('(')\"}", "2:47", "invalid matches argument", ""},
+	{"rules:\n  - {name: x, on: a/b, where: \"\"}", "2:31", "an empty condition", ""},
+	{"rules:\n  - {name: x, on: a/b, where: 3}", "2:31", "want text, not the number 3", "quotes"},
+	{"rules:\n  - {name: x, on: a/b, rate: {per: 10s}}", "2:30", "want max", "max: 3"},
+	{"rules:\n  - {name: x, on: a/b, rate: {max: 3}}", "2:30", "want per", "per: 10s"},
+	{"rules:\n  - {name: x, on: a/b, rate: {max: -1, per: 10s}}", "2:36", "want a whole number from 0", ""},
+	{"rules:\n  - {name: x, on: a/b, rate: {max: 1.5, per: 10s}}", "2:36", "want a whole number", ""},
+	{"rules:\n  - {name: x, on: a/b, rate: {max: 3, per: 10}}", "2:44", `"10" is no duration`, "10s or 30d"},
+	{"rules:\n  - {name: x, on: a/b, rate: {max: 3, per: 100ms}}", "2:44", "100ms is not from 1s to 90d", ""},
+	{"rules:\n  - {name: x, on: a/b, rate: {max: 3, per: 91d}}", "2:44", "91d is not from 1s to 90d", ""},
+	{"rules:\n  - {name: x, on: a/b, rate: {max: 3, per: 1m, by: sesion}}", "2:52", `"sesion" is nothing to count by`, "by may be session"},
+	{"rules:\n  - {name: x, on: a/b, rate: {max: 3, per: 1m, by: args.}}", "2:52", "no path of an argument", ""},
+	{"rules:\n  - {name: x, on: a/b, rate: {sum: amount, max: 3, per: 1m}}", "2:36", `"amount" is no path of an argument`, ""},
+	{"rules:\n  - {name: x, on: a/b, rate: {sum: args.a, max: -3, per: 1m}}", "2:49", "-3 is negative", ""},
+	{"rules:\n  - {name: x, on: a/b, rate: {sum: args.a, distinct: args.b, max: 3, per: 1m}}", "2:30", "more than one of sum", "one rule for each"},
+	{"rules:\n  - {name: x, on: a/b, rate: {in_flight: 1, max: 3}}", "2:30", "in_flight and max", "the limit itself"},
+	{"rules:\n  - {name: x, on: a/b, rate: {in_flight: 0}}", "2:42", "want a whole number from 1", ""},
+	{"rules:\n  - {name: x, on: a/b, rate: {in_flight: 1, count: succeeded}}", "2:30", "count does not go with it", ""},
+	{"rules:\n  - {name: x, on: a/b, rate: {max: 1, per: 1m}, shape: declared}", "2:5", "rate and shape in one rule", "two rules"},
+	{"rules:\n  - {name: x, on: a/b, shape: declard}", "2:31", `"declard" is not one of declared`, "did you mean declared?"},
+	{"rules:\n  - {name: x, on: a/b, shape: {type: objct}}", "2:31", "schema is not valid", ""},
+	{"rules:\n  - {name: x, on: a/b, shape: {$ref: 'file:///etc/passwd'}}", "2:31", "a reference outside the schema is not followed", ""},
+	{"rules:\n  - {name: x, on: a/b, require: [{name: y}]}", "2:24", `unknown field "require"`, ""},
+	{"tools:\n  - {effects: [read]}", "2:5", "want match", ""},
+	{"tools:\n  - {match: a/b, effects: [Read It]}", "2:28", "a lower-case word", ""},
+	{"allow: [a]", "1:9", `"a": want server/tool`, ""},
+	{"mode: on", "1:7", `"on" is not one of enforce, observe`, ""},
+	{"rules: &x []\nallow: *x", "1:8", "anchor", ""},
+	{"rules: [\n", "1:8", "", ""},
+	{"rules: []\nrules: []", "2:1", "already defined", ""},
+	{"mode: observe\n---\nmode: enforce", "3:1", "a second document", ""},
+	{"\tmode: observe", "1:5", "tab", ""},
+}
+
+func TestErrorsSayWhatWhereAndWhatToDo(t *testing.T) {
+	for _, tc := range wrong {
+		_, err := compile(tc.text)
+		var list document.Errors
+		if !errors.As(err, &list) || len(list) == 0 {
+			t.Errorf("%s\ncompiles: %v", tc.text, err)
+			continue
+		}
+		e := list[0]
+		if at := fmt.Sprintf("%d:%d", e.Line, e.Col); at != tc.at || !strings.Contains(e.Msg, tc.msg) || !strings.Contains(e.Hint, tc.hint) {
+			t.Errorf("%s\n%s\nwant %s: …%s… with hint …%s…", tc.text, e.Detail(), tc.at, tc.msg, tc.hint)
+		}
+	}
+}
+
+func TestAllErrorsAreReported(t *testing.T) {
+	_, err := rules.Compile([]event.Source{
+		{Name: "one.yaml", Text: "rules:\n  - {name: x, on: a, do: nope}\n"},
+		{Name: "two.yaml", Text: "mod: observe"},
+	}, event.Env{})
+	var list document.Errors
+	if !errors.As(err, &list) || len(list) != 3 || list[2].File != "two.yaml" {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	p, err := compile(`
+allow: ["shop/*"]
+tools:
+  - {match: "shop/*", effects: [read]}
+  - {match: "shop/refund", effects: [money]}
+rules:
+  - {name: elsewhere, on: "bank/pay", do: deny}
+  - {name: unlisted, on: "*/pay", rate: {max: 1, per: 1h}, do: deny}
+  - {name: typo, on: "shopp/pay", do: deny}
+  - {name: never, on: "shop/pay", where: "1 > 2", do: deny}
+  - {name: bare, on: "shop/*", where: "args.amount > 3 && args.amount < 9", do: deny}
+  - {name: guarded, on: "shop/*", where: "has(args.amount) && args.amount > 3", do: deny}
+  - {name: exact, on: "shop/pay", where: "args.amount > 3", do: deny}
+  - {name: no-drops, on: "shop/drop_*", do: deny}
+  - {name: hidden, on: "shop/drop_table", rate: {max: 1, per: 1h}, do: deny}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, w := range p.Warnings([]string{"shop", "bank"}) {
+		got = append(got, fmt.Sprintf("%d: %s", w.Line, w.Msg))
+	}
+	want := []string{
+		"7: rule elsewhere can never matter: nothing that matches bank/pay is on the allow list",
+		"9: rule typo can never match: no server is named shopp",
+		"10: rule never can never match: its condition is always false",
+		"11: rule bare also matches every call without args.amount",
+		"15: rule hidden never decides: rule no-drops denies all of it",
+		"5: tools entry shop/refund never counts: shop/* before it matches the same tools",
+	}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestDigest(t *testing.T) {
+	a := rules.Digest([]event.Source{{Name: "a", Text: "mode: observe"}}, event.Env{OS: "linux"})
+	for name, other := range map[string]string{
+		"name": rules.Digest([]event.Source{{Name: "b", Text: "mode: observe"}}, event.Env{OS: "linux"}),
+	} {
+		if other != a {
+			t.Errorf("another %s gives another digest", name)
+		}
+	}
+	for name, other := range map[string]string{
+		"text":        rules.Digest([]event.Source{{Text: "mode: enforce"}}, event.Env{OS: "linux"}),
+		"environment": rules.Digest([]event.Source{{Text: "mode: observe"}}, event.Env{OS: "darwin"}),
+		"split":       rules.Digest([]event.Source{{Text: "mode: "}, {Text: "observe"}}, event.Env{OS: "linux"}),
+	} {
+		if other == a {
+			t.Errorf("another %s gives the same digest", name)
+		}
+	}
+}
+
+func TestHides(t *testing.T) {
+	text := `
+allow: ["shop/*"]
+rules:
+  - {name: a, on: "shop/drop", do: deny}
+  - {name: b, on: "shop/pay", where: "args.x == 1", do: deny}
+  - {name: c, on: "shop/look", do: log}
+  - {name: d, on: "shop/trial", do: deny, mode: observe}
+`
+	for mode, want := range map[string]map[string]bool{
+		"enforce": {"shop/drop": true, "shop/pay": false, "shop/look": false, "shop/trial": false, "bank/pay": true},
+		"observe": {"shop/drop": false, "bank/pay": false},
+	} {
+		p, err := compile("mode: " + mode + text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, hidden := range want {
+			server, tool, _ := strings.Cut(name, "/")
+			if p.Hides(server, tool) != hidden {
+				t.Errorf("%s in mode %s: hidden %v, want %v", name, mode, !hidden, hidden)
+			}
+		}
+	}
+}
+
+// The published schema and the compiler agree on every policy of this repository.
+func TestSchemaForEditors(t *testing.T) {
+	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(rules.JSONSchema()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	if err := c.AddResource("policy.schema.json", doc); err != nil {
+		t.Fatal(err)
+	}
+	schema := c.MustCompile("policy.schema.json")
+	check := func(name, text string) error {
+		var v any
+		if err := yaml.Unmarshal([]byte(text), &v); err != nil {
+			return err
+		}
+		asJSON, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		instance, err := jsonschema.UnmarshalJSON(bytes.NewReader(asJSON))
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		return schema.Validate(instance)
+	}
+	for name, text := range allPolicies(t) {
+		if err := check(name, text); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := compile(text); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	refused := 0
+	for _, tc := range wrong {
+		if check(tc.msg, tc.text) != nil {
+			refused++
+		}
+	}
+	if refused < len(wrong)/2 { // the rest takes CEL, JSON Schema or other rules to see
+		t.Errorf("the schema refuses only %d of %d wrong policies", refused, len(wrong))
+	}
+}
+
+// allPolicies returns the starter policy, the examples and those of the transcripts.
+func allPolicies(t *testing.T) map[string]string {
+	t.Helper()
+	out := map[string]string{"starter": rules.Starter().Text}
+	entries, err := policies.Files.ReadDir(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		text, err := policies.Files.ReadFile(e.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[e.Name()] = string(text)
+	}
+	files, err := filepath.Glob("../testdata/rules/*.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		data, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, part := range txtar.Parse(data).Files {
+			if part.Name != "transcript" {
+				out[f+" "+part.Name] = string(part.Data)
+			}
+		}
+	}
+	return out
+}
+
+// Compile never panics, and what it accepts can judge.
+func FuzzCompile(f *testing.F) {
+	for _, tc := range wrong {
+		f.Add(tc.text)
+	}
+	f.Add(rules.Starter().Text)
+	f.Add("rules:\n  - {name: x, on: '*/*', where: \"args.a.matches('^x') || path(args.b).within('/x')\", do: log}")
+	f.Add("rules:\n  - {name: x, on: '*/*', rate: {sum: args.a, max: 1e3, per: 90d, by: [args[\"x y\"], agent]}, do: log}")
+	f.Add("rules:\n  - {name: x, on: '*/*', shape: {anyOf: [{type: object}, {$ref: '#/$defs/x'}], $defs: {x: {type: array}}}}")
+	call := event.Event{V: 1, Seq: 1, At: 1, Session: "s1", Body: &event.Call{
+		Server: "a", Tool: "b", Args: json.RawMessage(`{"a":"x","b":"/x/y","c":[1,2.5,null,true,{"d":{}}]}`), Peer: event.Peer{Agent: "bot"},
+	}}
+	f.Fuzz(func(t *testing.T, text string) {
+		p, err := compile(text)
+		if err != nil {
+			var list document.Errors
+			if !errors.As(err, &list) || len(list) == 0 {
+				t.Fatalf("%q: an error without a place: %v", text, err)
+			}
+			for _, e := range list {
+				_ = e.Detail()
+			}
+			return
+		}
+		p.Warnings([]string{"a"})
+		s := rules.NewState(p)
+		v := s.Decide(call)
+		if v.Why == "" || strings.Contains(v.Why, "the rules failed") {
+			t.Fatalf("%q: %+v", text, v)
+		}
+		s.Apply(call)
+		s.Apply(event.Event{Seq: 2, At: 1, Cause: 1, Body: &v})
+	})
+}
+
+func ExampleState_Decide() {
+	p, err := rules.Compile([]event.Source{{Name: "policy.yaml", Text: `
+rules:
+  - {name: refund-burst, on: billing/issue_refund, rate: {max: 1, per: 10s, by: session}, do: deny}
+`}}, event.Env{OS: "linux"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	s := rules.NewState(p)
+	for seq := uint64(1); seq < 4; seq += 2 {
+		call := event.Event{V: 1, Seq: seq, At: event.At(begin), Session: "s1", Body: &event.Call{
+			Server: "billing", Tool: "issue_refund", Args: json.RawMessage(`{"amount": 5}`),
+		}}
+		v := s.Decide(call)
+		fmt.Println(v.Action, v.Why)
+		s.Apply(call)
+		s.Apply(event.Event{V: 1, Seq: seq + 1, At: call.At, Session: "s1", Cause: seq, Body: &v})
+	}
+	// Output:
+	// allow no rule objects: refund-burst 1 of 1
+	// deny 2nd call of billing/issue_refund in 10s by session s1 (limit 1), after #1
+}
+
+func ExampleCompile() {
+	_, err := rules.Compile([]event.Source{{Name: "policy.yaml", Text: "rules:\n  - {name: x, on: a/b, do: dney}"}}, event.Env{})
+	fmt.Println(err)
+	// Output: policy.yaml:2:28: rules[0].do: "dney" is not one of log, deny
+}

@@ -1,0 +1,225 @@
+package rules_test
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/tools/txtar"
+
+	"github.com/umpire-dev/umpire/rules"
+	"github.com/umpire-dev/umpire/rules/document"
+	"github.com/umpire-dev/umpire/rules/event"
+)
+
+var update = flag.Bool("update", false, "write what happened into the transcripts")
+
+var begin = time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
+
+// TestTranscripts plays testdata/rules/*.txtar: a policy, and a transcript of what happens and what is decided.
+//
+//	0s call billing/issue_refund {"amount": 5}         session=s1 agent=bot principal=local:alice, unless said otherwise
+//	  allow: no rule objects
+//	2s result #1 failed
+//	3s catalog billing {"tools": […]}
+//
+// A line that is not indented is an event at that time; the indented lines below it are the verdict.
+func TestTranscripts(t *testing.T) {
+	files, err := filepath.Glob("../testdata/rules/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no transcripts", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			a, err := txtar.ParseFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sources, text := split(t, a)
+			p, err := rules.Compile(sources, event.Env{OS: "linux", Home: "/home/alice"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := play(t, p, text)
+			if got == text {
+				return
+			}
+			if !*update {
+				t.Errorf("the transcript goes otherwise (-update writes it):\n%s", got)
+				return
+			}
+			a.Files[len(a.Files)-1].Data = []byte(got)
+			if err := os.WriteFile(file, txtar.Format(a), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// split takes the policies and the transcript, which is last, out of an archive.
+func split(t *testing.T, a *txtar.Archive) (sources []event.Source, transcript string) {
+	t.Helper()
+	for _, f := range a.Files {
+		if f.Name == "transcript" {
+			return sources, string(f.Data)
+		}
+		sources = append(sources, event.Source{Name: f.Name, Text: string(f.Data)})
+	}
+	t.Fatal("no transcript")
+	return nil, ""
+}
+
+// play runs a transcript and returns it with what was decided. Beside the state that decides, it keeps one that only
+// folds, as recovery does, and asks both: they have to agree.
+func play(t *testing.T, p *rules.Policy, text string) string {
+	t.Helper()
+	var out strings.Builder
+	live, folded := rules.NewState(p), rules.NewState(p)
+	var seq uint64
+	apply := func(e event.Event) {
+		live.Apply(e)
+		folded.Apply(e)
+	}
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, "\n")
+		if strings.HasPrefix(line, " ") {
+			continue
+		}
+		fmt.Fprintln(&out, line)
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		seq++
+		e := parseEvent(t, line)
+		e.V, e.Seq = event.Version, seq
+		if _, call := e.Body.(*event.Call); !call {
+			apply(e)
+			continue
+		}
+		v := live.Decide(e)
+		if again := folded.Decide(e); !same(v, again) {
+			t.Errorf("%s\nlive %+v\nfolded %+v", line, v, again)
+		}
+		printVerdict(&out, v)
+		apply(e)
+		seq++
+		apply(event.Event{V: event.Version, Seq: seq, At: e.At, Session: e.Session, Cause: e.Seq, Body: &v})
+	}
+	return out.String()
+}
+
+func same(a, b event.Verdict) bool {
+	x, err1 := json.Marshal(a)
+	y, err2 := json.Marshal(b)
+	return err1 == nil && err2 == nil && string(x) == string(y)
+}
+
+func printVerdict(out *strings.Builder, v event.Verdict) {
+	name := v.Rule
+	if name != "" {
+		name = " " + name
+	}
+	fmt.Fprintf(out, "  %s%s: %s\n", v.Action, name, v.Why)
+	if v.Hint != "" {
+		fmt.Fprintf(out, "    allowed: %s\n", v.Hint)
+	}
+	if v.RetryMS != 0 {
+		fmt.Fprintf(out, "    retry: %s\n", time.Duration(v.RetryMS)*time.Millisecond)
+	}
+	for _, m := range v.Also {
+		word := "also " + m.Action.String()
+		if m.Observed {
+			word = "would " + m.Action.String()
+		}
+		fmt.Fprintf(out, "    %s %s: %s\n", word, m.Rule, m.Why)
+	}
+}
+
+// parseEvent reads a line of a transcript.
+func parseEvent(t *testing.T, line string) event.Event {
+	t.Helper()
+	fail := func(why any) { t.Helper(); t.Fatalf("%s: %v", line, why) }
+	at, rest, _ := strings.Cut(line, " ")
+	kind, rest, _ := strings.Cut(rest, " ")
+	d, err := document.ParseDuration(at)
+	if err != nil {
+		fail(err)
+	}
+	e := event.Event{At: event.At(begin.Add(d)), Session: "s1"}
+	switch kind {
+	case "call":
+		e.Body = parseCall(fail, rest, &e)
+	case "result":
+		ref, outcome, _ := strings.Cut(rest, " ")
+		outcome, over, _ := strings.Cut(outcome, " ")
+		server, tool, _ := strings.Cut(over, "/")
+		e.Cause = number(fail, ref)
+		r := &event.Result{Server: server, Tool: tool, Outcome: event.Outcome(outcome)}
+		if tool, root, ok := strings.Cut(tool, " root="); ok {
+			r.Tool, r.Root = tool, number(fail, root)
+		}
+		e.Body = r
+	case "catalog":
+		server, list, _ := strings.Cut(rest, " ")
+		c := &event.Catalog{Server: server}
+		if err := json.Unmarshal([]byte(list), c); err != nil {
+			fail(err)
+		}
+		e.Body = c
+	default:
+		fail("want call, result or catalog")
+	}
+	return e
+}
+
+func parseCall(fail func(any), rest string, e *event.Event) *event.Call {
+	c := &event.Call{Peer: event.Peer{Principal: "local:alice", Agent: "bot", Client: event.Client{Name: "bot", Version: "1"}}}
+	for {
+		word, more, _ := strings.Cut(rest, " ")
+		key, value, ok := strings.Cut(word, "=")
+		if !ok || strings.ContainsAny(key, "/{") {
+			break
+		}
+		rest = more
+		switch key {
+		case "session":
+			e.Session = value
+		case "agent":
+			c.Agent = value
+		case "principal":
+			c.Principal = value
+		case "workspace":
+			c.Workspace = value
+		case "retry":
+			c.Retry = number(fail, value)
+		case "redacted", "truncated":
+			c.Findings = append(c.Findings, event.Finding{Kind: key, Path: value})
+		default:
+			fail("unknown " + key)
+		}
+	}
+	name, args, _ := strings.Cut(rest, " ")
+	c.Server, c.Tool, _ = strings.Cut(name, "/")
+	if c.Args = json.RawMessage(args); args == "" {
+		c.Args = json.RawMessage("{}")
+	}
+	if !json.Valid(c.Args) {
+		fail("arguments are no JSON")
+	}
+	c.ID, c.Size = json.RawMessage("1"), len(c.Args)
+	return c
+}
+
+func number(fail func(any), ref string) uint64 {
+	n, err := strconv.ParseUint(strings.TrimPrefix(ref, "#"), 10, 64)
+	if err != nil {
+		fail(err)
+	}
+	return n
+}
