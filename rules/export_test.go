@@ -1,0 +1,24 @@
+package rules
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Dump formats all that s knows, for comparing states.
+func (s *State) Dump() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "policy %s\n", s.policy.digest)
+	for i, w := range s.windows {
+		if w != nil {
+			fmt.Fprintf(&b, "rule %s\n%s", s.policy.rules[i].name, w.Dump())
+		}
+	}
+	for _, tool := range slices.Sorted(maps.Keys(s.declared)) {
+		fmt.Fprintf(&b, "declared %s %v %s\n", tool, s.declared[tool].schema != nil, s.declared[tool].why)
+	}
+	fmt.Fprintf(&b, "waiting %d\n", len(s.waiting))
+	return b.String()
+}

@@ -1,0 +1,226 @@
+package rules_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"iter"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/umpire-dev/umpire/rules"
+	"github.com/umpire-dev/umpire/rules/event"
+	"github.com/umpire-dev/umpire/rules/replay"
+)
+
+// genPolicy draws a policy of a few rules of all kinds.
+func genPolicy(t *rapid.T) *rules.Policy {
+	pick := func(label string, of ...string) string { return rapid.SampledFrom(of).Draw(t, label) }
+	var b strings.Builder
+	fmt.Fprintf(&b, "mode: %s\n", pick("mode", "enforce", "enforce", "enforce", "observe"))
+	if rapid.IntRange(0, 4).Draw(t, "allow") == 0 {
+		b.WriteString("allow: [\"a/*\", \"b/x\"]\n")
+	}
+	b.WriteString("tools: [{match: \"a/x\", effects: [money]}]\nrules:\n")
+	for i := range rapid.IntRange(0, 6).Draw(t, "rules") {
+		fmt.Fprintf(&b, "  - name: r%d\n    on: %q\n", i, pick("on", "a/x", "a/*", "*/*", "b/y", "*/x"))
+		fmt.Fprintf(&b, "    do: %s\n    mode: %s\n", pick("do", "deny", "deny", "log"), pick("rule mode", "enforce", "enforce", "observe"))
+		if w := pick("where", "", "", "has(args.k) && args.k == 'p'", "args.n > 2", "'money' in tool.effects"); w != "" {
+			fmt.Fprintf(&b, "    where: %q\n", w)
+		}
+		by := pick("by", "[]", "session", "agent", "args.k", "[session, args.k]", "[server, tool]")
+		per := pick("per", "1s", "5s", "1m", "1h")
+		switch rapid.IntRange(0, 6).Draw(t, "kind") {
+		case 0, 1:
+			fmt.Fprintf(&b, "    rate: {max: %d, per: %s, by: %s, count: %s}\n", rapid.IntRange(0, 4).Draw(t, "max"), per, by, pick("count", "allowed", "succeeded", "attempted"))
+		case 2:
+			fmt.Fprintf(&b, "    rate: {sum: args.n, max: %s, per: %s, by: %s, count: %s}\n", pick("limit", "1", "2.5", "10"), per, by, pick("count", "allowed", "succeeded", "attempted"))
+		case 3:
+			fmt.Fprintf(&b, "    rate: {distinct: args.k, max: %d, per: %s, by: %s}\n", rapid.IntRange(0, 3).Draw(t, "max"), per, by)
+		case 4:
+			fmt.Fprintf(&b, "    rate: {in_flight: %d, by: %s}\n", rapid.IntRange(1, 3).Draw(t, "max"), by)
+		case 5:
+			b.WriteString("    shape: declared\n")
+		case 6:
+			b.WriteString("    shape: {properties: {n: {maximum: 3}, k: {enum: [p, q, 7]}}, additionalProperties: false}\n")
+		}
+	}
+	p, err := compile(b.String())
+	if err != nil {
+		t.Fatalf("%s\n%v", b.String(), err)
+	}
+	return p
+}
+
+// world is a live run: it makes events and keeps the log as it would be stored.
+type world struct {
+	t     *rapid.T
+	state *rules.State
+	log   []string // JSON
+	seq   uint64
+	at    event.Time
+	open  []event.Event
+}
+
+func (w *world) add(cause uint64, session string, body event.Body) event.Event {
+	w.seq++
+	e := event.Event{V: event.Version, Seq: w.seq, At: w.at, Session: session, Cause: cause, Body: body}
+	text, err := e.MarshalJSON()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.log = append(w.log, string(text))
+	return e
+}
+
+// events is the log as a reader gets it.
+func (w *world) events(from uint64) iter.Seq2[event.Event, error] {
+	return func(yield func(event.Event, error) bool) {
+		for _, text := range w.log[from-1:] {
+			var e event.Event
+			err := e.UnmarshalJSON([]byte(text))
+			if !yield(e, err) {
+				return
+			}
+		}
+	}
+}
+
+func (w *world) load(p *rules.Policy) {
+	w.state = w.fold(p)
+	w.state.Apply(w.add(0, "", p.Loaded()))
+}
+
+func (w *world) fold(p *rules.Policy) *rules.State {
+	s := rules.NewState(p)
+	for e, err := range w.events(1) {
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		s.Apply(e)
+	}
+	return s
+}
+
+func (w *world) call() {
+	t := w.t
+	pick := func(label string, of ...string) string { return rapid.SampledFrom(of).Draw(t, label) }
+	args := pick("args",
+		`{"k":"p","n":1}`, `{"k":"q","n":2.5}`, `{"k":7,"n":"0.5"}`, `{"n":1}`, `{"k":null,"n":3}`, `{}`, `{"k":"p","n":-1}`,
+		`{"k":"p","N":1}`, `{"k":["p"],"n":1e2}`, `{"z":1,"y":2,"x":3}`)
+	c := &event.Call{
+		Server: pick("server", "a", "b"), Tool: pick("tool", "x", "y"), ID: json.RawMessage("1"), Args: json.RawMessage(args),
+		Peer: event.Peer{Principal: "local:u", Agent: pick("agent", "m", "n", "")},
+	}
+	if rapid.IntRange(0, 9).Draw(t, "hidden") == 0 {
+		c.Findings = []event.Finding{{Kind: pick("finding", event.Redacted, event.Truncated), Path: "args.k"}}
+	}
+	if len(w.open) > 0 && rapid.IntRange(0, 4).Draw(t, "retry") == 0 {
+		c.Retry = rapid.SampledFrom(w.open).Draw(t, "root").Seq
+	}
+	e := w.add(0, pick("session", "s1", "s2"), c)
+	v := w.state.Decide(e)
+	if again := w.state.Decide(e); !same(v, again) {
+		t.Fatalf("Decide is no pure read:\n%+v\n%+v", v, again)
+	}
+	w.state.Apply(e)
+	w.state.Apply(w.add(e.Seq, e.Session, &v))
+	if v.Action.Passes() {
+		w.open = append(w.open, e)
+	}
+}
+
+func (w *world) result() {
+	if len(w.open) == 0 {
+		return
+	}
+	i := rapid.IntRange(0, len(w.open)-1).Draw(w.t, "which")
+	e := w.open[i]
+	w.open = append(w.open[:i:i], w.open[i+1:]...)
+	c := e.Body.(*event.Call)
+	outcome := rapid.SampledFrom([]event.Outcome{
+		event.OutcomeOK, event.OutcomeFailed, event.OutcomeError, event.OutcomeInput, event.OutcomeStarted, event.OutcomeLost,
+	}).Draw(w.t, "outcome")
+	w.state.Apply(w.add(e.Seq, e.Session, &event.Result{Server: c.Server, Tool: c.Tool, Outcome: outcome, Root: c.Retry}))
+}
+
+func (w *world) catalog() {
+	schema := rapid.SampledFrom([]string{`{"properties":{"k":{},"n":{"type":"number"}}}`, `{"type":"object"}`, `{"type":3}`, ``}).Draw(w.t, "schema")
+	w.state.Apply(w.add(0, "", &event.Catalog{Server: "a", Tools: []event.Tool{{Name: "x", InputSchema: json.RawMessage(schema)}}}))
+}
+
+// step lets something happen, at the same time, a moment or a jump later.
+func (w *world) step() {
+	w.at += event.Time(rapid.SampledFrom([]time.Duration{
+		0, 0, 1, time.Millisecond, time.Second, 5 * time.Second, time.Minute, time.Hour, 24 * time.Hour,
+	}).Draw(w.t, "later"))
+	switch rapid.IntRange(0, 12).Draw(w.t, "what") {
+	case 0:
+		w.catalog()
+	case 1, 2, 3:
+		w.result()
+	default:
+		w.call()
+	}
+}
+
+// Invariants 1, 7 and 11: over random policies and histories, the state folded from the stored log is the live state,
+// and judging the log again gives every recorded verdict, through a change of policy.
+func TestRefoldEqualsLiveAndReplayReproduces(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := &world{t: t, at: event.At(begin)}
+		for range rapid.IntRange(1, 3).Draw(t, "policies") {
+			w.load(genPolicy(t))
+			for range rapid.IntRange(0, 40).Draw(t, "steps") {
+				w.step()
+			}
+		}
+		if live, folded := w.state.Dump(), w.fold(w.state.Policy()).Dump(); live != folded {
+			t.Fatalf("live\n%s\nfolded\n%s", live, folded)
+		}
+		r, err := replay.Verify(w.events, 0)
+		if err != nil || r.Same != r.Verdicts || len(r.Differences) > 0 || r.Events != len(w.log) {
+			t.Fatalf("%+v %v", r, err)
+		}
+	})
+}
+
+// A limit is a limit: whatever is sent and whatever fails, no more calls than max pass in any window.
+func TestNoWindowHoldsMoreThanItsLimit(t *testing.T) {
+	const limit, per = 3, 10 * time.Second
+	p, err := compile("rules: [{name: r, on: a/x, rate: {max: 3, per: 10s, by: session}, do: deny}]")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		w := &world{t: t, at: event.At(begin)}
+		w.load(p)
+		for range rapid.IntRange(0, 60).Draw(t, "steps") {
+			w.step()
+		}
+		var passed []event.Event
+		for e := range w.events(1) {
+			if v, ok := e.Body.(*event.Verdict); ok && v.Action.Passes() {
+				for c := range w.events(e.Cause) {
+					if call := c.Body.(*event.Call); call.Server == "a" && call.Tool == "x" && call.Retry == 0 {
+						passed = append(passed, c)
+					}
+					break
+				}
+			}
+		}
+		for i, first := range passed {
+			n := 0
+			for _, e := range passed[i:] {
+				if e.Session == first.Session && e.At < first.At.Add(per) {
+					n++
+				}
+			}
+			if n > limit {
+				t.Fatalf("%d calls of %s passed within %v from #%d", n, first.Session, per, first.Seq)
+			}
+		}
+	})
+}
