@@ -233,29 +233,40 @@ func (db *DB) Events(from uint64) iter.Seq2[event.Event, error] {
 // Raw yields the committed events from Seq from on as they are stored.
 func (db *DB) Raw(from uint64) iter.Seq2[json.RawMessage, error] {
 	return func(yield func(json.RawMessage, error) bool) {
-		const chunk = 512
-		for {
-			var batch []json.RawMessage
-			err := db.view(func(tx *bbolt.Tx) error {
-				c := tx.Bucket(bucketEvents).Cursor()
-				for k, v := c.Seek(seqKey(from)); k != nil && len(batch) < chunk; k, v = c.Next() {
-					batch = append(batch, append(json.RawMessage(nil), v...))
-					from = binary.BigEndian.Uint64(k) + 1
-				}
+		err := db.scan(from, func(_ uint64, raw json.RawMessage) bool { return yield(raw, nil) })
+		if err != nil {
+			yield(nil, err)
+		}
+	}
+}
+
+// scan calls f with the committed events from Seq from on until it returns false.
+func (db *DB) scan(from uint64, f func(seq uint64, raw json.RawMessage) bool) error {
+	const chunk = 512
+	type stored struct {
+		seq uint64
+		raw json.RawMessage
+	}
+	for {
+		var batch []stored
+		err := db.view(func(tx *bbolt.Tx) error {
+			c := tx.Bucket(bucketEvents).Cursor()
+			for k, v := c.Seek(seqKey(from)); k != nil && len(batch) < chunk; k, v = c.Next() {
+				batch = append(batch, stored{binary.BigEndian.Uint64(k), append(json.RawMessage(nil), v...)})
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		for _, s := range batch {
+			if !f(s.seq, s.raw) {
 				return nil
-			})
-			if err != nil {
-				yield(nil, err)
-				return
 			}
-			for _, raw := range batch {
-				if !yield(raw, nil) {
-					return
-				}
-			}
-			if len(batch) < chunk {
-				return
-			}
+			from = s.seq + 1
+		}
+		if len(batch) < chunk {
+			return nil
 		}
 	}
 }
@@ -267,12 +278,21 @@ func (db *DB) Watch(done <-chan struct{}, from uint64) iter.Seq2[json.RawMessage
 			db.mu.Lock()
 			changed, last, closed := db.changed, db.last, db.closed
 			db.mu.Unlock()
-			for raw, err := range db.Raw(from) {
-				if !yield(raw, err) || err != nil {
+			if last >= from {
+				more := true
+				err := db.scan(from, func(seq uint64, raw json.RawMessage) bool {
+					from = seq + 1
+					more = yield(raw, nil)
+					return more
+				})
+				switch {
+				case errors.Is(err, berrors.ErrDatabaseNotOpen), !more:
+					return
+				case err != nil:
+					yield(nil, err)
 					return
 				}
 			}
-			from = max(from, last+1)
 			if closed {
 				return
 			}

@@ -1,0 +1,4 @@
+package store
+
+// SetMaxFile changes the bound of the file.
+func (db *DB) SetMaxFile(bytes int) { db.bolt.MaxSize = bytes }
