@@ -52,7 +52,8 @@ type Gate struct {
 	log      *slog.Logger
 	policy   atomic.Pointer[rules.Policy]
 	ops      chan func()
-	quit     chan struct{}
+	closing  sync.RWMutex // ops is open while it is read-locked and closed is false
+	closed   bool
 	stopped  sync.WaitGroup
 	flying   sync.WaitGroup        // Appends that are not done
 	failure  atomic.Pointer[error] // an Append failed: memory is ahead of the disk and has to be dropped
@@ -71,7 +72,7 @@ func NewGate(cfg GateConfig) (*Gate, error) {
 	}
 	g := &Gate{
 		recorder: cfg.Recorder, now: cfg.Now, log: cfg.Log, mem: newMemory(cfg.Policy),
-		ops: make(chan func(), 256), quit: make(chan struct{}), retries: retries{},
+		ops: make(chan func(), 256), retries: retries{},
 	}
 	if g.now == nil {
 		g.now = time.Now
@@ -117,7 +118,12 @@ func lost(c *event.Call, root uint64, why string) *event.Result {
 
 // Close ends the loop after what is queued and waits for what is being written. Whatever is asked afterwards fails.
 func (g *Gate) Close() {
-	close(g.quit)
+	g.closing.Lock()
+	if !g.closed {
+		g.closed = true
+		close(g.ops)
+	}
+	g.closing.Unlock()
 	g.stopped.Wait()
 	g.flying.Wait()
 }
@@ -126,34 +132,28 @@ func (g *Gate) Close() {
 func (g *Gate) Policy() *rules.Policy { return g.policy.Load() }
 
 func (g *Gate) loop() {
-	for {
-		select {
-		case op := <-g.ops:
-			op()
-		case <-g.quit:
-			for {
-				select {
-				case op := <-g.ops:
-					op()
-				default:
-					return
-				}
-			}
-		}
+	for op := range g.ops {
+		op()
 	}
 }
 
 // submit runs op in the loop, on memory that is whole. Else t fails.
 func (g *Gate) submit(t *Ticket, op func()) *Ticket {
-	select {
-	case <-g.quit:
+	g.closing.RLock()
+	defer g.closing.RUnlock()
+	if g.closed {
 		t.finish(errors.New("umpire is stopping"))
-	case g.ops <- func() {
+		return t
+	}
+	g.ops <- func() {
 		defer func() {
 			if r := recover(); r != nil { // memory may be half way between two events
-				g.fail(fmt.Errorf("panic: %v", r))
-				g.log.Error("the gate panicked", "panic", r, "stack", string(debug.Stack()))
-				t.finish(*g.failure.Load())
+				err := fmt.Errorf("the gate panicked: %v", r)
+				g.log.Error(err.Error(), "stack", string(debug.Stack()))
+				g.fail(err)
+				if !t.finished() {
+					t.finish(err)
+				}
 			}
 		}()
 		if err := g.mend(); err != nil {
@@ -161,7 +161,6 @@ func (g *Gate) submit(t *Ticket, op func()) *Ticket {
 			return
 		}
 		op()
-	}:
 	}
 	return t
 }
@@ -332,11 +331,20 @@ func (b *batch) send(t *Ticket) {
 	}
 	g := b.gate
 	g.flying.Add(1)
-	g.recorder.Append(b.events, func(err error) {
-		if err != nil {
-			g.fail(err)
+	var once sync.Once
+	done := func(err error) {
+		once.Do(func() {
+			if err != nil {
+				g.fail(err)
+			}
+			t.finish(err)
+			g.flying.Done()
+		})
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			done(fmt.Errorf("the recorder panicked: %v", r))
 		}
-		t.finish(err)
-		g.flying.Done()
-	})
+	}()
+	g.recorder.Append(b.events, done)
 }

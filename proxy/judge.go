@@ -65,6 +65,15 @@ func (t *Ticket) finish(err error) {
 	close(t.done)
 }
 
+func (t *Ticket) finished() bool {
+	select {
+	case <-t.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // Denier is the Judge where nothing can be judged: it denies every call and records nothing.
 type Denier struct {
 	Reason string
