@@ -34,7 +34,7 @@ var wrong = []struct {
 	{"rules:\n  - {name: x, do: deny}", "2:5", "a rule without on", "every tool"},
 	{"rules:\n  - {name: allow, on: a/b}", "2:5", `"allow" cannot be the name`, "allow is taken"},
 	{"rules:\n  - {name: a b, on: a/b}", "2:5", `"a b" cannot be the name`, "letters"},
-	{"rules:\n  - {name: x, on: a/b}\n  - {name: x, on: a/b}", "3:12", `a second rule named "x"`, ""},
+	{"rules:\n  - {name: x, on: a/b}\n  - {name: x, on: a/b}", "3:12", `a second rule named "x"`, "the first stands at policy.yaml:2"},
 	{"rules:\n  - {name: x, on: refund}", "2:19", `"refund": want server/tool`, ""},
 	{"rules:\n  - {name: x, on: a/b, do: hold}", "2:28", `"hold" is not one of log, deny`, "known here: log, deny"},
 	{"rules:\n  - {name: x, on: a/b, do: dney}", "2:28", `"dney" is not one of`, "did you mean deny?"},

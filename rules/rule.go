@@ -101,7 +101,8 @@ func (c *compiler) rule(n document.Node) {
 			r.name = f.Value.Scalar()
 			for _, other := range c.policy.rules {
 				if other.name == r.name {
-					f.Value.Fail("", "a second rule named %q", r.name)
+					first := other.at.Error("", "")
+					f.Value.Fail(fmt.Sprintf("the first stands at %s:%d", first.File, first.Line), "a second rule named %q", r.name)
 				}
 			}
 		case "on":
