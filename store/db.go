@@ -1,7 +1,7 @@
 // Package store keeps the history: one bbolt file, one writer.
 //
 // The bucket "events" (big-endian Seq -> JSON) is the truth. The buckets "sessions", "calls" and "tools" are indexes
-// that Rebuild makes again from the events. "meta" holds the format version, the key of redacted values and what
+// that Open and Rebuild make again from the events. "meta" holds the format version, the key of redacted values and what
 // retention has removed.
 package store
 
@@ -16,6 +16,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -46,6 +48,7 @@ var (
 	ErrDamaged = errors.New("store: the history is damaged")
 	ErrFormat  = errors.New("store: the history was written by another version of umpire")
 	ErrMissing = errors.New("store: there is no history")
+	ErrIndexes = errors.New("store: the indexes of the history are missing") // with Config.ReadOnly; else they are made again
 )
 
 // Config says where the history is and how it is kept.
@@ -95,7 +98,8 @@ func Open(cfg Config) (db *DB, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	defer func() { // bbolt panics on some kinds of damage
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // the file is mapped; a part of it that is gone faults
+	defer func() {                                           // bbolt panics on some kinds of damage
 		if r := recover(); r != nil {
 			db, err = nil, fmt.Errorf("%w: %s: %v", ErrDamaged, cfg.Path, r)
 		}
@@ -106,12 +110,17 @@ func Open(cfg Config) (db *DB, err error) {
 	if cfg.LockWait == 0 {
 		cfg.LockWait = time.Second
 	}
-	if info, err := os.Stat(cfg.Path); errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 && cfg.ReadOnly {
-		if cfg.ReadOnly {
-			return nil, fmt.Errorf("%w at %s", ErrMissing, cfg.Path)
-		}
+	info, err := os.Stat(cfg.Path)
+	switch missing := errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0; {
+	case missing && cfg.ReadOnly:
+		return nil, fmt.Errorf("%w at %s", ErrMissing, cfg.Path)
+	case missing:
 		if err := os.MkdirAll(filepath.Dir(cfg.Path), 0o700); err != nil {
 			return nil, fmt.Errorf("store: %w", err)
+		}
+	case !cfg.ReadOnly:
+		if err := probe(cfg); err != nil {
+			return nil, err
 		}
 	}
 	bolt, err := bbolt.Open(cfg.Path, 0o600, &bbolt.Options{
@@ -121,7 +130,7 @@ func Open(cfg Config) (db *DB, err error) {
 	case errors.Is(err, berrors.ErrTimeout):
 		return nil, fmt.Errorf("%w: %s", ErrLocked, cfg.Path)
 	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrVersionMismatch),
-		errors.Is(err, berrors.ErrFreePagesNotLoaded):
+		errors.Is(err, berrors.ErrFreePagesNotLoaded), err != nil && strings.Contains(err.Error(), "file size too small"):
 		return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, cfg.Path, err)
 	case err != nil:
 		return nil, fmt.Errorf("store: %s: %w", cfg.Path, err)
@@ -142,10 +151,29 @@ func Open(cfg Config) (db *DB, err error) {
 	return db, nil
 }
 
+// probe reports whether a history can be read, before anything is written to it.
+func probe(cfg Config) error {
+	cfg.ReadOnly = true
+	db, err := Open(cfg)
+	switch {
+	case errors.Is(err, ErrIndexes), errors.Is(err, ErrMissing): // what is missing can be made
+		return nil
+	case err != nil:
+		return err
+	}
+	return db.Close()
+}
+
 // prepare creates or checks the buckets and reads where the log ends.
 func (db *DB) prepare(readOnly bool) error {
 	setup := func(tx *bbolt.Tx) error {
+		if info, err := os.Stat(db.path); err != nil || info.Size() < tx.Size() {
+			return fmt.Errorf("%w: %s is cut off: it should have %d bytes", ErrDamaged, db.path, tx.Size())
+		}
 		meta := tx.Bucket(bucketMeta)
+		if name, _ := tx.Cursor().First(); name == nil { // its maker did not live to fill it
+			return fmt.Errorf("%w at %s", ErrMissing, db.path)
+		}
 		if meta == nil {
 			return fmt.Errorf("%w: %s has no meta bucket", ErrDamaged, db.path)
 		}
@@ -153,9 +181,15 @@ func (db *DB) prepare(readOnly bool) error {
 			return fmt.Errorf("%w: %s has format %q, this one knows %d", ErrFormat, db.path, got, Format)
 		}
 		db.secret = append([]byte(nil), meta.Get(keySecret)...)
-		for _, name := range [][]byte{bucketEvents, bucketSessions, bucketCalls, bucketTools} {
-			if tx.Bucket(name) == nil {
-				return fmt.Errorf("%w: %s has no bucket %s", ErrDamaged, db.path, name)
+		if tx.Bucket(bucketEvents) == nil {
+			return fmt.Errorf("%w: %s has no bucket %s", ErrDamaged, db.path, bucketEvents)
+		}
+		if !indexed(tx) {
+			if readOnly {
+				return fmt.Errorf("%w: %s", ErrIndexes, db.path)
+			}
+			if err := rebuild(tx, tx); err != nil {
+				return fmt.Errorf("%w: %s: %w", ErrDamaged, db.path, err)
 			}
 		}
 		if k, _ := tx.Bucket(bucketEvents).Cursor().Last(); k != nil {
@@ -180,6 +214,11 @@ func (db *DB) prepare(readOnly bool) error {
 		}
 		return setup(tx)
 	})
+}
+
+// indexed reports whether the indexes are there.
+func indexed(tx *bbolt.Tx) bool {
+	return tx.Bucket(bucketSessions) != nil && tx.Bucket(bucketCalls) != nil && tx.Bucket(bucketTools) != nil
 }
 
 func create(tx *bbolt.Tx) error {
@@ -307,15 +346,17 @@ func (db *DB) Watch(done <-chan struct{}, from uint64) iter.Seq2[json.RawMessage
 
 // view runs f in a read transaction. Damage that makes bbolt panic is an error.
 func (db *DB) view(f func(*bbolt.Tx) error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("%w: %s: %v", ErrDamaged, db.path, r)
 		}
 	}()
-	if err := db.bolt.View(f); err != nil {
-		return fmt.Errorf("store: %w", err)
+	err = db.bolt.View(f)
+	if err == nil || errors.Is(err, ErrDamaged) {
+		return err
 	}
-	return nil
+	return fmt.Errorf("store: %w", err)
 }
 
 // Close commits what is queued and closes the file.

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"sort"
 
 	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 
 	"github.com/umpire-dev/umpire/rules/event"
 )
@@ -227,7 +229,7 @@ func (db *DB) Rebuild() error {
 // rebuild indexes the events of from into into, whose indexes it deletes first.
 func rebuild(from, into *bbolt.Tx) error {
 	for _, name := range [][]byte{bucketSessions, bucketCalls, bucketTools} {
-		if err := into.DeleteBucket(name); err != nil {
+		if err := into.DeleteBucket(name); err != nil && !errors.Is(err, berrors.ErrBucketNotFound) {
 			return fmt.Errorf("store: %w", err)
 		}
 		if _, err := into.CreateBucket(name); err != nil {
