@@ -38,6 +38,8 @@ func (l *Lines) Read() ([]byte, error) {
 		}
 		line = bytes.TrimSuffix(line, []byte("\r"))
 		switch {
+		case len(line) > l.max:
+			return nil, ErrTooLong
 		case bytes.IndexByte(line, '\r') >= 0:
 			return nil, ErrLineBreak
 		case len(bytes.TrimSpace(line)) > 0:
@@ -53,7 +55,7 @@ func (l *Lines) line() ([]byte, error) {
 		part, err := l.in.ReadSlice('\n')
 		if !long {
 			line = append(line, part...)
-			if long = len(line) > l.max+1; long {
+			if long = len(line) > l.max+len("\r\n"); long {
 				line = nil
 			}
 		}

@@ -3,6 +3,7 @@ package transport
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -39,6 +40,8 @@ const (
 // Pipes is the daemon's end. Serve is called for each shim with both connections, which it has to close.
 type Pipes struct {
 	Serve func(hello Hello, client, server net.Conn)
+	// Patience is for how long the first connection waits for the second; 0 is ten seconds.
+	Patience time.Duration
 
 	mu      sync.Mutex
 	waiting map[string]half
@@ -61,19 +64,22 @@ func (p *Pipes) acceptClient(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "want the hello of a shim", http.StatusBadRequest)
 		return
 	}
-	token := rand.Text()
-	w.Header().Set(headerPipes, token)
-	conn, err := upgrade(w)
+	conn, err := hijack(w)
 	if err != nil {
 		return
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	token := rand.Text()
+	p.mu.Lock() // before the token is out: the second half may come right after
 	if p.waiting == nil {
 		p.waiting = map[string]half{}
 	}
 	p.waiting[token] = half{hello: hello, client: conn}
-	time.AfterFunc(10*time.Second, func() { // the shim died in between
+	p.mu.Unlock()
+	if upgrade(conn, token) != nil {
+		p.take(token)
+		return
+	}
+	time.AfterFunc(cmp.Or(p.Patience, 10*time.Second), func() { // the shim died in between
 		if h, ok := p.take(token); ok {
 			h.client.Close() //nolint:errcheck // nobody uses it
 		}
@@ -94,7 +100,10 @@ func (p *Pipes) acceptServer(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no client with this token", http.StatusNotFound)
 		return
 	}
-	conn, err := upgrade(w)
+	conn, err := hijack(w)
+	if err == nil {
+		err = upgrade(conn, "")
+	}
 	if err != nil {
 		h.client.Close() //nolint:errcheck // its other half never came
 		return
@@ -102,11 +111,8 @@ func (p *Pipes) acceptServer(w http.ResponseWriter, r *http.Request) {
 	p.Serve(h.hello, h.client, conn)
 }
 
-// upgrade turns an HTTP exchange into a stream of bytes.
-func upgrade(w http.ResponseWriter) (net.Conn, error) {
-	w.Header().Set("Connection", "Upgrade")
-	w.Header().Set("Upgrade", upgradePipes)
-	w.WriteHeader(http.StatusSwitchingProtocols)
+// hijack takes the connection of an HTTP exchange over.
+func hijack(w http.ResponseWriter) (net.Conn, error) {
 	conn, buf, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return nil, fmt.Errorf("transport: %w", err)
@@ -116,6 +122,19 @@ func upgrade(w http.ResponseWriter) (net.Conn, error) {
 		return nil, errors.New("transport: bytes before the upgrade")
 	}
 	return conn, nil
+}
+
+// upgrade answers on a connection that is a stream of bytes from then on. If it cannot, it closes it.
+func upgrade(conn net.Conn, token string) error {
+	head := "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + upgradePipes + "\r\n"
+	if token != "" {
+		head += headerPipes + ": " + token + "\r\n"
+	}
+	if _, err := io.WriteString(conn, head+"\r\n"); err != nil {
+		conn.Close() //nolint:errcheck // the first error counts
+		return fmt.Errorf("transport: %w", err)
+	}
+	return nil
 }
 
 // Attach connects a shim to the daemon that listens on the unix socket at path.

@@ -78,9 +78,13 @@ func (e *Event) field(line []byte) {
 		}
 		e.Data = append(e.Data, value...)
 	case "event":
-		e.Type = string(value)
+		if e.Type = string(value); e.Type == "" {
+			e.Type = "message"
+		}
 	case "id":
-		e.ID = true
+		if bytes.IndexByte(value, 0) < 0 {
+			e.ID = len(value) > 0
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ package wire
 import (
 	"bytes"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -247,34 +248,34 @@ func (m *Message) Protocol() string { return m.Meta(MetaProtocolVersion).Str }
 // Key returns a form of an id that is equal for ids that are equal as JSON values, however they are written.
 func Key(id string) string {
 	if strings.HasPrefix(id, `"`) {
-		return "s" + unescape(strings.Trim(id, `"`))
+		return "s" + unescape(id[1:len(id)-1])
 	}
 	return "n" + canonicalNumber(id)
 }
 
-// canonicalNumber maps number tokens of equal value to equal texts, if they are no longer than 32 digits.
+// canonicalNumber maps number tokens of equal value to equal texts: digits without zeros at their ends, and a power of
+// ten. The scanner bounds both.
 func canonicalNumber(token string) string {
 	mantissa, exponent, _ := strings.Cut(strings.ToLower(token), "e")
-	whole, frac, _ := strings.Cut(strings.TrimPrefix(mantissa, "-"), ".")
-	shift := 0
-	if _, err := fmt.Sscanf(exponent, "%d", &shift); exponent != "" && err != nil || shift > 32 || shift < -32 {
-		return token
+	sign, digits := "", mantissa
+	if d, negative := strings.CutPrefix(mantissa, "-"); negative {
+		sign, digits = "-", d
 	}
-	digits, point := whole+frac, len(whole)+shift
-	if pad := point - len(digits); pad > 0 {
-		digits += strings.Repeat("0", pad)
+	power := 0
+	if exponent != "" {
+		var err error
+		if power, err = strconv.Atoi(exponent); err != nil {
+			return token
+		}
 	}
-	if point < 0 {
-		digits, point = strings.Repeat("0", -point)+digits, 0
-	}
-	whole, frac = strings.TrimLeft(digits[:point], "0"), strings.TrimRight(digits[point:], "0")
-	if whole == "" && frac == "" {
+	whole, frac, _ := strings.Cut(digits, ".")
+	digits = strings.TrimLeft(whole+frac, "0")
+	power -= len(frac)
+	short := strings.TrimRight(digits, "0")
+	if short == "" {
 		return "0"
 	}
-	if strings.HasPrefix(token, "-") {
-		whole = "-" + whole
-	}
-	return whole + "." + frac
+	return fmt.Sprintf("%s%se%d", sign, short, power+len(digits)-len(short))
 }
 
 // Batch joins messages to a batch, each with the bytes that it came with.
