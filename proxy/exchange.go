@@ -33,17 +33,20 @@ type exchange struct {
 }
 
 // attach finds the link of a request that names a session of the protocol.
-func (x *exchange) attach() {
+func (x *exchange) attach() *wire.Error {
 	id := x.r.Header.Get(headerSession)
 	if id == "" {
-		return
+		return nil
 	}
 	h := x.http
 	name := linkName(h.Server, id)
 	h.mu.Lock()
-	l := h.links[id]
+	l, full := h.links[id], len(h.links) >= maxLinks
 	h.mu.Unlock()
 	if l == nil {
+		if full {
+			return &wire.Error{Code: wire.CodeUnavailable, Msg: fmt.Sprintf("%d sessions are open, and no more can be", maxLinks)}
+		}
 		who := x.origin(name)
 		if opened, ok := h.Judge.Reopen(name); ok && opened.Principal == x.principal { // Umpire was restarted meanwhile
 			who.Protocol, who.Peer = opened.Protocol, opened.Peer
@@ -55,6 +58,7 @@ func (x *exchange) attach() {
 	l.streams++
 	h.mu.Unlock()
 	x.link, x.shared = l.Link, l
+	return nil
 }
 
 // linkName names the link of a session of the protocol without telling its id, which is a secret.
@@ -101,8 +105,8 @@ func (x *exchange) end() {
 	x.http.mu.Lock()
 	x.shared.streams--
 	x.shared.used = time.Now()
-	if x.ended {
-		delete(x.http.links, x.r.Header.Get(headerSession))
+	if id := x.r.Header.Get(headerSession); x.ended && x.http.links[id] == x.shared {
+		delete(x.http.links, id)
 	}
 	x.http.mu.Unlock()
 	if x.ended {
@@ -115,7 +119,9 @@ func (x *exchange) post() {
 	body, status, refused := x.read()
 	var frame wire.Frame
 	if refused == nil {
-		x.attach()
+		status, refused = http.StatusServiceUnavailable, x.attach()
+	}
+	if refused == nil {
 		var err error
 		frame, err = wire.Parse(body, wire.FromClient)
 		status = http.StatusBadRequest
@@ -126,11 +132,7 @@ func (x *exchange) post() {
 		refused = x.check(&frame)
 	}
 	if refused != nil {
-		if x.link == nil {
-			x.link = x.http.link(x.origin(TransportHTTP + ":" + x.http.Server))
-		}
-		x.link.Refused("client", refused)
-		reply(x.w, status, refused.Reply())
+		x.refuse(status, refused)
 		return
 	}
 	rulings := make([]Ruling, len(frame.Messages))
@@ -165,30 +167,63 @@ func (x *exchange) post() {
 	}
 }
 
+// refuse answers a request that goes no further.
+func (x *exchange) refuse(status int, why *wire.Error) {
+	if x.link == nil {
+		x.link = x.http.link(x.origin(TransportHTTP + ":" + x.http.Server))
+	}
+	x.link.Refused("client", why)
+	reply(x.w, status, why.Reply())
+}
+
 // read returns the body, or why it is refused.
 func (x *exchange) read() (body []byte, status int, refused *wire.Error) {
 	bad := func(status, code int, format string, args ...any) ([]byte, int, *wire.Error) {
 		return nil, status, &wire.Error{Code: code, Msg: fmt.Sprintf(format, args...)}
 	}
-	if e := x.r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
+	if e, ok := encoding(x.r.Header); !ok {
 		return bad(http.StatusUnsupportedMediaType, wire.CodeInvalidRequest, "Content-Encoding %.40q: send the body as it is", e)
 	}
-	mediaType, params, err := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
-	if charset := params["charset"]; err != nil || mediaType != "application/json" || charset != "" && !strings.EqualFold(charset, "utf-8") {
-		return bad(http.StatusUnsupportedMediaType, wire.CodeInvalidRequest, "Content-Type %.60q: want application/json in UTF-8", x.r.Header.Get("Content-Type"))
+	if mediaType, ok := media(x.r.Header); !ok || mediaType != "application/json" {
+		return bad(http.StatusUnsupportedMediaType, wire.CodeInvalidRequest, "Content-Type %.60q: want application/json in UTF-8", x.r.Header["Content-Type"])
 	}
+	tooLong := x.r.ContentLength > wire.MaxSize
 	var buf bytes.Buffer
-	if n := x.r.ContentLength; n > 0 && n <= wire.MaxSize {
-		buf.Grow(int(n) + bytes.MinRead)
-	}
-	if n, err := buf.ReadFrom(http.MaxBytesReader(x.w, x.r.Body, wire.MaxSize)); err != nil {
-		var tooLong *http.MaxBytesError
-		if errors.As(err, &tooLong) {
-			return bad(http.StatusRequestEntityTooLarge, wire.CodeInvalidRequest, "a message of more than %d bytes", wire.MaxSize)
+	if !tooLong {
+		buf.Grow(int(max(x.r.ContentLength, 0)) + bytes.MinRead)
+		n, err := buf.ReadFrom(http.MaxBytesReader(x.w, x.r.Body, wire.MaxSize))
+		var e *http.MaxBytesError
+		if tooLong = errors.As(err, &e); err != nil && !tooLong {
+			return bad(http.StatusBadRequest, wire.CodeParse, "the body ended after %d bytes: %v", n, err)
 		}
-		return bad(http.StatusBadRequest, wire.CodeParse, "the body ended after %d bytes: %v", n, err)
+	}
+	if tooLong {
+		return bad(http.StatusRequestEntityTooLarge, wire.CodeInvalidRequest, "a message of more than %d bytes", wire.MaxSize)
 	}
 	return buf.Bytes(), 0, nil
+}
+
+// encoding returns the Content-Encoding of a message and whether that is none.
+func encoding(h http.Header) (name string, none bool) {
+	for _, e := range h.Values("Content-Encoding") {
+		if e != "" && !strings.EqualFold(e, "identity") {
+			return e, false
+		}
+	}
+	return "", true
+}
+
+// media returns the type of a body. It is not ok if the header cannot be read, can be read in two ways, or names
+// another charset than UTF-8 for messages.
+func media(h http.Header) (mediaType string, ok bool) {
+	values := h.Values("Content-Type")
+	if len(values) == 0 || len(values) == 1 && values[0] == "" {
+		return "", true
+	}
+	mediaType, params, err := mime.ParseMediaType(values[0])
+	charset := params["charset"]
+	plain := charset == "" || strings.EqualFold(charset, "utf-8") || mediaType != "application/json" && mediaType != "text/event-stream"
+	return mediaType, err == nil && len(values) == 1 && plain
 }
 
 // adopt gives an exchange without session of the protocol a link of its own. Its origin is what the message says, or
@@ -233,10 +268,16 @@ func (x *exchange) check(frame *wire.Frame) *wire.Error {
 		}
 		return e
 	}
+	if twice := repeated(x.r.Header); twice != nil {
+		return bad(twice.Code, "%s", twice.Msg)
+	}
 	if frame.Batch {
-		version := x.link.Origin().Protocol
-		if header := x.r.Header.Get("Mcp-Protocol-Version"); header > version {
-			version = header
+		version := max(x.link.Origin().Protocol, x.r.Header.Get("Mcp-Protocol-Version"))
+		for i := range frame.Messages {
+			version = max(version, frame.Messages[i].Protocol())
+			if frame.Messages[i].Method == "initialize" {
+				return bad(wire.CodeInvalidRequest, "an initialize within a batch")
+			}
 		}
 		if version >= "2025-06-18" {
 			return bad(wire.CodeInvalidRequest, "a batch, which revision %s does not have", version)
@@ -252,6 +293,16 @@ func (x *exchange) check(frame *wire.Frame) *wire.Error {
 			if got := decodeHeader(value); got != c.body || frame.Batch && c.header != "Mcp-Protocol-Version" {
 				return bad(wire.CodeHeaderMismatch, "header mismatch: %s says %.60q, the body says %.60q", c.header, got, c.body)
 			}
+		}
+	}
+	return nil
+}
+
+// repeated refuses a header that is there twice: which of its values counts, servers decide differently.
+func repeated(h http.Header) *wire.Error {
+	for _, name := range []string{headerSession, "Mcp-Protocol-Version", "Mcp-Method", "Mcp-Name", "Last-Event-Id"} {
+		if n := len(h.Values(name)); n > 1 {
+			return &wire.Error{Code: wire.CodeHeaderMismatch, Msg: fmt.Sprintf("header mismatch: %s is there %d times", name, n)}
 		}
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/umpire-dev/umpire/proxy/wire"
@@ -27,9 +28,9 @@ func (g Guard) Principal(w http.ResponseWriter, r *http.Request) (principal stri
 		reply(w, status, wire.ErrorReply("", wire.CodeForbidden, why))
 		return "", false
 	}
-	if origin := r.Header.Get("Origin"); origin != "" {
+	for _, origin := range r.Header.Values("Origin") {
 		u, err := url.Parse(origin)
-		if err != nil || !isLocal(u.Host) && (g.Token == "" || !strings.EqualFold(u.Host, r.Host)) {
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || !isLocal(u.Host) && (g.Token == "" || !strings.EqualFold(u.Host, r.Host)) {
 			return refuse(http.StatusForbidden, "the Origin of this request is not this machine")
 		}
 	}
@@ -52,7 +53,10 @@ func (g Guard) Principal(w http.ResponseWriter, r *http.Request) (principal stri
 // isLocal reports whether a Host header names this machine.
 func isLocal(hostport string) bool {
 	host := hostport
-	if h, _, err := net.SplitHostPort(hostport); err == nil {
+	if h, port, err := net.SplitHostPort(hostport); err == nil {
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			return false
+		}
 		host = h
 	}
 	if strings.EqualFold(host, "localhost") {

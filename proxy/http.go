@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -55,14 +56,18 @@ type HTTP struct {
 type httpLink struct {
 	*Link
 	used    time.Time
-	streams int // exchanges in progress
+	streams int                 // exchanges in progress
+	given   [][sha256.Size]byte // digests of the last events that the client can ask for again
 }
 
-// linkIdle is how long a session of the protocol lives without a request before it counts as ended: most clients never
-// send the DELETE.
-const linkIdle = time.Hour
+// The bounds of links: most clients never send the DELETE, so a session of the protocol counts as ended after some time
+// without a request; and its id is what the client says, so there must not be any number of them.
+const (
+	linkIdle = time.Hour
+	maxLinks = 10_000
+)
 
-// NewHTTP returns a front end. Close ends its links.
+// NewHTTP returns a front end. Close ends it.
 func NewHTTP(cfg HTTPConfig) (*HTTP, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -87,7 +92,8 @@ func NewHTTP(cfg HTTPConfig) (*HTTP, error) {
 	return h, nil
 }
 
-// Close ends every link and the connections to the server.
+// Close gives up what is unanswered and closes the connections to the server. The sessions of the protocol are the
+// server's and go on: after a restart of Umpire their links are opened again.
 func (h *HTTP) Close() {
 	close(h.done)
 	h.mu.Lock()
@@ -95,7 +101,7 @@ func (h *HTTP) Close() {
 	h.links = map[string]*httpLink{}
 	h.mu.Unlock()
 	for _, l := range links {
-		l.Close("umpire stopped")
+		l.Fail(wire.CodeUnavailable, "umpire stopped before the answer came", nil)
 	}
 	h.upstream.CloseIdleConnections()
 }
@@ -136,7 +142,14 @@ func (h *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case http.MethodPost:
 		x.post()
 	case http.MethodGet, http.MethodDelete:
-		x.attach()
+		status, refused := http.StatusBadRequest, repeated(r.Header)
+		if refused == nil {
+			status, refused = http.StatusServiceUnavailable, x.attach()
+		}
+		if refused != nil {
+			x.refuse(status, refused)
+			break
+		}
 		x.roundTrip(nil)
 	case http.MethodOptions:
 		x.roundTrip(nil)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -43,8 +44,8 @@ type request struct {
 	modern bool
 	call   *event.Call // for tools/call, with what follows
 	args   []byte      // as sent
-	state  string      // requestState
 	ticket *Ticket
+	sent   bool // it was let through: before that, nothing the server says can be its answer
 }
 
 // NewLink returns a Link. Close ends it.
@@ -83,7 +84,7 @@ func (l *Link) FromClient(m *wire.Message) Ruling {
 	if m.Kind != wire.Request {
 		return Ruling{forward: m.Raw}
 	}
-	r := &request{id: m.ID, method: m.Method, modern: m.Protocol() != ""}
+	r := &request{id: m.ID, method: m.Method, modern: m.Protocol() != "", sent: !m.IsCall()}
 	key := wire.Key(m.ID)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -97,7 +98,7 @@ func (l *Link) FromClient(m *wire.Message) Ruling {
 		return Ruling{forward: m.Raw}
 	}
 	call := m.Call()
-	r.call, r.args, r.state = l.event(m, call), call.Args, call.RequestState
+	r.call, r.args = l.event(m, call), call.Args
 	r.ticket = l.judge.Call(l.asserted(m), *r.call, Retry{Continues: call.Continues, State: call.RequestState, Args: call.Args})
 	return Ruling{wait: func() ([]byte, []byte) { return l.release(m, r) }}
 }
@@ -106,10 +107,22 @@ func (l *Link) FromClient(m *wire.Message) Ruling {
 func (l *Link) release(m *wire.Message, r *request) (forward, reply []byte) {
 	err := r.ticket.Wait()
 	v := r.ticket.Verdict
-	if err == nil && v.Action.Passes() {
+	passes := err == nil && v.Action.Passes()
+	key := wire.Key(m.ID)
+	l.mu.Lock()
+	ended := l.waiting[key] != r // Fail has recorded that it is lost
+	if !ended {
+		if r.sent = passes; !passes {
+			delete(l.waiting, key)
+		}
+	}
+	l.mu.Unlock()
+	switch {
+	case passes && ended:
+		return nil, wire.ErrorReply(m.ID, wire.CodeUnavailable, "the connection to the server ended before the call could go out")
+	case passes:
 		return m.Raw, nil
 	}
-	l.forget(wire.Key(m.ID))
 	return nil, wire.Denied(m.ID, r.modern, Explain(r.call.Server+"/"+r.call.Tool, v), r.ticket.Seq, v)
 }
 
@@ -124,12 +137,25 @@ func Explain(tool string, v event.Verdict) string {
 		text += " Allowed: " + v.Hint + "."
 	}
 	if v.RetryMS > 0 {
-		wait := time.Duration(v.RetryMS) * time.Millisecond
-		text += " This call can pass in " + wait.Round(100*time.Millisecond).String() + ", not before."
+		text += " This call can pass in " + patience(time.Duration(v.RetryMS)*time.Millisecond) + ", not before."
 	} else {
 		text += " Repeating the same call will not help."
 	}
 	return text
+}
+
+// patience writes how long to wait, rounded up to what matters: 9.8s, 4m31s, 23h20m.
+func patience(d time.Duration) string {
+	unit := 100 * time.Millisecond
+	switch {
+	case d > time.Hour:
+		unit = time.Minute
+	case d > time.Minute:
+		unit = time.Second
+	}
+	text := ((d + unit - 1) / unit * unit).String()
+	text = strings.Replace(text, "m0s", "m", 1)
+	return strings.Replace(text, "h0m", "h", 1)
 }
 
 // event makes the event of a call, without what must not be stored.
@@ -181,9 +207,8 @@ func (l *Link) FromServer(m *wire.Message) Ruling {
 	if m.ID == "" { // an error that answers a message which the server could not read
 		return Ruling{forward: m.Raw}
 	}
-	r := l.forget(wire.Key(m.ID))
+	r := l.answers(m)
 	if r == nil {
-		l.signal("unknown-id", fmt.Sprintf("the server answered %.60s, which nobody asked or which was answered before; the client does not get it", m.ID))
 		return Ruling{}
 	}
 	switch r.method {
@@ -210,10 +235,10 @@ func (l *Link) answered(m *wire.Message, r *request) Ruling {
 	} else {
 		body.Size = len(m.Result.Raw)
 		body.Content, body.Findings = l.clean.Clean("result", []byte(m.Result.Raw))
-		switch m.Result.Get("resultType").Str {
-		case "input_required":
+		switch kind := m.Result.Get("resultType").Str; {
+		case kind == "input_required":
 			body.Outcome = event.OutcomeInput
-		case "task":
+		case kind == "task", kind == "" && m.Result.Get("task").IsObject() && !m.Result.Get("content").Exists(): // 2026-07-28, 2025-11-25
 			body.Outcome = event.OutcomeStarted
 		}
 		if m.Result.Get("isError").Bool() {
@@ -281,11 +306,16 @@ func raw(r gjson.Result) json.RawMessage {
 	return json.RawMessage(r.Raw)
 }
 
-// forget takes a request off the list of the unanswered ones; nil if it is not on it.
-func (l *Link) forget(key string) *request {
+// answers takes the request that m answers off the list of the unanswered ones. If there is none, that is noted.
+func (l *Link) answers(m *wire.Message) *request {
+	key := wire.Key(m.ID)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r := l.waiting[key]
+	if r == nil || !r.sent {
+		l.signal("unknown-id", fmt.Sprintf("the server answered %.60s, which nobody asked or which was answered before; the client does not get it", m.ID))
+		return nil
+	}
 	delete(l.waiting, key)
 	return r
 }
@@ -299,17 +329,19 @@ func (l *Link) Refused(side string, err error) {
 
 // signal records an observation about l. l.mu is held or l is not shared yet; nobody waits for the record.
 func (l *Link) signal(name, text string) {
+	text = l.clean.Text(text)
 	l.log.Warn("message refused", "server", l.who.Server, "what", name, "why", text)
-	l.judge.Record(l.who, 0, &event.Signal{Source: "wire", Name: name, Link: l.who.Link, Server: l.who.Server, Text: l.clean.Text(text)})
+	l.judge.Record(l.who, 0, &event.Signal{Source: "wire", Name: name, Link: l.who.Link, Server: l.who.Server, Text: text})
 }
 
-// Fail ends the requests for which want holds (all, if it is nil) with an error, because no answer can come any more:
-// calls are recorded as lost, with the reason. It returns the replies for the client, in no order.
+// Fail ends the requests that were let through and for which want holds with an error, because no answer can come any
+// more: calls are recorded as lost, with the reason. It returns the replies for the client, in no order. If want is nil
+// it ends all requests; a call that is still being judged then does not go out, and its own Ruling has the reply.
 func (l *Link) Fail(code int, reason string, want func(id string) bool) [][]byte {
 	l.mu.Lock()
 	var ended []*request
 	for key, r := range l.waiting {
-		if want == nil || want(r.id) {
+		if want == nil || r.sent && want(r.id) {
 			ended = append(ended, r)
 			delete(l.waiting, key)
 		}
@@ -328,6 +360,9 @@ func (l *Link) Fail(code int, reason string, want func(id string) bool) [][]byte
 				body.Outcome = event.OutcomeError
 			}
 			tickets = append(tickets, l.judge.Record(who, r.ticket.Seq, body))
+		}
+		if !r.sent {
+			continue
 		}
 		replies = append(replies, wire.ErrorReply(r.id, code, reason))
 	}

@@ -94,7 +94,15 @@ func (p *pump) read(from Conn, side wire.Side, rulings chan<- Ruling) {
 // judge rules on each message of a frame. The messages of a batch go on one by one: on a pipe, that is the same.
 func (p *pump) judge(frame wire.Frame, side wire.Side, rulings chan<- Ruling) {
 	if version := p.link.Origin().Protocol; frame.Batch && (version == "" || version >= "2025-06-18") {
-		rulings <- p.refuse(side, &wire.Error{Code: wire.CodeInvalidRequest, Msg: "a batch, which only the revisions before 2025-06-18 have"})
+		why := &wire.Error{Code: wire.CodeInvalidRequest, Msg: "a batch, which only the revisions before 2025-06-18 have"}
+		rulings <- p.refuse(side, why)
+		for _, m := range frame.Messages {
+			if side == wire.FromServer && m.Kind == wire.Response {
+				answer := *why
+				answer.ID = m.ID
+				rulings <- p.garbage(&answer)
+			}
+		}
 		return
 	}
 	for i := range frame.Messages {
@@ -131,24 +139,23 @@ func (p *pump) garbage(why *wire.Error) Ruling {
 }
 
 // release writes what may go on to one side, and replies to the other, in the order of the rulings. When one of them can
-// no longer be written to, the server is told that nothing more will come, what it still says is read, and the rest of
-// the rulings is waited for and dropped.
+// no longer be written to, the server is told that nothing more will come, what it still says is read, and whatever else
+// there is for that side is waited for and dropped.
 func (p *pump) release(rulings <-chan Ruling, to, back Conn) {
-	open := true
+	gone := map[Conn]bool{}
+	write := func(conn Conn, frame []byte) {
+		if frame == nil || gone[conn] {
+			return
+		}
+		if err := conn.Write(frame); err != nil {
+			p.fail(err)
+			gone[conn] = true
+			p.server.CloseWrite() //nolint:errcheck // it may be gone already
+		}
+	}
 	for r := range rulings {
 		forward, reply := r.Wait()
-		for _, w := range []struct {
-			conn  Conn
-			frame []byte
-		}{{to, forward}, {back, reply}} {
-			if w.frame == nil || !open {
-				continue
-			}
-			if err := w.conn.Write(w.frame); err != nil {
-				p.fail(err)
-				open = false
-				p.server.CloseWrite() //nolint:errcheck // it may be gone already
-			}
-		}
+		write(to, forward)
+		write(back, reply)
 	}
 }

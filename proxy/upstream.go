@@ -2,10 +2,10 @@ package proxy
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net/http"
 	"net/textproto"
 	"net/url"
@@ -37,9 +37,13 @@ func (x *exchange) roundTrip(out *outgoing) {
 	}
 	defer resp.Body.Close() //nolint:errcheck // it was read
 	x.session(resp)
-	mediaType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	if e := resp.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
+	if e, ok := encoding(resp.Header); !ok {
 		x.garbage(out, fmt.Sprintf("server %s encoded its answer as %.40q, although it was asked not to", x.http.Server, e))
+		return
+	}
+	mediaType, ok := media(resp.Header)
+	if !ok && resp.StatusCode < 300 {
+		x.garbage(out, fmt.Sprintf("server %s gave its answer the Content-Type %.60q, which does not say clearly what it is", x.http.Server, resp.Header["Content-Type"]))
 		return
 	}
 	copyHeaders(x.w.Header(), resp.Header)
@@ -63,9 +67,7 @@ func (x *exchange) roundTrip(out *outgoing) {
 // client that follows them would go past Umpire.
 func (x *exchange) send(body []byte) (*http.Response, error) {
 	target := *x.http.URL
-	if q := x.r.URL.RawQuery; q != "" {
-		target.RawQuery = strings.TrimPrefix(target.RawQuery+"&"+q, "&")
-	}
+	target.RawQuery = addQuery(target.RawQuery, x.r.URL.RawQuery)
 	for range 4 {
 		req, err := http.NewRequestWithContext(x.r.Context(), x.r.Method, target.String(), bytes.NewReader(body))
 		if err != nil {
@@ -79,13 +81,16 @@ func (x *exchange) send(body []byte) (*http.Response, error) {
 		for name, values := range x.http.Headers {
 			req.Header[name] = values
 		}
+		once(req.Header)
 		resp, err := x.http.upstream.RoundTrip(req)
-		if err != nil || resp.StatusCode < 300 || resp.StatusCode > 399 {
+		if err != nil || resp.StatusCode < 300 && resp.StatusCode != http.StatusSwitchingProtocols || resp.StatusCode > 399 {
 			return resp, err
 		}
 		next, err := resp.Location()
 		resp.Body.Close() //nolint:errcheck // not read
 		switch {
+		case resp.StatusCode == http.StatusSwitchingProtocols:
+			return nil, errors.New("it wants another protocol than HTTP")
 		case err != nil || next.Scheme != target.Scheme || next.Host != target.Host:
 			return nil, fmt.Errorf("it redirects to %.100q; put the address that it means into the configuration", resp.Header.Get("Location"))
 		case x.r.Method == http.MethodPost && resp.StatusCode != http.StatusTemporaryRedirect && resp.StatusCode != http.StatusPermanentRedirect:
@@ -94,6 +99,32 @@ func (x *exchange) send(body []byte) (*http.Response, error) {
 		target = *next
 	}
 	return nil, errors.New("it redirects in a circle")
+}
+
+// once keeps net/http from sending a request again when a connection breaks, which it does where one of these headers
+// is spelled like this: a call that was judged once must not run twice.
+func once(h http.Header) {
+	for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key"} {
+		if values, ok := h[name]; ok {
+			delete(h, name)
+			h[strings.ToLower(name)] = values
+		}
+	}
+}
+
+// addQuery adds the client's query to the configured one, whose parameters the client cannot set.
+func addQuery(configured, client string) string {
+	if configured == "" {
+		return client
+	}
+	fixed, _ := url.ParseQuery(configured)
+	for pair := range strings.FieldsFuncSeq(client, func(c rune) bool { return c == '&' || c == ';' }) {
+		name, _, _ := strings.Cut(pair, "=")
+		if name, err := url.QueryUnescape(name); err == nil && !fixed.Has(name) {
+			configured += "&" + pair
+		}
+	}
+	return configured
 }
 
 // session notes that a session of the protocol began or ended.
@@ -109,7 +140,7 @@ func (x *exchange) session(resp *http.Response) {
 		x.http.mu.Unlock()
 		x.shared = l
 	}
-	gone := resp.StatusCode == http.StatusNotFound
+	gone := resp.StatusCode == http.StatusNotFound && x.r.Method != http.MethodGet // which many servers do not know at all
 	x.ended = asked != "" && (gone || x.r.Method == http.MethodDelete && resp.StatusCode < 300)
 	x.resumable = resp.StatusCode == http.StatusAccepted && x.shared != nil // the answer comes on another stream
 }
@@ -117,42 +148,75 @@ func (x *exchange) session(resp *http.Response) {
 // whole relays a response that is not a stream.
 func (x *exchange) whole(out *outgoing, status int, mediaType string, body []byte) {
 	success := status < 300
-	if len(bytes.TrimSpace(body)) == 0 || len(x.ids) == 0 && (x.link == nil || mediaType != "application/json") {
+	isJSON := mediaType == "application/json"
+	switch {
+	case len(bytes.TrimSpace(body)) == 0, (len(x.ids) == 0 || x.resumable) && (x.link == nil || !isJSON):
 		x.plain(out, status, body)
 		return
-	}
-	if mediaType != "application/json" && success {
+	case success && !isJSON:
 		x.garbage(out, fmt.Sprintf("server %s answered with %.60q, which is no answer", x.http.Server, mediaType))
 		return
 	}
 	frame, err := wire.Parse(body, wire.FromServer)
-	if err != nil {
-		if !success {
-			x.plain(out, status, body) // an error of HTTP, not of JSON-RPC
-			return
-		}
+	switch {
+	case !success && (err != nil || x.beside(&frame)): // an error of HTTP, not of JSON-RPC
+		x.plain(out, status, body)
+		return
+	case err != nil:
 		x.link.Refused("server", err)
-		x.garbage(out, fmt.Sprintf("server %s gave an answer that cannot be read: %v", x.http.Server, err))
+		x.nothing(out, status, fmt.Sprintf("server %s gave an answer that cannot be read: %v", x.http.Server, err))
 		return
 	}
 	answers, same := x.judge(&frame)
-	answers = append(answers, out.replies...)
+	why := fmt.Sprintf("server %s answered something that was not asked", x.http.Server)
+	var lost [][]byte
 	switch {
-	case len(answers) == 0:
-		x.garbage(out, fmt.Sprintf("server %s answered something that was not asked", x.http.Server))
-	case same && len(out.replies) == 0:
-		x.write(status, body)
-	case !frame.Batch && !out.batch:
-		x.write(status, answers[0])
-	default:
-		x.write(status, wire.Batch(answers))
+	case x.resumable:
+	case success:
+		lost = x.link.Fail(wire.CodeBadAnswer, why, x.mine)
+	default: // the client is told by the status
+		x.link.Fail(wire.CodeBadAnswer, statusText(x.http.Server, status), x.mine)
 	}
+	switch rest := append(lost, out.replies...); {
+	case len(answers)+len(rest) == 0:
+		x.nothing(out, status, why)
+	case same && len(rest) == 0:
+		x.write(status, body)
+	case out.batch || frame.Batch && len(lost) == 0:
+		x.write(status, wire.Batch(append(answers, rest...)))
+	case len(lost) > 0:
+		x.write(status, lost[0])
+	default:
+		x.write(status, answers[0])
+	}
+}
+
+// beside reports whether a frame is an error that answers none of the requests of x. Servers explain a status with it,
+// under no id or one of their own.
+func (x *exchange) beside(f *wire.Frame) bool {
+	m := &f.Messages[0]
+	return !f.Batch && m.Kind == wire.Response && m.Error.Exists() && !x.mine(m.ID)
+}
+
+// nothing answers what the server answered with a body of which the client may get no byte. If nobody asked for
+// anything, the status is answer enough.
+func (x *exchange) nothing(out *outgoing, status int, why string) {
+	if len(x.ids) > 0 && !x.resumable {
+		x.garbage(out, why)
+		return
+	}
+	x.w.Header().Del("Content-Type")
+	x.plain(out, status, nil)
+}
+
+func statusText(server string, status int) string {
+	return fmt.Sprintf("server %s answered with HTTP status %d", server, status)
 }
 
 // plain relays a response without messages. Requests that it leaves unanswered have failed with its status.
 func (x *exchange) plain(out *outgoing, status int, body []byte) {
 	if x.link != nil && len(x.ids) > 0 && !x.resumable {
-		lost := x.link.Fail(wire.CodeBadAnswer, fmt.Sprintf("server %s answered with HTTP status %d", x.http.Server, status), x.mine)
+		lost := x.link.Fail(wire.CodeBadAnswer, statusText(x.http.Server, status), x.mine)
 		if status < 300 { // success without an answer; the client would wait for ever
 			out.replies = append(out.replies, lost...)
 		}
@@ -209,14 +273,18 @@ func (x *exchange) stream(out *outgoing, resp *http.Response) {
 	events := transport.NewEvents(resp.Body, wire.MaxSize+1024)
 	for {
 		e, err := events.Next()
-		if err != nil {
+		malformed := errors.Is(err, transport.ErrStream) || errors.Is(err, transport.ErrTooLong)
+		if err != nil && !malformed {
 			x.broken(err, send)
 			return
 		}
-		if e.ID && x.link.Origin().Protocol < wire.Modern {
-			x.resumable = x.shared != nil
+		var raw []byte
+		if !malformed {
+			if e.ID && x.link.Origin().Protocol < wire.Modern {
+				x.resumable = x.shared != nil
+			}
+			raw, err = x.event(e)
 		}
-		raw, err := x.event(e)
 		if err != nil {
 			x.link.Refused("server", err)
 			x.resumable = false
@@ -231,21 +299,30 @@ func (x *exchange) stream(out *outgoing, resp *http.Response) {
 	}
 }
 
-// event returns the bytes of an event that the client gets.
+// event returns the bytes of an event that the client gets. Of other types than "message" the protocol has none, but
+// what a client could take for a message is judged whatever its type says.
 func (x *exchange) event(e transport.Event) ([]byte, error) {
-	if len(bytes.TrimSpace(e.Data)) == 0 {
+	data := bytes.TrimSpace(e.Data)
+	if len(data) == 0 {
+		return e.Raw, nil
+	}
+	if e.Type == "endpoint" { // HTTP+SSE: the client would post to wherever it says, past Umpire
+		return nil, errors.New("an endpoint event of HTTP+SSE, a transport that Umpire does not speak")
+	}
+	if e.Type != "message" && data[0] != '{' && data[0] != '[' {
 		return e.Raw, nil
 	}
 	frame, err := wire.Parse(e.Data, wire.FromServer)
 	if err != nil {
-		if e.Type != "message" {
-			return e.Raw, nil // not of the protocol
-		}
 		return nil, err
+	}
+	if x.again(e, &frame) {
+		return e.Raw, nil
 	}
 	forward, same := x.judge(&frame)
 	switch {
 	case same:
+		x.gave(e)
 		return e.Raw, nil
 	case len(forward) == 0:
 		return nil, nil
@@ -253,6 +330,43 @@ func (x *exchange) event(e transport.Event) ([]byte, error) {
 		return e.WithData(wire.Batch(forward)), nil
 	}
 	return e.WithData(forward[0]), nil
+}
+
+// maxGiven is how many events a session remembers to have given to its client.
+const maxGiven = 64
+
+// gave notes that the client was given an event which it can ask for again.
+func (x *exchange) gave(e transport.Event) {
+	if !x.resumable || !e.ID {
+		return
+	}
+	x.http.mu.Lock()
+	defer x.http.mu.Unlock()
+	if l := x.shared; len(l.given) < maxGiven {
+		l.given = append(l.given, sha256.Sum256(e.Raw))
+	} else {
+		copy(l.given, l.given[1:])
+		l.given[maxGiven-1] = sha256.Sum256(e.Raw)
+	}
+}
+
+// again reports whether the client resumes a stream and e is, byte for byte, an event that it was given before: the
+// connection to it broke before it had it. What it holds was judged and recorded then.
+func (x *exchange) again(e transport.Event, f *wire.Frame) bool {
+	if x.shared == nil || !e.ID || x.r.Header.Get("Last-Event-Id") == "" {
+		return false
+	}
+	x.link.mu.Lock()
+	for i := range f.Messages {
+		if x.link.waiting[wire.Key(f.Messages[i].ID)] != nil { // it answers another request of the same id
+			x.link.mu.Unlock()
+			return false
+		}
+	}
+	x.link.mu.Unlock()
+	x.http.mu.Lock()
+	defer x.http.mu.Unlock()
+	return slices.Contains(x.shared.given, sha256.Sum256(e.Raw))
 }
 
 // broken ends a stream. If the server ended it without answering, and the client cannot resume it, the client is told.
@@ -321,10 +435,11 @@ func (x *exchange) write(status int, body []byte) {
 	x.w.Write(body) //nolint:errcheck // the client is gone, and nothing is left to do for it
 }
 
-// hopByHop are the headers of one connection (RFC 9110, 7.6.1), and those that are made anew.
+// hopByHop are the headers of one connection (RFC 9110, 7.6.1), those that are made anew, and those that would lead a
+// client past Umpire.
 var hopByHop = []string{
 	"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer",
-	"Transfer-Encoding", "Upgrade", "Content-Length", "Host",
+	"Transfer-Encoding", "Upgrade", "Content-Length", "Expect", "Host", "Alt-Svc",
 }
 
 // copyHeaders copies the headers that belong to the message and not to its connection.
