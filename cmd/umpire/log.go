@@ -40,6 +40,9 @@ func (f *filter) prepare(now time.Time) error {
 	}
 	if f.since != "" {
 		d, err := document.ParseDuration(f.since)
+		if err == nil && d <= 0 {
+			err = fmt.Errorf("%q is not in the past", f.since)
+		}
 		if err != nil {
 			return usageError{fmt.Errorf("--since: %w, such as 90s, 10m, 24h or 30d", err)}
 		}
@@ -149,6 +152,9 @@ func (a *app) printLog(ctx context.Context, r history.Reader, f *filter, follow,
 		return nil
 	}
 	for e, err := range history.Watch(r, ctx.Done(), next) {
+		if errors.Is(err, history.ErrEnded) {
+			break
+		}
 		if err != nil {
 			return err
 		}
@@ -159,7 +165,7 @@ func (a *app) printLog(ctx context.Context, r history.Reader, f *filter, follow,
 		}
 	}
 	if ctx.Err() == nil {
-		return errors.New("the daemon ended")
+		return history.ErrEnded
 	}
 	return nil
 }

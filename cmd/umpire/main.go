@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"syscall"
 	"time"
 
 	"charm.land/log/v2"
@@ -75,6 +76,7 @@ func (a *app) root() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SuggestionsMinimumDistance = 2
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.config, "config", "", "configuration `FILE` (default $UMPIRE_CONFIG, ./umpire.yaml, $XDG_CONFIG_HOME/umpire/umpire.yaml)")
 	flags.StringVar(&a.state, "state", "", "`DIR` of the history, the socket and the token (default $XDG_STATE_HOME/umpire)")
@@ -89,10 +91,16 @@ func (a *app) root() *cobra.Command {
 			if check == nil {
 				check = cobra.NoArgs
 			}
-			if err := check(cmd, args); err != nil {
-				return usageError{fmt.Errorf("%w\nhint: %s --help", err, cmd.CommandPath())}
+			err := check(cmd, args)
+			if err == nil {
+				return nil
 			}
-			return nil
+			if cmd == root {
+				if meant := cmd.SuggestionsFor(args[0]); len(meant) > 0 {
+					return usageError{fmt.Errorf("%w\nhint: did you mean %s %s?", err, cmd.Name(), meant[0])}
+				}
+			}
+			return usageError{fmt.Errorf("%w\nhint: %s --help", err, cmd.CommandPath())}
 		}
 	}
 	return root
@@ -133,6 +141,10 @@ func hint(err error) string {
 		return "move " + config.HistoryFile + " away and start again, or bring a copy back; umpire never writes to a damaged history"
 	case errors.Is(err, store.ErrFormat):
 		return "use the version of umpire that wrote it, or another --state"
+	case errors.Is(err, store.ErrIndexes):
+		return "umpire serve makes them again when it starts"
+	case errors.Is(err, syscall.EADDRINUSE):
+		return "is another umpire serve running? choose an address with --listen HOST:PORT"
 	case errors.Is(err, daemon.ErrNoToken):
 		return "write one: (umask 077; openssl rand -hex 32 > TOKEN-FILE), or listen on 127.0.0.1"
 	}

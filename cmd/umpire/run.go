@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/config"
+	"github.com/umpire-dev/umpire/cmd/umpire/internal/history"
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/shim"
 )
 
@@ -32,6 +33,7 @@ func (a *app) run() *cobra.Command {
 			if err := a.fill(&opts); err != nil {
 				return err
 			}
+			a.warnOfConfig(opts)
 			status, err := shim.Run(cmd.Context(), opts)
 			if err != nil {
 				printError(a.stderr, err)
@@ -46,12 +48,21 @@ func (a *app) run() *cobra.Command {
 	return cmd
 }
 
+// warnOfConfig says so if a daemon runs with another configuration than the one that was named: it is the one that judges.
+func (a *app) warnOfConfig(opts shim.Options) {
+	d := history.Dial(filepath.Join(opts.StateDir, config.SocketFile))
+	defer d.Close() //nolint:errcheck // it was only asked
+	if s, err := d.Status(); err == nil && opts.Config != "" && s.Config != opts.Config {
+		opts.Log.Warn("the daemon that runs was started with another configuration, and judges by it", "daemon", s.Config, "named", opts.Config)
+	}
+}
+
 // fill completes what the command line leaves open.
 func (a *app) fill(opts *shim.Options) (err error) {
 	if opts.StateDir, err = config.StateDir(a.state); err != nil {
 		return err
 	}
-	if a.config != "" {
+	if a.config != "" || os.Getenv("UMPIRE_CONFIG") != "" { // the daemon works in another directory
 		if opts.Config, err = config.Find(a.config, true); err != nil {
 			return err
 		}

@@ -24,7 +24,10 @@ func (a *app) serve() *cobra.Command {
 		Long: "Serve runs the daemon in the foreground. It mounts every server of the configuration at /NAME/mcp, or with\n" +
 			"--upstream one server at /mcp, and serves the shims of stdio servers (umpire run) over its socket.",
 		Example: "  umpire serve\n  umpire serve --listen 127.0.0.1:7777 --upstream http://127.0.0.1:9001/mcp --policy policy.yaml",
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if upstream == "" && cmd.Flags().Changed("name") {
+				return usageError{errors.New("--name is for --upstream")}
+			}
 			cfg, err := a.load(upstream, name, policies, idleExit > 0)
 			if err != nil {
 				return err
@@ -54,6 +57,7 @@ func (a *app) serve() *cobra.Command {
 			for {
 				select {
 				case sig := <-signals:
+					signal.Stop(signals) // a second one does not wait
 					log.Info("stopping", "signal", sig)
 					return nil
 				case <-time.After(time.Second):

@@ -324,8 +324,11 @@ func Env() event.Env {
 }
 
 func relative(config, path string) string {
-	if path == "" || filepath.IsAbs(path) {
-		return path
+	switch {
+	case path == "":
+		return ""
+	case filepath.IsAbs(path):
+		return filepath.Clean(path)
 	}
 	return filepath.Join(filepath.Dir(config), path)
 }

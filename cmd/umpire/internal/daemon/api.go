@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -68,7 +69,10 @@ func (d *Daemon) events(w http.ResponseWriter, r *http.Request) {
 	events := d.db.Raw(from)
 	follow := r.URL.Query().Get("follow") != ""
 	if follow {
-		events = d.db.Watch(r.Context().Done(), from)
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		defer context.AfterFunc(d.ctx, cancel)() // who waits for more must not keep the daemon from ending
+		events = d.db.Watch(ctx.Done(), from)
 	}
 	control := http.NewResponseController(w)
 	for raw, err := range events {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -51,6 +52,7 @@ type Daemon struct {
 
 	listener net.Listener // nil with SocketOnly
 	servers  []*http.Server
+	ctx      context.Context // done when the daemon ends
 	stop     context.CancelFunc
 	running  sync.WaitGroup // goroutines of the daemon
 	serving  sync.WaitGroup // requests and pipes in progress
@@ -99,11 +101,11 @@ func Start(opts Options) (d *Daemon, err error) {
 	if d.gate, err = proxy.NewGate(proxy.GateConfig{Recorder: d.db, Policy: policy, Now: opts.Now, Log: opts.Log}); err != nil {
 		return d, err
 	}
+	ctx, cancel := context.WithCancel(context.Background())
+	d.ctx, d.stop = ctx, cancel
 	if err = d.listen(); err != nil {
 		return d, err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	d.stop = cancel
 	if err = d.watchPolicy(ctx); err != nil {
 		return d, err
 	}
@@ -159,7 +161,7 @@ func (d *Daemon) listen() error {
 		}
 		d.fronts = append(d.fronts, front)
 		mux.Handle(path, front)
-		names = append(names, path+" -> "+s.URL.Redacted())
+		names = append(names, path+" -> "+shown(s.URL))
 	}
 	mux.HandleFunc("/", d.unknown(names))
 
@@ -175,23 +177,34 @@ func (d *Daemon) listen() error {
 		return err
 	}
 	if err := os.Chmod(socket, 0o600); err != nil {
+		unix.Close() //nolint:errcheck // the first error counts
 		return err
 	}
-	d.serve(unix, d.api())
 	tcp, err := new(net.ListenConfig).Listen(context.Background(), "tcp", d.opts.Config.Listen)
-	switch {
-	case err != nil && d.opts.SocketOnly:
+	if err != nil && !d.opts.SocketOnly {
+		unix.Close() //nolint:errcheck // the first error counts
+		return err
+	}
+	d.listener = tcp // before anybody can ask for it
+	d.serve(unix, d.api())
+	if err != nil {
 		d.opts.Log.Warn("serving the socket only", "error", err)
 		return nil
-	case err != nil:
-		return err
 	}
-	d.listener = tcp
 	d.serve(tcp, d.alive(mux))
 	for _, n := range names {
 		d.opts.Log.Info("server", "mount", n)
 	}
 	return nil
+}
+
+// shown returns a URL without its secrets: many servers are told a key in the query.
+func shown(u *url.URL) string {
+	out := *u
+	if out.RawQuery != "" {
+		out.RawQuery = "…"
+	}
+	return out.Redacted()
 }
 
 func (d *Daemon) serve(l net.Listener, h http.Handler) {
@@ -269,7 +282,7 @@ func (d *Daemon) attach(hello transport.Hello, client, server net.Conn) {
 	d.mu.Lock()
 	d.pipes[link] = end
 	d.mu.Unlock()
-	d.opts.Log.Info("attached", "server", hello.Name, "command", strings.Join(hello.Command, " "), "client", hello.Process)
+	d.opts.Log.Info("attached", "server", hello.Name, "command", d.cleaner.Text(strings.Join(hello.Command, " ")), "client", hello.Process)
 	if err := link.Pump(transport.NewLines(client, wire.MaxSize), transport.NewLines(server, wire.MaxSize)); err != nil {
 		d.opts.Log.Warn("a stdio server ended with an error", "server", hello.Name, "error", err)
 	}

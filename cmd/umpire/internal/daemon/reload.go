@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"time"
 
@@ -21,6 +22,11 @@ func (d *Daemon) watchPolicy(ctx context.Context) error {
 	files := d.opts.Config.Files()
 	if len(files) == 0 {
 		return nil
+	}
+	for _, f := range files { // a link can stay while what it points to changes
+		if real, err := filepath.EvalSymlinks(f); err == nil && real != f {
+			files = append(files, real)
+		}
 	}
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
@@ -55,6 +61,7 @@ func (d *Daemon) watchPolicy(ctx context.Context) error {
 }
 
 func (d *Daemon) reload() {
+	d.restartNeeded()
 	sources, err := d.opts.Config.Sources()
 	if err == nil && rules.Digest(sources, config.Env()) == d.gate.Policy().Digest() {
 		return
@@ -71,4 +78,20 @@ func (d *Daemon) reload() {
 		return
 	}
 	d.opts.Log.Info("policy loaded", "digest", policy.Digest()[:12])
+}
+
+// restartNeeded says so if more than the policy has changed in the configuration.
+func (d *Daemon) restartNeeded() {
+	was := d.opts.Config
+	if was.Path == "" {
+		return
+	}
+	now, err := config.Load(was.Path)
+	if err != nil {
+		return // the policy's error counts
+	}
+	same := reflect.DeepEqual(now.Servers, was.Servers) && reflect.DeepEqual(now.History, was.History)
+	if !same || len(now.Policies) > 0 && !slices.Equal(now.Policies, was.Policies) {
+		d.opts.Log.Warn("policies are loaded as they change; servers, history and the list of policy files need a restart", "config", was.Path)
+	}
 }

@@ -12,7 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"charm.land/lipgloss/v2"
@@ -46,7 +46,7 @@ func Run(ctx context.Context, opts Options) error {
 	if err := os.MkdirAll(opts.StateDir, 0o700); err != nil {
 		return err
 	}
-	s := &stage{Options: opts, clock: &clock{}}
+	s := &stage{Options: opts, clock: newClock()}
 	defer s.close()
 	if err := s.build(); err != nil {
 		return err
@@ -86,11 +86,33 @@ var (
 	dim     = lipgloss.NewStyle().Faint(true)
 )
 
-// clock is the time of the demo: the machine's, plus what the script skips.
-type clock struct{ skipped atomic.Int64 }
+// clock is the time of the demo. It runs as the machine's does, but the script sets it, and it never runs past what the
+// script does next: a slow machine plays the same scenes.
+type clock struct {
+	mu   sync.Mutex
+	at   time.Time     // what the script set …
+	set  time.Time     // … when it was this late on the machine
+	room time.Duration // how far it may run from there
+}
 
-func (c *clock) now() time.Time         { return time.Now().Add(time.Duration(c.skipped.Load())) }
-func (c *clock) skip(d time.Duration)   { c.skipped.Add(int64(d)) }
+func newClock() *clock {
+	c := &clock{}
+	c.to(time.Now(), time.Hour)
+	return c
+}
+
+func (c *clock) to(at time.Time, room time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at, c.set, c.room = at, time.Now(), room
+}
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at.Add(min(time.Since(c.set), c.room))
+}
+
 func (s *stage) say(f string, a ...any) { s.print(fmt.Sprintf(f, a...) + "\n") }
 func (s *stage) print(text string) {
 	_, err := lipgloss.Fprint(s.Out, text)

@@ -90,12 +90,17 @@ func (s *stage) play(ctx context.Context, sc scene) (without, with float64, err 
 			return 0, 0, err
 		}
 	}
-	passed, took, err := s.guardedPlay(ctx, sc)
+	passed, err := s.guardedPlay(ctx, sc)
 	if err != nil {
 		return 0, 0, err
 	}
 	without, with = s.bare.Paid()-before, s.shop.Paid()-beforeGuarded
-	s.say("   %d calls in %s: %s, %s; %s left the shop, without Umpire %.2f", len(sc.calls), took,
+	calls := "1 call"
+	if n := len(sc.calls); n > 1 {
+		span := time.Duration(n-1) * (sc.pace + sc.skip)
+		calls = fmt.Sprintf("%d calls in %s", n, span.Round(100*time.Millisecond))
+	}
+	s.say("   %s: %s, %s; %s left the shop, without Umpire %.2f", calls,
 		good.Render(fmt.Sprintf("%d allowed", passed)), bad.Render(fmt.Sprintf("%d denied", len(sc.calls)-passed)),
 		heading.Render(fmt.Sprintf("%.2f", with)), without)
 	if passed != sc.want {
@@ -104,40 +109,39 @@ func (s *stage) play(ctx context.Context, sc scene) (without, with float64, err 
 	return without, with, nil
 }
 
-func (s *stage) guardedPlay(ctx context.Context, sc scene) (passed int, took time.Duration, err error) {
+func (s *stage) guardedPlay(ctx context.Context, sc scene) (passed int, err error) {
 	a := agent{url: s.guarded}
-	s.clock.skip(sc.skip)
+	began, step := s.clock.now().Add(sc.skip), sc.pace+sc.skip
+	s.clock.to(began, step)
 	if err := a.open(ctx, sc.agent); err != nil {
-		return 0, 0, err
+		return 0, err
 	}
 	defer a.mcp.Close() //nolint:errcheck // the scene is over
 	tally := map[string]int{}
-	began := s.clock.now()
+	next := time.NewTicker(max(sc.pace, 1))
+	defer next.Stop()
 	for i, c := range sc.calls {
-		due := began.Add(time.Duration(i) * (sc.pace + sc.skip))
-		if i > 0 {
-			s.clock.skip(sc.skip)
-		}
-		time.Sleep(due.Sub(s.clock.now()))
+		s.clock.to(began.Add(time.Duration(i)*step), step)
 		out, err := a.call(ctx, c.tool, c.args)
 		if err != nil {
-			return 0, 0, err
+			return 0, err
 		}
 		if !out.denied {
 			passed++
 			s.line(passed <= 3, good.Render("allow"), c, "")
-			continue
+		} else {
+			tally[out.rule]++
+			if s.denied == 0 {
+				s.denied = out.call
+			}
+			s.line(tally[out.rule] == 1, bad.Render("deny "), c, out.rule+": "+out.because)
 		}
-		tally[out.rule]++
-		if s.denied == 0 {
-			s.denied = out.call
-		}
-		s.line(tally[out.rule] == 1, bad.Render("deny "), c, out.rule+": "+out.because)
+		<-next.C
 	}
 	if denied := summary(tally); denied != "" {
 		s.say("   %s", dim.Render("denied by "+denied))
 	}
-	return passed, s.clock.now().Sub(began).Round(100 * time.Millisecond), nil
+	return passed, nil
 }
 
 // line prints a call if it is one of the first of its kind.
@@ -148,6 +152,9 @@ func (s *stage) line(first bool, verdict string, c call, why string) {
 	var args []string
 	for _, name := range []string{"order_id", "customer_id", "page", "amount", "reason"} {
 		if v, ok := c.args[name]; ok {
+			if amount, ok := v.(float64); ok {
+				v = fmt.Sprintf("%.2f", amount)
+			}
 			args = append(args, fmt.Sprintf("%s %v", strings.TrimSuffix(name, "_id"), v))
 		}
 	}

@@ -81,6 +81,9 @@ func Open(stateDir string) (r Reader, live bool, err error) {
 	return db, false, nil
 }
 
+// ErrEnded says that there is no daemon any more.
+var ErrEnded = errors.New("the daemon ended")
+
 // absent reports whether err says that nobody listens.
 func absent(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
@@ -195,6 +198,9 @@ func (d *Daemon) events(ctx context.Context, path string) iter.Seq2[json.RawMess
 			if errors.Is(err, io.EOF) && len(line) == 0 {
 				return
 			}
+			if err != nil && ctx.Err() == nil {
+				err = fmt.Errorf("the daemon broke off: %w", err)
+			}
 			if err == nil && !json.Valid(line) {
 				err = fmt.Errorf("the daemon sent %.60q", line)
 			}
@@ -225,7 +231,10 @@ func (d *Daemon) do(ctx context.Context, path string) (*http.Response, error) {
 		return nil, err
 	}
 	resp, err := d.client.Do(req)
-	if err != nil {
+	switch {
+	case err != nil && absent(err):
+		return nil, fmt.Errorf("%w: %w", ErrEnded, err)
+	case err != nil:
 		return nil, err
 	}
 	if resp.StatusCode != http.StatusOK {

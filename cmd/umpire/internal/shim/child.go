@@ -19,6 +19,7 @@ type child struct {
 	stderr chan struct{} // closed when all of it has been passed on
 	quit   chan struct{} // closed when the client has ended
 	once   sync.Once
+	wait   time.Duration // for it to end when it should, and again after SIGTERM
 }
 
 // start starts the child in a process group of its own. Its stderr is passed on, and drained even if nobody reads ours.
@@ -36,7 +37,7 @@ func start(path string, opts Options) (*child, error) {
 		return nil, err
 	}
 	widen(in, out)
-	c := &child{in: in, out: out, exited: make(chan struct{}), quit: make(chan struct{}), stderr: make(chan struct{})}
+	c := &child{in: in, out: out, exited: make(chan struct{}), quit: make(chan struct{}), stderr: make(chan struct{}), wait: exitWait}
 	c.cmd = exec.Command(path, opts.Command[1:]...) //nolint:gosec,noctx // running it is the purpose, and it ends with its pipes
 	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = childIn, childOut, childErrs
 	c.cmd.Env = append(os.Environ(), opts.Env...)
@@ -92,8 +93,9 @@ func (c *child) Close() error {
 // hangUp notes that the client has ended, so that the child has to, too.
 func (c *child) hangUp() { c.once.Do(func() { close(c.quit) }) }
 
-// supervise waits for the child to end and returns its exit status. It passes signals on. A child that does not end
-// after the client has is asked by SIGTERM, then killed with its whole process group.
+// supervise waits for the child to end and returns its exit status, 128 and the number if a signal ended it. It passes
+// signals on. A child that does not end after the client has is asked by SIGTERM, then killed with its whole process
+// group.
 func (c *child) supervise(passed <-chan struct{}, signals <-chan os.Signal) int {
 	var patience <-chan time.Time
 	quit := c.quit
@@ -103,14 +105,14 @@ func (c *child) supervise(passed <-chan struct{}, signals <-chan os.Signal) int 
 		case s := <-signals:
 			c.signal(s)
 			if patience == nil {
-				patience = time.After(exitWait)
+				patience = time.After(c.wait)
 			}
 		case <-quit:
-			quit, patience = nil, time.After(exitWait)
+			quit, patience = nil, time.After(c.wait)
 		case <-patience:
 			if step++; step == 1 {
 				c.terminate()
-				patience = time.After(exitWait)
+				patience = time.After(c.wait)
 			} else {
 				c.kill()
 				patience = nil
@@ -120,14 +122,14 @@ func (c *child) supervise(passed <-chan struct{}, signals <-chan os.Signal) int 
 		}
 	}
 	c.kill() // what is left of its process group
-	late := time.After(exitWait)
+	late := time.After(c.wait)
 	for _, done := range []<-chan struct{}{passed, c.stderr} {
 		select {
 		case <-done: // the daemon has answered what the child left open, and the client has it; the last words are out
 		case <-late: // a grandchild that left the group may hold the pipes for ever
 		}
 	}
-	return c.cmd.ProcessState.ExitCode()
+	return exitStatus(c.cmd.ProcessState)
 }
 
 // pipeEnds is the shim's own stdin and stdout.

@@ -52,6 +52,9 @@ func Run(ctx context.Context, opts Options) (status int, err error) {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(signals)
+	broken := make(chan os.Signal, 1) // nobody reads it: a write to a client that has gone fails, and does not end us
+	signal.Notify(broken, syscall.SIGPIPE)
+	defer signal.Stop(broken)
 
 	c, err := start(path, opts)
 	if err != nil {
@@ -176,14 +179,20 @@ func launch(opts Options) (failed <-chan string, err error) {
 	return words, nil
 }
 
-// lastWords returns what a daemon wrote to its log before it ended.
+// lastWords returns what a daemon wrote to its log before it ended: its error, if it names one. Other daemons that shims
+// started at the same time write to the same file.
 func lastWords(path string, from int64, err error) string {
 	text, readErr := os.ReadFile(path)
-	if readErr == nil && int64(len(text)) > from {
-		lines := strings.Split(strings.TrimSpace(string(text[from:])), "\n")
-		return strings.TrimSpace(lines[0])
+	if readErr != nil || int64(len(text)) <= from {
+		return fmt.Sprint(err)
 	}
-	return fmt.Sprint(err)
+	lines := strings.Split(strings.TrimSpace(string(text[from:])), "\n")
+	for _, l := range lines {
+		if strings.HasPrefix(l, "error: ") {
+			return strings.TrimSpace(l)
+		}
+	}
+	return strings.TrimSpace(lines[len(lines)-1])
 }
 
 // splice copies until from ends, and tells to so.

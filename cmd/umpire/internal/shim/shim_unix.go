@@ -31,6 +31,14 @@ func (c *child) signal(s os.Signal) {
 	}
 }
 
+// exitStatus returns what a shell would say.
+func exitStatus(p *os.ProcessState) int {
+	if status, ok := p.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return 128 + int(status.Signal())
+	}
+	return p.ExitCode()
+}
+
 func (c *child) terminate() { c.signal(syscall.SIGTERM) }
 
 func (c *child) kill() { c.signal(syscall.SIGKILL) }

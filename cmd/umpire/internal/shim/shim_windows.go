@@ -29,6 +29,8 @@ func parent() string { return fmt.Sprintf("[%d]", os.Getppid()) }
 
 func (c *child) signal(os.Signal) { c.kill() }
 
+func exitStatus(p *os.ProcessState) int { return p.ExitCode() }
+
 func (c *child) terminate() { c.kill() }
 
 func (c *child) kill() {

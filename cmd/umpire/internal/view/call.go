@@ -23,7 +23,7 @@ func (p *Printer) Call(c Call, now time.Time) {
 	call, v := c.Call.Body.(*event.Call), c.Verdict.Body.(*event.Verdict)
 	p.Line(bold.Render(fmt.Sprintf("#%d %s/%s", c.Call.Seq, Text(call.Server, 40), Text(call.Tool, 80))), Action(v.Action))
 	field := func(name, format string, args ...any) {
-		p.Line(faint.Render(fmt.Sprintf("  %-10s", name)) + fmt.Sprintf(format, args...))
+		p.Line(faint.Render(fmt.Sprintf("  %-11s", name)) + fmt.Sprintf(format, args...))
 	}
 	field("when", "%s", Time(c.Call.At, now))
 	field("session", "%s", c.Call.Session)

@@ -56,7 +56,10 @@ func (p *Printer) Table(rows [][]string) {
 	for n, row := range rows {
 		cells := make([]string, len(row))
 		for i, cell := range row {
-			cells[i] = cell + strings.Repeat(" ", width[i]-lipgloss.Width(cell)+1)
+			cells[i] = cell
+			if i < len(row)-1 {
+				cells[i] += strings.Repeat(" ", width[i]-lipgloss.Width(cell)+1)
+			}
 			if n == 0 {
 				cells[i] = faint.Render(cells[i])
 			}
@@ -94,10 +97,10 @@ func Action(a event.Action) string {
 	case event.Allow:
 		return green.Render("allow")
 	case event.Log:
-		return yellow.Render("log  ")
+		return yellow.Render("log") + "  "
 	case event.Deny:
 	}
-	return red.Render("deny ")
+	return red.Render("deny") + " "
 }
 
 // Time formats an instant in local time, with its date if that is not today's.

@@ -1,0 +1,320 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/mark3labs/mcp-go/client"
+	"github.com/mark3labs/mcp-go/client/transport"
+	"github.com/mark3labs/mcp-go/mcp"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/umpire-dev/umpire/examples/billing"
+)
+
+// stage is what the commands of one script share.
+type stage struct {
+	shop   *billing.Shop
+	daemon *daemonProcess // nil if none runs
+}
+
+type stageKey struct{}
+
+func stageOf(ts *testscript.TestScript) *stage { return ts.Value(stageKey{}).(*stage) }
+
+// shop opens the billing server over HTTP and sets $SHOP to its URL.
+func shop(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) > 0 {
+		ts.Fatalf("usage: shop")
+	}
+	s := stageOf(ts)
+	s.shop = billing.NewShop(200)
+	server := httptest.NewServer(s.shop.Handler())
+	ts.Defer(server.Close)
+	ts.Setenv("SHOP", server.URL+"/mcp")
+}
+
+// refunds checks how many refunds the shop has paid: what the server saw, not what Umpire says it saw.
+func refunds(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: refunds N")
+	}
+	if got := fmt.Sprint(stageOf(ts).shop.Refunds()); got != args[0] {
+		ts.Fatalf("the shop paid %s refunds, want %s", got, args[0])
+	}
+}
+
+// serve starts umpire serve on a free port, waits until it answers and sets $UMPIRE to its URL. What it says goes to
+// serve.log.
+func serve(ts *testscript.TestScript, neg bool, args []string) {
+	s := stageOf(ts)
+	if neg || s.daemon != nil {
+		ts.Fatalf("usage: serve [flags], once at a time")
+	}
+	log, err := os.OpenFile(ts.MkAbs("serve.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	ts.Check(err)
+	defer log.Close()
+	if !strings.Contains(strings.Join(args, " "), "--listen") {
+		args = append(args, "--listen", "127.0.0.1:0")
+	}
+	s.daemon, err = launch(ts.Getenv("STATE"), func(cmd *exec.Cmd) {
+		cmd.Dir, cmd.Env, cmd.Stderr = ts.MkAbs("."), environment(ts), log
+	}, args...)
+	if err != nil {
+		ts.Fatalf("%v\n%s", err, ts.ReadFile("serve.log"))
+	}
+	ts.Defer(s.daemon.kill)
+	ts.Setenv("UMPIRE", s.daemon.url)
+}
+
+// interrupt interrupts umpire serve, as Ctrl-C does, and checks that it ends well.
+func interrupt(ts *testscript.TestScript, neg bool, _ []string) {
+	s := stageOf(ts)
+	if neg || s.daemon == nil {
+		ts.Fatalf("usage: interrupt, after serve")
+	}
+	if err := s.daemon.interrupt(); err != nil {
+		ts.Fatalf("umpire serve ended with %v\n%s", err, ts.ReadFile("serve.log"))
+	}
+	s.daemon = nil
+}
+
+// crash kills umpire serve: it cannot clean up.
+func crash(ts *testscript.TestScript, neg bool, _ []string) {
+	s := stageOf(ts)
+	if neg || s.daemon == nil {
+		ts.Fatalf("usage: crash, after serve")
+	}
+	s.daemon.kill()
+	s.daemon = nil
+}
+
+// awaits waits until a file holds a line that matches.
+func awaits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: awaits PATTERN FILE")
+	}
+	pattern, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	await(ts, args[0]+" in "+args[1], func() bool {
+		text, err := os.ReadFile(ts.MkAbs(args[1]))
+		return err == nil && pattern.Match(text)
+	})
+}
+
+// await asks again and again, since nobody tells.
+func await(ts *testscript.TestScript, what string, done func() bool) {
+	for deadline := time.Now().Add(patience); !done(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			ts.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+// call is an MCP client: it connects, lists the tools, makes the calls one after the other and prints how each ended.
+// With ! it has to fail to connect. The server is a URL, or the command of a stdio server in one word.
+func call(ts *testscript.TestScript, neg bool, args []string) {
+	agent, token := "support", ""
+	for len(args) > 1 && strings.HasPrefix(args[0], "-") {
+		switch args[0] {
+		case "-as":
+			agent = args[1]
+		case "-token":
+			token = args[1]
+		default:
+			ts.Fatalf("call has no %s", args[0])
+		}
+		args = args[2:]
+	}
+	if len(args)%2 != 1 {
+		ts.Fatalf("usage: call [-as AGENT] [-token TOKEN] SERVER [TOOL ARGUMENTS]…")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	c, err := dial(ctx, ts, args[0], agent, token)
+	if err != nil {
+		if !neg {
+			ts.Fatalf("%s: %v", args[0], err)
+		}
+		fmt.Fprintln(ts.Stderr(), err)
+		return
+	}
+	defer c.Close()
+	if neg {
+		ts.Fatalf("%s lets us in", args[0])
+	}
+	for args = args[1:]; len(args) > 0; args = args[2:] {
+		req := mcp.CallToolRequest{}
+		req.Params.Name, req.Params.Arguments = args[0], json.RawMessage(args[1])
+		res, err := c.CallTool(ctx, req)
+		if err != nil {
+			fmt.Fprintln(ts.Stdout(), "error:", err)
+			continue
+		}
+		how := "ok:"
+		if res.IsError {
+			how = "failed:"
+		}
+		for _, content := range res.Content {
+			if t, ok := content.(mcp.TextContent); ok {
+				fmt.Fprintln(ts.Stdout(), how, t.Text)
+			}
+		}
+	}
+}
+
+func dial(ctx context.Context, ts *testscript.TestScript, server, agent, token string) (c *client.Client, err error) {
+	if strings.HasPrefix(server, "http:") {
+		var options []transport.StreamableHTTPCOption
+		if token != "" {
+			options = append(options, transport.WithHTTPHeaders(map[string]string{"Authorization": "Bearer " + token}))
+		}
+		if c, err = client.NewStreamableHttpClient(server, options...); err == nil {
+			err = c.Start(ctx)
+		}
+	} else {
+		words := strings.Fields(server)
+		c, err = client.NewStdioMCPClientWithOptions(words[0], nil, words[1:],
+			transport.WithCommandFunc(func(ctx context.Context, command string, _, args []string) (*exec.Cmd, error) {
+				cmd := exec.CommandContext(ctx, command, args...)
+				cmd.Dir, cmd.Env = ts.MkAbs("."), environment(ts)
+				return cmd, nil
+			}))
+		if err == nil {
+			stderr, ok := client.GetStderr(c)
+			if !ok {
+				ts.Fatalf("no stderr")
+			}
+			go io.Copy(io.Discard, stderr)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	req := mcp.InitializeRequest{}
+	req.Params.ProtocolVersion = "2025-11-25"
+	req.Params.ClientInfo = mcp.Implementation{Name: agent, Version: "1.0"}
+	if _, err := c.Initialize(ctx, req); err != nil {
+		c.Close()
+		return nil, err
+	}
+	if _, err := c.ListTools(ctx, mcp.ListToolsRequest{}); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// get prints what a URL answers.
+func get(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: get URL")
+	}
+	resp, err := http.Get(args[0])
+	ts.Check(err)
+	printBody(ts, resp)
+}
+
+// post sends a body as an MCP client does and prints the answer.
+func post(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: post URL BODY")
+	}
+	req, err := http.NewRequest(http.MethodPost, args[0], strings.NewReader(args[1]))
+	ts.Check(err)
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Accept", "application/json, text/event-stream")
+	resp, err := http.DefaultClient.Do(req)
+	ts.Check(err)
+	printBody(ts, resp)
+}
+
+func printBody(ts *testscript.TestScript, resp *http.Response) {
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	ts.Check(err)
+	fmt.Fprintf(ts.Stdout(), "%s\n", body)
+}
+
+// exits runs a command that has to end with the given status.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits STATUS PROGRAM [ARGUMENT]…")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("%s exited with %d, want %d", args[1], got, want)
+	}
+}
+
+// what differs from run to run, and what is written instead.
+var scrubs = []struct {
+	pattern *regexp.Regexp
+	with    string
+}{
+	{regexp.MustCompile(`\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\b|\b\d\d:\d\d:\d\d(\.\d{3})?\b`), "TIME"},
+	{regexp.MustCompile(`"at":"[^"]+"`), `"at":"TIME"`},
+	{regexp.MustCompile(`\b[0-9a-f]{64}\b`), "DIGEST"},
+	{regexp.MustCompile(`\bpolicy( +)[0-9a-f]{12}\b`), "policy${1}DIGEST"},
+	{regexp.MustCompile(`\bhttp:billing:[0-9a-f]{12}\b`), "LINK"},
+	{regexp.MustCompile(`\blocal:[^",) ]+`), "local:USER"},
+	{regexp.MustCompile(`\bafter \d+(\.\d+)?(µs|ms|s)\b`), "after SPAN"},
+	{regexp.MustCompile(`( retry +in |can pass in )[0-9hms.]+`), "${1}SPAN"},
+}
+
+// scrub writes stdout to a file, without what differs from run to run.
+func scrub(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: scrub FILE")
+	}
+	text := ts.ReadFile("stdout")
+	for _, s := range scrubs {
+		text = s.pattern.ReplaceAllString(text, s.with)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
+}
+
+// mode checks who may touch files.
+func mode(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: mode PERMISSIONS FILE…")
+	}
+	for _, f := range args[1:] {
+		info, err := os.Stat(ts.MkAbs(f))
+		ts.Check(err)
+		if got := fmt.Sprintf("%04o", info.Mode().Perm()); got != args[0] {
+			ts.Fatalf("%s has mode %s, want %s", f, got, args[0])
+		}
+	}
+}
+
+// environment is that of the script.
+func environment(ts *testscript.TestScript) []string {
+	env := os.Environ()
+	for _, name := range []string{
+		"HOME", "PATH", "STATE", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "UMPIRE_CONFIG", "NO_COLOR", "SHOP", "TOKEN",
+	} {
+		env = append(env, name+"="+ts.Getenv(name))
+	}
+	return env
+}
