@@ -97,7 +97,7 @@ func (x *exchange) end() {
 		return
 	}
 	if !x.resumable {
-		x.link.Fail(wire.CodeUnavailable, "the connection ended before the answer came", x.mine)
+		x.link.Fail(wire.CodeUnavailable, event.OutcomeLost, "the connection ended before the answer came", x.mine)
 	}
 	if x.shared == nil {
 		return

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/umpire-dev/umpire/proxy/wire"
+	"github.com/umpire-dev/umpire/rules/event"
 )
 
 // HTTPConfig says in front of which server an HTTP front end stands.
@@ -101,7 +102,7 @@ func (h *HTTP) Close() {
 	h.links = map[string]*httpLink{}
 	h.mu.Unlock()
 	for _, l := range links {
-		l.Fail(wire.CodeUnavailable, "umpire stopped before the answer came", nil)
+		l.Fail(wire.CodeUnavailable, event.OutcomeLost, "umpire stopped before the answer came", nil)
 	}
 	h.upstream.CloseIdleConnections()
 }

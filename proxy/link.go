@@ -34,6 +34,7 @@ type Link struct {
 	mu      sync.Mutex
 	who     Origin
 	waiting map[string]*request // unanswered requests of the client, by wire.Key of their id
+	signals int                 // so far
 	closed  bool
 }
 
@@ -47,6 +48,12 @@ type request struct {
 	ticket *Ticket
 	sent   bool // it was let through: before that, nothing the server says can be its answer
 }
+
+// The bounds of a link. Of many signals, every hundredth is recorded: a server that logs to stdout must not fill the disk.
+const (
+	maxWaiting = 10_000
+	maxSignals = 100
+)
 
 // NewLink returns a Link. Close ends it.
 func NewLink(cfg LinkConfig) *Link {
@@ -91,6 +98,10 @@ func (l *Link) FromClient(m *wire.Message) Ruling {
 	if _, taken := l.waiting[key]; taken {
 		l.signal("id-in-use", fmt.Sprintf("a second request with the id %.60s before the first was answered", m.ID))
 		return Ruling{reply: wire.ErrorReply(m.ID, wire.CodeInvalidRequest, "a request with this id has not been answered yet")}
+	}
+	if len(l.waiting) >= maxWaiting {
+		l.signal("too-many", fmt.Sprintf("a request while %d are unanswered", maxWaiting))
+		return Ruling{reply: wire.ErrorReply(m.ID, wire.CodeUnavailable, fmt.Sprintf("%d requests are unanswered, and no more can be", maxWaiting))}
 	}
 	l.learn(m)
 	l.waiting[key] = r
@@ -329,15 +340,21 @@ func (l *Link) Refused(side string, err error) {
 
 // signal records an observation about l. l.mu is held or l is not shared yet; nobody waits for the record.
 func (l *Link) signal(name, text string) {
+	if l.signals++; l.signals > maxSignals {
+		if l.signals%maxSignals != 0 {
+			return
+		}
+		text += fmt.Sprintf(" (the %dth on this link; every %dth is recorded)", l.signals, maxSignals)
+	}
 	text = l.clean.Text(text)
 	l.log.Warn("message refused", "server", l.who.Server, "what", name, "why", text)
 	l.judge.Record(l.who, 0, &event.Signal{Source: "wire", Name: name, Link: l.who.Link, Server: l.who.Server, Text: text})
 }
 
 // Fail ends the requests that were let through and for which want holds with an error, because no answer can come any
-// more: calls are recorded as lost, with the reason. It returns the replies for the client, in no order. If want is nil
+// more: calls are recorded with the outcome and the reason. It returns the replies for the client, in no order. If want is nil
 // it ends all requests; a call that is still being judged then does not go out, and its own Ruling has the reply.
-func (l *Link) Fail(code int, reason string, want func(id string) bool) [][]byte {
+func (l *Link) Fail(code int, outcome event.Outcome, reason string, want func(id string) bool) [][]byte {
 	l.mu.Lock()
 	var ended []*request
 	for key, r := range l.waiting {
@@ -356,9 +373,7 @@ func (l *Link) Fail(code int, reason string, want func(id string) bool) [][]byte
 				continue // it never went out
 			}
 			body := lost(r.call, r.ticket.Root, reason)
-			if code == wire.CodeBadAnswer {
-				body.Outcome = event.OutcomeError
-			}
+			body.Outcome = outcome
 			tickets = append(tickets, l.judge.Record(who, r.ticket.Seq, body))
 		}
 		if !r.sent {
@@ -383,7 +398,7 @@ func (l *Link) Close(reason string) {
 	if closed {
 		return
 	}
-	l.Fail(wire.CodeUnavailable, reason, nil)
+	l.Fail(wire.CodeUnavailable, event.OutcomeLost, reason, nil)
 	who := l.Origin()
 	if err := l.judge.Record(who, 0, &event.Closed{Link: who.Link, Server: who.Server, Reason: reason}).Wait(); err != nil {
 		l.log.Error("the end of a link could not be recorded", "error", err)

@@ -141,6 +141,37 @@ func TestAnErrorThatAnswersNobodyPasses(t *testing.T) {
 	}
 }
 
+// A server that logs to stdout for hours must not fill the disk.
+func TestOfManySignalsEveryHundredthIsRecorded(t *testing.T) {
+	x := begin(t, noDeletes)
+	for range 1000 {
+		x.say(x.server, "a line of a log")
+	}
+	x.clientHeardNoMore()
+	if n := len(logged[*event.Signal](x)); n != 100+9 {
+		t.Errorf("%d signals are recorded", n)
+	}
+	x.noted("refused", "the 1000th on this link")
+}
+
+// Nor can a client that never waits for an answer fill the memory.
+func TestUnansweredRequestsAreBounded(t *testing.T) {
+	x := begin(t, noDeletes)
+	ping := func(id int) string { return fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"ping"}`, id) }
+	for id := range 10_000 {
+		x.pass(ping(id))
+	}
+	x.say(x.client, toolCall("10000", "read", "{}"))
+	if why := failed(t, x.hear(x.client), "10000", wire.CodeUnavailable); !strings.Contains(why, "10000 requests are unanswered") {
+		t.Error(why)
+	}
+	x.serverHeardNoMore()
+	x.noted("too-many", "10000")
+	x.say(x.server, result("7", "{}")) // makes room
+	x.hears(x.client, result("7", "{}"))
+	x.pass(toolCall("10000", "read", "{}"))
+}
+
 // Servers print to stdout what belongs to stderr.
 func TestGarbageOfTheServerIsNotForwarded(t *testing.T) {
 	x := begin(t, noDeletes)
@@ -189,7 +220,7 @@ func TestAnUnreadableAnswerIsAnError(t *testing.T) {
 				}
 				x.noted("refused", "message of the server")
 				results := logged[*event.Result](x)
-				if isCall := strings.Contains(request, "tools/call"); isCall != (len(results) == 1) || isCall && results[0].Outcome != event.OutcomeError {
+				if isCall := strings.Contains(request, "tools/call"); isCall != (len(results) == 1) || isCall && results[0].Outcome != event.OutcomeUnclear {
 					t.Errorf("%+v", results)
 				}
 				x.say(x.server, result("7", okResult)) // too late

@@ -8,6 +8,7 @@ import (
 
 	"github.com/umpire-dev/umpire/proxy/transport"
 	"github.com/umpire-dev/umpire/proxy/wire"
+	"github.com/umpire-dev/umpire/rules/event"
 )
 
 // Conn carries raw frames in both directions. Read and Write may be called at the same time, each by one goroutine at
@@ -38,7 +39,7 @@ func (l *Link) Pump(client, server Conn) error {
 	})
 	done.Go(func() { p.read(server, wire.FromServer, fromServer) })
 	p.release(fromServer, client, server)
-	for _, r := range l.Fail(wire.CodeUnavailable, fmt.Sprintf("server %s ended before it answered", l.Origin().Server), nil) {
+	for _, r := range l.Fail(wire.CodeUnavailable, event.OutcomeLost, fmt.Sprintf("server %s ended before it answered", l.Origin().Server), nil) {
 		if client.Write(r) != nil {
 			break
 		}
@@ -132,7 +133,7 @@ func (p *pump) garbage(why *wire.Error) Ruling {
 	}
 	key := wire.Key(why.ID)
 	text := fmt.Sprintf("server %s gave an answer that cannot be read: %v", p.link.Origin().Server, why)
-	for _, r := range p.link.Fail(wire.CodeBadAnswer, text, func(id string) bool { return wire.Key(id) == key }) {
+	for _, r := range p.link.Fail(wire.CodeBadAnswer, event.OutcomeUnclear, text, func(id string) bool { return wire.Key(id) == key }) {
 		return Ruling{forward: r}
 	}
 	return Ruling{}

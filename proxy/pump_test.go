@@ -272,11 +272,11 @@ func TestACallThatIsJudgedTooLateDoesNotGoOut(t *testing.T) {
 	}
 	disk.set(true, nil)
 	ruling := fromClient(toolCall("1", "read", "{}"))
-	if early := link.Fail(wire.CodeBadAnswer, "x", func(string) bool { return true }); len(early) > 0 {
+	if early := link.Fail(wire.CodeBadAnswer, event.OutcomeUnclear, "x", func(string) bool { return true }); len(early) > 0 {
 		t.Errorf("ended before it went out: %s", early)
 	}
 	replies := make(chan [][]byte, 1)
-	go func() { replies <- link.Fail(wire.CodeUnavailable, "the server ended", nil) }()
+	go func() { replies <- link.Fail(wire.CodeUnavailable, event.OutcomeLost, "the server ended", nil) }()
 	for { // once it is ended, its id is free
 		if _, refused := fromClient(`{"jsonrpc":"2.0","id":1,"method":"ping"}`).Wait(); refused == nil {
 			break

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/textproto"
 	"net/url"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/umpire-dev/umpire/proxy/transport"
 	"github.com/umpire-dev/umpire/proxy/wire"
+	"github.com/umpire-dev/umpire/rules/event"
 )
 
 // outgoing is what goes to the server, and what the client gets besides the server's answer.
@@ -30,8 +32,14 @@ func (x *exchange) roundTrip(out *outgoing) {
 	}
 	resp, err := x.send(out.body)
 	if err != nil {
-		if x.r.Context().Err() == nil {
-			x.unavailable(out, fmt.Sprintf("server %s cannot be reached: %v", x.http.Server, rootCause(err)))
+		why := fmt.Sprintf("server %s cannot be reached: %v", x.http.Server, rootCause(err))
+		var op *net.OpError
+		switch {
+		case x.r.Context().Err() != nil: // the client has gone
+		case errors.As(err, &op) && op.Op == "dial": // nothing was sent
+			x.fail(out, wire.CodeUnavailable, event.OutcomeError, why)
+		default:
+			x.unavailable(out, why)
 		}
 		return
 	}
@@ -173,9 +181,9 @@ func (x *exchange) whole(out *outgoing, status int, mediaType string, body []byt
 	switch {
 	case x.resumable:
 	case success:
-		lost = x.link.Fail(wire.CodeBadAnswer, why, x.mine)
+		lost = x.link.Fail(wire.CodeBadAnswer, event.OutcomeUnclear, why, x.mine)
 	default: // the client is told by the status
-		x.link.Fail(wire.CodeBadAnswer, statusText(x.http.Server, status), x.mine)
+		x.failStatus(status)
 	}
 	switch rest := append(lost, out.replies...); {
 	case len(answers)+len(rest) == 0:
@@ -209,14 +217,20 @@ func (x *exchange) nothing(out *outgoing, status int, why string) {
 	x.plain(out, status, nil)
 }
 
-func statusText(server string, status int) string {
-	return fmt.Sprintf("server %s answered with HTTP status %d", server, status)
+// failStatus ends the requests of x that a status leaves unanswered. With 4xx the server says that it did not do what
+// was asked; with any other nobody knows.
+func (x *exchange) failStatus(status int) [][]byte {
+	outcome := event.OutcomeUnclear
+	if status >= 400 && status < 500 {
+		outcome = event.OutcomeError
+	}
+	return x.link.Fail(wire.CodeBadAnswer, outcome, fmt.Sprintf("server %s answered with HTTP status %d", x.http.Server, status), x.mine)
 }
 
 // plain relays a response without messages. Requests that it leaves unanswered have failed with its status.
 func (x *exchange) plain(out *outgoing, status int, body []byte) {
 	if x.link != nil && len(x.ids) > 0 && !x.resumable {
-		lost := x.link.Fail(wire.CodeBadAnswer, statusText(x.http.Server, status), x.mine)
+		lost := x.failStatus(status)
 		if status < 300 { // success without an answer; the client would wait for ever
 			out.replies = append(out.replies, lost...)
 		}
@@ -288,7 +302,7 @@ func (x *exchange) stream(out *outgoing, resp *http.Response) {
 		if err != nil {
 			x.link.Refused("server", err)
 			x.resumable = false
-			for _, r := range x.link.Fail(wire.CodeBadAnswer, fmt.Sprintf("server %s gave an answer that cannot be read: %v", x.http.Server, err), x.mine) {
+			for _, r := range x.link.Fail(wire.CodeBadAnswer, event.OutcomeUnclear, fmt.Sprintf("server %s gave an answer that cannot be read: %v", x.http.Server, err), x.mine) {
 				send(transport.AppendEvent(nil, r))
 			}
 			return
@@ -378,7 +392,7 @@ func (x *exchange) broken(err error, send func([]byte) bool) {
 	if !errors.Is(err, io.EOF) {
 		why = "broke its stream off: " + rootCause(err).Error()
 	}
-	for _, r := range x.link.Fail(wire.CodeUnavailable, fmt.Sprintf("server %s %s before it answered", x.http.Server, why), x.mine) {
+	for _, r := range x.link.Fail(wire.CodeUnavailable, event.OutcomeLost, fmt.Sprintf("server %s %s before it answered", x.http.Server, why), x.mine) {
 		if !send(transport.AppendEvent(nil, r)) {
 			return
 		}
@@ -390,19 +404,19 @@ func (x *exchange) mine(id string) bool { return slices.Contains(x.ids, id) }
 // unavailable answers what cannot be answered because the server is not there. The answer to a call has status 200, so
 // that clients show it to the model instead of treating the connection as broken.
 func (x *exchange) unavailable(out *outgoing, why string) {
-	x.fail(out, wire.CodeUnavailable, why)
+	x.fail(out, wire.CodeUnavailable, event.OutcomeLost, why)
 }
 
 // garbage answers what the server answered with something that is no answer.
 func (x *exchange) garbage(out *outgoing, why string) {
-	x.fail(out, wire.CodeBadAnswer, why)
+	x.fail(out, wire.CodeBadAnswer, event.OutcomeUnclear, why)
 }
 
-func (x *exchange) fail(out *outgoing, code int, why string) {
+func (x *exchange) fail(out *outgoing, code int, outcome event.Outcome, why string) {
 	status := http.StatusBadGateway
 	replies := out.replies
 	if x.link != nil {
-		replies = append(replies, x.link.Fail(code, why, x.mine)...)
+		replies = append(replies, x.link.Fail(code, outcome, why, x.mine)...)
 	}
 	if x.calls || out.batch {
 		status = http.StatusOK

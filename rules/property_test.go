@@ -141,7 +141,7 @@ func (w *world) result() {
 	w.open = append(w.open[:i:i], w.open[i+1:]...)
 	c := e.Body.(*event.Call)
 	outcome := rapid.SampledFrom([]event.Outcome{
-		event.OutcomeOK, event.OutcomeFailed, event.OutcomeError, event.OutcomeInput, event.OutcomeStarted, event.OutcomeLost,
+		event.OutcomeOK, event.OutcomeFailed, event.OutcomeError, event.OutcomeUnclear, event.OutcomeInput, event.OutcomeStarted, event.OutcomeLost,
 	}).Draw(w.t, "outcome")
 	w.state.Apply(w.add(e.Seq, e.Session, &event.Result{Server: c.Server, Tool: c.Tool, Outcome: outcome, Root: c.Retry}))
 }

@@ -128,7 +128,7 @@ type Result struct {
 	Tool     string          `json:"tool"`
 	Outcome  Outcome         `json:"outcome"`
 	Code     int64           `json:"code,omitempty"`    // JSON-RPC error code, with OutcomeError
-	Text     string          `json:"text,omitempty"`    // why there is no content, with OutcomeError and OutcomeLost
+	Text     string          `json:"text,omitempty"`    // why there is no content, with OutcomeError, OutcomeUnclear and OutcomeLost
 	Content  json.RawMessage `json:"content,omitempty"` // the result object, cleaned as the arguments are
 	Size     int             `json:"size"`              // bytes of the result as sent
 	Root     uint64          `json:"root,omitempty"`    // Seq of the first attempt, when the call was a retry
@@ -142,7 +142,8 @@ type Outcome string
 const (
 	OutcomeOK      Outcome = "ok"      // a result without isError
 	OutcomeFailed  Outcome = "failed"  // a result with isError
-	OutcomeError   Outcome = "error"   // a JSON-RPC error, or an answer that is no answer
+	OutcomeError   Outcome = "error"   // a JSON-RPC error, an HTTP status of 4xx, or no connection to send the call on
+	OutcomeUnclear Outcome = "unclear" // an answer that does not say what happened, or an HTTP status of 5xx; whether the tool ran is unknown
 	OutcomeInput   Outcome = "input"   // the server asks for input; the client will try again
 	OutcomeStarted Outcome = "started" // a task was created; its result comes later
 	OutcomeLost    Outcome = "lost"    // no answer came and none will; whether the tool ran is unknown
@@ -152,7 +153,7 @@ const (
 func (o Outcome) Failed() bool { return o == OutcomeFailed || o == OutcomeError }
 
 // Answered reports whether the server has finished with the call.
-func (o Outcome) Answered() bool { return o == OutcomeOK || o.Failed() }
+func (o Outcome) Answered() bool { return o == OutcomeOK || o == OutcomeUnclear || o.Failed() }
 
 // Signal is an observation that is neither a call nor an answer, such as a message that was refused.
 type Signal struct {

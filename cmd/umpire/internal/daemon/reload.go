@@ -40,8 +40,7 @@ func (d *Daemon) watchPolicy(ctx context.Context) error {
 	}
 	d.running.Go(func() {
 		defer w.Close() //nolint:errcheck // not used again
-		timer := time.NewTimer(time.Hour)
-		timer.Stop()
+		timer := time.NewTimer(settle) // what changed before anybody watched
 		for {
 			select {
 			case <-ctx.Done():
