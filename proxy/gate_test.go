@@ -151,16 +151,17 @@ func TestParallelCallsCannotRacePastALimit(t *testing.T) {
 
 // manual is a Recorder whose disk does what the test says.
 type manual struct {
+	order  sync.Mutex // one commit at a time
 	mu     sync.Mutex
 	events []event.Event
-	held   []func() // commits that wait
+	queue  []func() // commits, in their order
 	hold   bool
 	full   error
 }
 
 func (m *manual) Append(events []event.Event, done func(error)) {
 	m.mu.Lock()
-	commit := func() {
+	m.queue = append(m.queue, func() {
 		m.mu.Lock()
 		err := m.full
 		if next := uint64(len(m.events) + 1); err == nil && events[0].Seq != next {
@@ -171,29 +172,33 @@ func (m *manual) Append(events []event.Event, done func(error)) {
 		}
 		m.mu.Unlock()
 		done(err)
-	}
-	if m.hold {
-		m.held = append(m.held, commit)
-		m.mu.Unlock()
-		return
-	}
+	})
 	m.mu.Unlock()
-	commit()
+	m.commit()
+}
+
+// commit does what may be done.
+func (m *manual) commit() {
+	m.order.Lock()
+	defer m.order.Unlock()
+	for {
+		m.mu.Lock()
+		if m.hold || len(m.queue) == 0 {
+			m.mu.Unlock()
+			return
+		}
+		next := m.queue[0]
+		m.queue = m.queue[1:]
+		m.mu.Unlock()
+		next()
+	}
 }
 
 func (m *manual) set(hold bool, full error) {
 	m.mu.Lock()
 	m.hold, m.full = hold, full
-	held := m.held
-	if !hold {
-		m.held = nil
-	}
 	m.mu.Unlock()
-	if !hold {
-		for _, commit := range held {
-			commit()
-		}
-	}
+	m.commit()
 }
 
 func (m *manual) Events(from uint64) iter.Seq2[event.Event, error] {

@@ -127,7 +127,7 @@ func TestNothingCanBeAnsweredBeforeItWasAsked(t *testing.T) {
 func (m *manual) holds(n int) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return len(m.held) >= n
+	return len(m.queue) >= n
 }
 
 func TestAnErrorThatAnswersNobodyPasses(t *testing.T) {
