@@ -94,6 +94,8 @@ func (s *State) judge(i int, c *expr.Call, e event.Event) finding {
 	switch {
 	case r.rate != nil:
 		return s.judgeRate(i, c, e)
+	case r.steps != nil:
+		return s.order.judge(i, c, e)
 	case r.declared, r.schema != nil:
 		return s.judgeShape(r, c)
 	case undecided != nil:
@@ -293,13 +295,15 @@ func (q question) until(e rate.Entry) time.Duration {
 }
 
 // by formats the key: ` by session s3, args.order_id "ord_1"`.
-func (q question) by() string {
-	if len(q.rule.rate.by) == 0 {
+func (q question) by() string { return byText(q.rule.rate.by, q.call) }
+
+func byText(by []byKey, c *expr.Call) string {
+	if len(by) == 0 {
 		return ""
 	}
-	parts := make([]string, len(q.rule.rate.by))
-	for i, k := range q.rule.rate.by {
-		text, err := k.text(q.call)
+	parts := make([]string, len(by))
+	for i, k := range by {
+		text, err := k.text(c)
 		if err != nil { // the key was built from the same parts
 			text = "?"
 		}

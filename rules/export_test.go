@@ -20,5 +20,15 @@ func (s *State) Dump() string {
 		fmt.Fprintf(&b, "declared %s %v %s\n", tool, s.declared[tool].schema != nil, s.declared[tool].why)
 	}
 	fmt.Fprintf(&b, "waiting %d\n", len(s.waiting))
+	for i, w := range s.order.windows {
+		if w != nil {
+			fmt.Fprintf(&b, "rule %s\n%s", s.policy.rules[i].name, w.Dump(func(m *memo) string {
+				return fmt.Sprintf("%s refs=%d keep=%v args=%s result=%+v", m.name(), m.refs, m.keep, m.step.Args, m.step.Result)
+			}))
+		}
+	}
+	for _, seq := range slices.Sorted(maps.Keys(s.order.memos)) {
+		fmt.Fprintf(&b, "memo %d refs=%d\n", seq, s.order.memos[seq].refs)
+	}
 	return b.String()
 }

@@ -125,11 +125,20 @@ func (p *Policy) Loaded() *event.Loaded {
 func (p *Policy) Horizon() time.Duration {
 	var longest time.Duration
 	for _, r := range p.rules {
-		if r.rate != nil {
-			longest = max(longest, r.rate.per)
-		}
+		longest = max(longest, r.lookback())
 	}
 	return longest
+}
+
+// lookback is the longest time for which something that happened can still matter to r.
+func (r *rule) lookback() time.Duration {
+	switch {
+	case r.rate != nil:
+		return r.rate.per
+	case r.steps != nil:
+		return r.steps.pattern.Within
+	}
+	return 0
 }
 
 // Hides reports whether a tool is to be left out of tools/list, because p denies it whatever its arguments and

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/goccy/go-yaml"
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -65,7 +66,26 @@ var wrong = []struct {
 	{"rules:\n  - {name: x, on: a/b, shape: declard}", "2:31", `"declard" is not one of declared`, "did you mean declared?"},
 	{"rules:\n  - {name: x, on: a/b, shape: {type: objct}}", "2:31", "schema is not valid", ""},
 	{"rules:\n  - {name: x, on: a/b, shape: {$ref: 'file:///etc/passwd'}}", "2:31", "a reference outside the schema is not followed", ""},
-	{"rules:\n  - {name: x, on: a/b, require: [{name: y}]}", "2:24", `unknown field "require"`, ""},
+	{"rules:\n  - {name: x, on: a/b, require: [{name: y}]}", "2:34", `a step without on`, ""},
+	{"rules:\n  - {name: x, on: a/b, require: [{on: a/c}]}", "2:5", `a rule with steps wants within`, "within: 10m"},
+	{"rules:\n  - {name: x, on: a/b, require: [], within: 1m}", "2:33", `nothing is required`, ""},
+	{"rules:\n  - {name: x, sequence: [{on: a/b}], within: 1m}", "2:25", `a sequence of 1 steps`, "the last step is the call being judged"},
+	{"rules:\n  - {name: x, on: a/b, sequence: [{on: a/b}, {on: a/c}], within: 1m}", "2:19", `on next to sequence`, "into the last step"},
+	{"rules:\n  - {name: x, on: a/b, rate: {max: 1, per: 1s}, require: [{on: a/c}], within: 1m}", "2:5", `rate and require in one rule`, "two rules"},
+	{"rules:\n  - {name: x, on: a/b, within: 1m}", "2:32", `within is for rules with sequence or require`, ""},
+	{"rules:\n  - {name: x, sequence: [{name: args, on: a/b}, {on: a/c}], within: 1m}", "2:33", `"args" already means something`, ""},
+	{"rules:\n  - {name: x, sequence: [{name: A, on: a/b}, {on: a/c}], within: 1m}", "2:33", `"A" cannot be the name of a step`, "lower-case"},
+	{"rules:\n  - {name: x, sequence: [{name: y, on: a/b}, {name: y, on: a/c}, {on: a/d}], within: 1m}", "2:53", `a second step named "y"`, ""},
+	{"rules:\n  - {name: x, sequence: [{name: y, on: a/b, where: z.ok}, {name: z, on: a/c}, {on: a/d}], within: 1m}", "2:52", `undeclared reference to 'z'`, "and those before it: y"},
+	{"rules:\n  - {name: x, sequence: [{name: y, on: a/b, where: y.okay}, {on: a/d}], within: 1m}", "2:53", `undefined field 'okay'`, ""},
+	{"rules:\n  - {name: x, sequence: [{on: a/b}, {on: result a/d}], within: 1m}", "2:37", `the last step can be nothing but a single call`, ""},
+	{"rules:\n  - {name: x, sequence: [{on: turn user}, {on: a/d}], within: 1m}", "2:31", `turns of the conversation are not heard`, ""},
+	{"rules:\n  - {name: x, sequence: [{on: reslt a/b}, {on: a/d}], within: 1m}", "2:31", `"reslt" is no kind of event`, "result server/tool"},
+	{"rules:\n  - {name: x, sequence: [{on: a/b, runs: 3}, {on: a/d}], within: 1m}", "2:42", `"3" is no number of times`, "3.."},
+	{"rules:\n  - {name: x, sequence: [{on: a/b, runs: 1..}, {on: a/d}], within: 1m}", "2:42", `"1.." is no number of times`, "from 2"},
+	{"rules:\n  - {name: x, sequence: [{unless: {on: a/b}}, {on: a/c}], within: 1m}", "2:26", `unless stands between two steps`, ""},
+	{"rules:\n  - {name: x, sequence: [{name: y, on: a/b, runs: 2..}, {name: z, on: a/c, where: y.ok}, {on: a/d}], within: 1m}", "2:25", `only the last step can ask about the repeated step y`, ""},
+	{"rules:\n  - {name: x, on: a/b, require: [{on: a/c}, {unless: {on: a/d}}], within: 1m}", "2:54", `require has no unless`, "a where that does not hold"},
 	{"tools:\n  - {effects: [read]}", "2:5", "want match", ""},
 	{"tools:\n  - {match: a/b, effects: [Read It]}", "2:28", "a lower-case word", ""},
 	{"allow: [a]", "1:9", `"a": want server/tool`, ""},
@@ -119,12 +139,16 @@ rules:
   - {name: exact, on: "shop/pay", where: "args.amount > 3", do: deny}
   - {name: no-drops, on: "shop/drop_*", do: deny}
   - {name: hidden, on: "shop/drop_table", rate: {max: 1, per: 1h}, do: deny}
+  - {name: long, on: "shop/pay", rate: {max: 1, per: 30d}, do: deny}
+  - name: vain
+    sequence: [{on: "bak/look"}, {on: "shop/look", where: "false"}, {on: shop/pay, where: "1 > 2"}]
+    within: 1h
 `)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got []string
-	for _, w := range p.Warnings([]string{"shop", "bank"}) {
+	for _, w := range p.Warnings([]string{"shop", "bank"}, 24*time.Hour) {
 		got = append(got, fmt.Sprintf("%d: %s", w.Line, w.Msg))
 	}
 	want := []string{
@@ -133,6 +157,10 @@ rules:
 		"10: rule never can never match: its condition is always false",
 		"11: rule bare also matches every call without args.amount",
 		"15: rule hidden never decides: rule no-drops denies all of it",
+		"16: rule long looks back 30d, but the history is kept for 24h",
+		"18: rule vain waits for something that never happens: no server is named bak",
+		"18: rule vain waits for something that never happens: the condition is always false",
+		"17: rule vain can never match: the condition of its last step is always false",
 		"5: tools entry shop/refund never counts: shop/* before it matches the same tools",
 	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
@@ -288,7 +316,7 @@ func FuzzCompile(f *testing.F) {
 			}
 			return
 		}
-		p.Warnings([]string{"a"})
+		p.Warnings([]string{"a"}, time.Hour)
 		s := rules.NewState(p)
 		v := s.Decide(call)
 		if v.Why == "" || strings.Contains(v.Why, "the rules failed") {

@@ -25,14 +25,19 @@ func genPolicy(t *rapid.T) *rules.Policy {
 	}
 	b.WriteString("tools: [{match: \"a/x\", effects: [money]}]\nrules:\n")
 	for i := range rapid.IntRange(0, 6).Draw(t, "rules") {
-		fmt.Fprintf(&b, "  - name: r%d\n    on: %q\n", i, pick("on", "a/x", "a/*", "*/*", "b/y", "*/x"))
+		fmt.Fprintf(&b, "  - name: r%d\n", i)
+		if rapid.IntRange(0, 4).Draw(t, "steps") == 0 {
+			genSequence(t, &b)
+			continue
+		}
+		fmt.Fprintf(&b, "    on: %q\n", pick("on", "a/x", "a/*", "*/*", "b/y", "*/x"))
 		fmt.Fprintf(&b, "    do: %s\n    mode: %s\n", pick("do", "deny", "deny", "log"), pick("rule mode", "enforce", "enforce", "observe"))
 		if w := pick("where", "", "", "has(args.k) && args.k == 'p'", "args.n > 2", "'money' in tool.effects"); w != "" {
 			fmt.Fprintf(&b, "    where: %q\n", w)
 		}
 		by := pick("by", "[]", "session", "agent", "args.k", "[session, args.k]", "[server, tool]")
 		per := pick("per", "1s", "5s", "1m", "1h")
-		switch rapid.IntRange(0, 6).Draw(t, "kind") {
+		switch rapid.IntRange(0, 7).Draw(t, "kind") {
 		case 0, 1:
 			fmt.Fprintf(&b, "    rate: {max: %d, per: %s, by: %s, count: %s}\n", rapid.IntRange(0, 4).Draw(t, "max"), per, by, pick("count", "allowed", "succeeded", "attempted"))
 		case 2:
@@ -45,6 +50,9 @@ func genPolicy(t *rapid.T) *rules.Policy {
 			b.WriteString("    shape: declared\n")
 		case 6:
 			b.WriteString("    shape: {properties: {n: {maximum: 3}, k: {enum: [p, q, 7]}}, additionalProperties: false}\n")
+		case 7:
+			fmt.Fprintf(&b, "    require:\n      - {name: s, on: %q, where: %q}\n    within: %s\n    by: %s\n", pick("required", "a/*", "b/y", "result a/x", "signal *"),
+				pick("asked", "s.ok", "s.failed || has(args.k) && s.args.k == args.k", "flows(s.result, args)", "true"), per, by)
 		}
 	}
 	p, err := compile(b.String())
@@ -52,6 +60,38 @@ func genPolicy(t *rapid.T) *rules.Policy {
 		t.Fatalf("%s\n%v", b.String(), err)
 	}
 	return p
+}
+
+// genSequence writes a random sequence.
+func genSequence(t *rapid.T, b *strings.Builder) {
+	pick := func(label string, of ...string) string { return rapid.SampledFrom(of).Draw(t, label) }
+	on := func() string {
+		return pick("step", "a/x", "a/*", "*/*", "b/y", "result */*", "result b/*", "signal s*")
+	}
+	conditions := []string{"true", "has(args.k)", "args.n > 1"}
+	asks := []string{"%s.ok", "%s.failed", "%[1]s.answered && has(%[1]s.args.k)", "%s.args.k == args.k", "flows(%s.result, args.k)", "%s.server == server"}
+	b.WriteString("    sequence:\n")
+	for i := range rapid.IntRange(1, 3).Draw(t, "length") {
+		name := fmt.Sprintf("s%d", i)
+		runs := ""
+		if rapid.IntRange(0, 4).Draw(t, "runs") == 0 {
+			runs = ", runs: 2.."
+		} else {
+			for _, a := range asks {
+				conditions = append(conditions, fmt.Sprintf(a, name))
+			}
+		}
+		fmt.Fprintf(b, "      - {name: %s, on: %q%s, where: %q}\n", name, on(), runs, pick("where", conditions...))
+		if rapid.IntRange(0, 3).Draw(t, "unless") == 0 {
+			fmt.Fprintf(b, "      - unless: {on: %q, where: %q}\n", on(), pick("unless", conditions...))
+		}
+	}
+	fmt.Fprintf(b, "      - {on: %q, where: %q}\n", pick("last", "a/x", "*/*", "b/*"), pick("where", conditions...))
+	fmt.Fprintf(b, "    within: %s\n    by: %s\n", pick("within", "1s", "5s", "1m", "1h"), pick("by", "[]", "session", "agent", "args.k"))
+	if rapid.IntRange(0, 3).Draw(t, "until") == 0 {
+		fmt.Fprintf(b, "    until: {on: %q, where: %q}\n", on(), pick("until", conditions...))
+	}
+	fmt.Fprintf(b, "    do: %s\n", pick("do", "deny", "deny", "log"))
 }
 
 // world is a live run: it makes events and keeps the log as it would be stored.
@@ -143,7 +183,12 @@ func (w *world) result() {
 	outcome := rapid.SampledFrom([]event.Outcome{
 		event.OutcomeOK, event.OutcomeFailed, event.OutcomeError, event.OutcomeUnclear, event.OutcomeInput, event.OutcomeStarted, event.OutcomeLost,
 	}).Draw(w.t, "outcome")
-	w.state.Apply(w.add(e.Seq, e.Session, &event.Result{Server: c.Server, Tool: c.Tool, Outcome: outcome, Root: c.Retry}))
+	w.state.Apply(w.add(e.Seq, e.Session, &event.Result{Server: c.Server, Tool: c.Tool, Outcome: outcome, Root: c.Retry, Content: json.RawMessage(
+		rapid.SampledFrom([]string{`{"content":[{"type":"text","text":"the order p of q1"}]}`, `{"structuredContent":{"k":"pqr"}}`, `{}`}).Draw(w.t, "content"))}))
+}
+
+func (w *world) signal() {
+	w.state.Apply(w.add(0, rapid.SampledFrom([]string{"s1", "s2", ""}).Draw(w.t, "session"), &event.Signal{Source: "wire", Name: "seen", Server: "a", Text: "p"}))
 }
 
 func (w *world) catalog() {
@@ -161,6 +206,8 @@ func (w *world) step() {
 		w.catalog()
 	case 1, 2, 3:
 		w.result()
+	case 4:
+		w.signal()
 	default:
 		w.call()
 	}

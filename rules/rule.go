@@ -30,6 +30,9 @@ type rule struct {
 	rate     *rateSpec
 	schema   *shape.Schema // shape: with a schema
 	declared bool          // shape: declared
+	steps    *stepsSpec    // sequence: or require:
+	by       []byKey       // of steps
+	within   time.Duration // of steps
 	do       event.Action
 	observe  bool
 	at       document.Node
@@ -81,7 +84,7 @@ func (r *rule) matches(server, tool string) bool {
 
 // outright reports whether r has no condition: it applies to every call of the tool.
 func (r *rule) outright() bool {
-	return r.where == nil && r.rate == nil && r.schema == nil && !r.declared
+	return r.where == nil && r.rate == nil && r.schema == nil && !r.declared && r.steps == nil
 }
 
 // over formats what r is about: "billing/issue_refund" or "billing/*".
@@ -95,7 +98,9 @@ func (r *rule) over() string {
 
 func (c *compiler) rule(n document.Node) {
 	r := &rule{at: n}
-	for _, f := range n.Fields("name", "on", "where", "rate", "shape", "do", "mode") {
+	has := map[string]document.Node{}
+	for _, f := range n.Fields("name", "on", "where", "rate", "shape", "sequence", "require", "by", "within", "until", "do", "mode") {
+		has[f.Name] = f.Value
 		switch f.Name {
 		case "name":
 			r.name = f.Value.Scalar()
@@ -115,6 +120,14 @@ func (c *compiler) rule(n document.Node) {
 			r.rate = c.rate(f.Value)
 		case "shape":
 			c.shape(r, f.Value)
+		case "sequence", "require":
+			c.steps(r, f.Value, f.Name == "require")
+		case "by":
+			for _, k := range f.Value.List(true) {
+				r.by = append(r.by, c.byKey(k))
+			}
+		case "within":
+			r.within = f.Value.Duration(minPer, maxPer)
 		case "do":
 			if word := f.Value.OneOf("log", "deny"); word == "log" {
 				r.do = event.Log
@@ -128,24 +141,55 @@ func (c *compiler) rule(n document.Node) {
 	} else if strings.Trim(r.name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") != "" || r.name == allowRule {
 		n.Fail("use letters, digits, dashes, dots and underscores; allow is taken", "%q cannot be the name of a rule", r.name)
 	}
-	if len(r.on) == 0 {
-		n.Fail(`on: "*/*" is every tool of every server`, "a rule without on")
-	}
-	if r.rate != nil && (r.schema != nil || r.declared) {
-		n.Fail("write two rules", "rate and shape in one rule")
-	}
+	c.ruleFields(r, n, has)
 	c.policy.rules = append(c.policy.rules, r)
 }
 
+// ruleFields checks that the fields of a rule go together.
+func (c *compiler) ruleFields(r *rule, n document.Node, has map[string]document.Node) {
+	given := func(name string) bool { _, ok := has[name]; return ok }
+	var kinds []string
+	for _, kind := range []string{"rate", "shape", "sequence", "require"} {
+		if given(kind) {
+			kinds = append(kinds, kind)
+		}
+	}
+	if len(kinds) > 1 {
+		n.Fail("write two rules", "%s and %s in one rule", kinds[0], kinds[1])
+		return
+	}
+	for _, name := range []string{"by", "within", "until"} {
+		if node := has[name]; given(name) && !given("sequence") && !given("require") {
+			node.Fail("rate has by and per of its own", "%s is for rules with sequence or require", name)
+		}
+	}
+	for _, name := range []string{"on", "where"} {
+		if node := has[name]; given(name) && given("sequence") {
+			node.Fail("write it into the last step, which is the call being judged", "%s next to sequence", name)
+			return
+		}
+	}
+	if len(r.on) == 0 && !given("sequence") {
+		n.Fail(`on: "*/*" is every tool of every server`, "a rule without on")
+	}
+	if r.steps != nil {
+		c.finishSteps(r, n, has["until"], given("until"))
+	}
+}
+
 func (c *compiler) condition(n document.Node) *expr.Program {
+	return c.compileCondition(c.conditions, n, "conditions may use args, tool, server, agent, principal, session, client, path(), url() and host()")
+}
+
+// compileCondition compiles a condition; hint says which names it may use.
+func (c *compiler) compileCondition(env *expr.Env, n document.Node, hint string) *expr.Program {
 	source := n.Text()
 	if strings.TrimSpace(source) == "" {
 		n.Fail("", "an empty condition")
 		return nil
 	}
-	prog, err := c.conditions.Compile(source)
+	prog, err := env.Compile(source)
 	if issue, ok := err.(*expr.Issue); ok { //nolint:errorlint // returned unwrapped
-		hint := "conditions may use args, tool, server, agent, principal, session, client, path(), url() and host()"
 		if !strings.Contains(issue.Msg, "undeclared") {
 			hint = ""
 		}

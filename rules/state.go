@@ -21,6 +21,7 @@ type State struct {
 	windows  []*rate.Window          // of each rule; nil for rules without rate
 	declared map[string]declaration  // server/tool -> what tools/list said
 	waiting  map[uint64][]occurrence // calls without verdict -> what to count once they pass
+	order    *order                  // what rules with steps remember
 }
 
 // declaration is a declared schema, or why there is none to go by.
@@ -43,6 +44,7 @@ func NewState(p *Policy) *State {
 		windows:  make([]*rate.Window, len(p.rules)),
 		declared: map[string]declaration{},
 		waiting:  map[uint64][]occurrence{},
+		order:    newOrder(p),
 	}
 	for i, r := range p.rules {
 		if r.rate != nil {
@@ -64,9 +66,13 @@ func (s *State) Apply(e event.Event) {
 		s.call(e, b)
 	case *event.Verdict:
 		s.verdict(e, b)
+		s.order.verdict(e, b)
 	case *event.Result:
 		s.result(e, b)
-	case *event.Opened, *event.Loaded, *event.Signal, *event.Closed:
+		s.order.result(e, b)
+	case *event.Signal:
+		s.order.signal(e)
+	case *event.Opened, *event.Loaded, *event.Closed:
 	}
 }
 
@@ -80,6 +86,7 @@ func (s *State) catalog(c *event.Catalog) {
 // call notes what to count if the call passes, and counts it at once where attempts count.
 func (s *State) call(e event.Event, b *event.Call) {
 	c := expr.NewCall(e, s.policy.tool(b.Server, b.Tool))
+	s.order.call(e, c)
 	for _, i := range s.policy.matching(b.Server, b.Tool) {
 		r := s.policy.rules[i]
 		if r.rate == nil {
@@ -152,7 +159,7 @@ func (r *rule) applies(c *expr.Call) (bool, error) {
 
 // occurrence returns the key under which r counts the call, and what it adds.
 func (r *rule) occurrence(c *expr.Call) (o occurrence, err error) {
-	if o.key, err = r.rate.key(c); err != nil {
+	if o.key, err = keyOf(r.rate.by, c); err != nil {
 		return o, err
 	}
 	switch spec := r.rate; {
@@ -164,10 +171,10 @@ func (r *rule) occurrence(c *expr.Call) (o occurrence, err error) {
 	return o, err
 }
 
-// key joins the parts of by; every part carries its length, so that no two lists of parts give the same key.
-func (spec *rateSpec) key(c *expr.Call) (string, error) {
+// keyOf joins the parts of by; every part carries its length, so that no two lists of parts give the same key.
+func keyOf(by []byKey, c *expr.Call) (string, error) {
 	var key []byte
-	for _, k := range spec.by {
+	for _, k := range by {
 		text, err := k.text(c)
 		if err != nil {
 			return "", err
@@ -201,7 +208,7 @@ func (k byKey) text(c *expr.Call) (string, error) {
 		}
 	}
 	if text == "" {
-		return "", fmt.Errorf("%s is missing, and the rule counts by it", k)
+		return "", fmt.Errorf("%s is missing, and the rule goes by it", k)
 	}
 	return text, nil
 }

@@ -27,7 +27,9 @@ var begin = time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
 //	0s call billing/issue_refund {"amount": 5}         session=s1 agent=bot principal=local:alice, unless said otherwise
 //	  allow: no rule objects
 //	2s result #1 failed
+//	2s result #1 ok billing/get_order {"content": […]}
 //	3s catalog billing {"tools": […]}
+//	4s signal refused what was seen
 //
 // A line that is not indented is an event at that time; the indented lines below it are the verdict.
 func TestTranscripts(t *testing.T) {
@@ -164,6 +166,9 @@ func parseEvent(t *testing.T, line string) event.Event {
 		if tool, root, ok := strings.Cut(tool, " root="); ok {
 			r.Tool, r.Root = tool, number(fail, root)
 		}
+		if tool, content, ok := strings.Cut(r.Tool, " "); ok {
+			r.Tool, r.Content = tool, json.RawMessage(content)
+		}
 		e.Body = r
 	case "catalog":
 		server, list, _ := strings.Cut(rest, " ")
@@ -172,8 +177,11 @@ func parseEvent(t *testing.T, line string) event.Event {
 			fail(err)
 		}
 		e.Body = c
+	case "signal":
+		name, text, _ := strings.Cut(rest, " ")
+		e.Body = &event.Signal{Source: "wire", Name: name, Server: "files", Text: text}
 	default:
-		fail("want call, result or catalog")
+		fail("want call, result, catalog or signal")
 	}
 	return e
 }

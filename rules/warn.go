@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tidwall/match"
 
@@ -13,22 +14,48 @@ import (
 // Len returns the number of rules.
 func (p *Policy) Len() int { return len(p.rules) }
 
-// Warnings returns what is allowed but probably not meant: rules and tool entries that can never match, and conditions
-// that take a call without an argument for a match. Servers are the names of the configured servers; nil if they are
-// not known.
-func (p *Policy) Warnings(servers []string) document.Errors {
+// Warnings returns what is allowed but probably not meant: rules, steps and tool entries that can never match, windows
+// longer than the history is kept, and conditions that take a call without an argument for a match. Servers are the names
+// of the configured servers, nil if they are not known; keep is 0 if it is not known.
+func (p *Policy) Warnings(servers []string, keep time.Duration) document.Errors {
 	var out document.Errors
 	for i, r := range p.rules {
 		warn := func(at document.Node, hint, format string, args ...any) {
 			out = append(out, at.Error(hint, "rule %s %s", r.name, fmt.Sprintf(format, args...)))
 		}
+		named := func(g glob) bool {
+			return servers == nil || slices.ContainsFunc(servers, func(s string) bool { return match.Match(s, g.server) })
+		}
 		for _, g := range r.on {
 			switch {
-			case servers != nil && !slices.ContainsFunc(servers, func(s string) bool { return match.Match(s, g.server) }):
+			case !named(g):
 				warn(r.at, "configured: "+strings.Join(servers, ", "), "can never match: no server is named %s", g.server)
 			case p.allowed && !slices.ContainsFunc(p.allow, g.meets):
 				warn(r.at, "", "can never matter: nothing that matches %s is on the allow list", g)
 			}
+		}
+		if r.steps != nil {
+			for slot := range r.steps.pattern.Slots() {
+				st := r.steps.slot(slot)
+				if st == nil {
+					continue
+				}
+				if st.where != nil && st.where.Never() {
+					warn(st.at, "", "waits for something that never happens: the condition is always false")
+				}
+				for _, g := range st.on {
+					if !named(g) {
+						warn(st.at, "configured: "+strings.Join(servers, ", "), "waits for something that never happens: no server is named %s", g.server)
+					}
+				}
+			}
+			if r.steps.last != nil && r.steps.last.Never() {
+				warn(r.at, "", "can never match: the condition of its last step is always false")
+			}
+		}
+		if back := r.lookback(); keep > 0 && back > keep {
+			warn(r.at, "history: {keep: "+document.FormatDuration(back)+"}",
+				"looks back %s, but the history is kept for %s", document.FormatDuration(back), document.FormatDuration(keep))
 		}
 		if r.where != nil && r.where.Never() {
 			warn(r.whereAt, "", "can never match: its condition is always false")

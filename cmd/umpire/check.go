@@ -28,14 +28,14 @@ func (a *app) check() *cobra.Command {
 				_, err := fmt.Fprint(a.stdout, rules.JSONSchema())
 				return err
 			}
-			p, servers, err := a.compile(args)
+			p, cfg, err := a.compile(args)
 			var problems document.Errors
 			if err != nil && !errors.As(err, &problems) {
 				return err
 			}
 			var warnings document.Errors
 			if p != nil {
-				warnings = p.Warnings(servers)
+				warnings = p.Warnings(cfg.Names(), cfg.History.Keep)
 			}
 			if asJSON {
 				return a.checkJSON(problems, warnings)
@@ -56,18 +56,17 @@ func (a *app) check() *cobra.Command {
 	return cmd
 }
 
-// compile compiles the files, or what serve would use. Servers are the configured ones, nil if there is no
-// configuration.
-func (a *app) compile(files []string) (p *rules.Policy, servers []string, err error) {
-	cfg := config.Default()
+// compile compiles the files, or what serve would use.
+func (a *app) compile(files []string) (p *rules.Policy, cfg config.Config, err error) {
+	cfg = config.Default()
 	files, err = absolute(files)
 	if err != nil {
-		return nil, nil, err
+		return nil, cfg, err
 	}
 	if len(files) == 0 {
 		path, err := config.Find(a.config, false)
 		if err != nil {
-			return nil, nil, err
+			return nil, cfg, err
 		}
 		if path != "" {
 			files = []string{path}
@@ -76,31 +75,28 @@ func (a *app) compile(files []string) (p *rules.Policy, servers []string, err er
 	for _, f := range files {
 		text, err := os.ReadFile(f)
 		if err != nil {
-			return nil, nil, err
+			return nil, cfg, err
 		}
 		if !isConfig(string(text)) {
 			cfg.Policies = append(cfg.Policies, f)
 			continue
 		}
 		if cfg.Path != "" {
-			return nil, nil, usageError{errors.New("more than one configuration")}
+			return nil, cfg, usageError{errors.New("more than one configuration")}
 		}
 		loaded, err := config.Load(f)
 		if err != nil {
-			return nil, nil, err
+			return nil, cfg, err
 		}
 		loaded.Policies = append(cfg.Policies, loaded.Policies...)
 		cfg = loaded
-		for _, s := range cfg.Servers {
-			servers = append(servers, s.Name)
-		}
 	}
 	sources, err := cfg.Sources()
 	if err != nil {
-		return nil, nil, err
+		return nil, cfg, err
 	}
 	p, err = rules.Compile(sources, config.Env())
-	return p, servers, err
+	return p, cfg, err
 }
 
 // isConfig tells a configuration from a policy by the fields that only a configuration has.

@@ -49,12 +49,12 @@ func TestPoliciesOfTheReadmeCompileWithoutWarnings(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		p, servers, err := new(app).compile([]string{file})
+		p, cfg, err := new(app).compile([]string{file})
 		if err != nil {
 			t.Errorf("%v\n%s", err, text)
 			continue
 		}
-		for _, w := range p.Warnings(servers) {
+		for _, w := range p.Warnings(cfg.Names(), cfg.History.Keep) {
 			t.Errorf("%s\n%s", w.Detail(), text)
 		}
 	}

@@ -35,13 +35,20 @@ func NewCall(e event.Event, tool Tool) *Call {
 	body := e.Body.(*event.Call)
 	c := &Call{Call: body, Session: e.Session, Tool: tool}
 	c.args = &object{call: c, json: gjson.ParseBytes(body.Args), path: "args"}
-	for _, f := range body.Findings {
-		if c.hidden == nil {
-			c.hidden = map[string]string{}
-		}
-		c.hidden[f.Path] = f.Kind
-	}
+	c.hidden = hiddenPaths(body.Findings)
 	return c
+}
+
+// hiddenPaths returns the kinds of findings by their path; nil if there are none.
+func hiddenPaths(findings []event.Finding) map[string]string {
+	if len(findings) == 0 {
+		return nil
+	}
+	paths := make(map[string]string, len(findings))
+	for _, f := range findings {
+		paths[f.Path] = f.Kind
+	}
+	return paths
 }
 
 // Truncated returns the path of an argument that is not stored in full, if there is one.

@@ -21,7 +21,10 @@ import (
 const costLimit = 1_000_000
 
 // Env compiles conditions. It can be shared; compiled Programs can, too.
-type Env struct{ cel *cel.Env }
+type Env struct {
+	cel   *cel.Env
+	steps []string // that conditions may ask about
+}
 
 // New returns an environment in which "~" and the spelling of paths are those of env.
 func New(env event.Env) (*Env, error) {
@@ -42,6 +45,7 @@ func New(env event.Env) (*Env, error) {
 		cel.EnableErrorOnBadPresenceTest(true),
 		cel.ASTValidators(cel.ValidateRegexLiterals(), cel.ValidateComprehensionNestingLimit(3)),
 		ext.Strings(),
+		flowsFunction(),
 	}, functions(env)...)
 	e, err := cel.NewEnv(options...)
 	if err != nil {
@@ -52,10 +56,12 @@ func New(env event.Env) (*Env, error) {
 
 // Program is a compiled condition.
 type Program struct {
-	source string
-	prog   cel.Program
-	never  bool
-	bare   []string
+	source  string
+	prog    cel.Program
+	never   bool
+	bare    []string
+	steps   []string // that it asks about
+	results []string // those of whose results it asks for the content
 }
 
 // Issue is what is wrong with a condition, and where.
@@ -86,6 +92,7 @@ func (e *Env) Compile(source string) (*Program, error) {
 		return nil, &Issue{Line: 1, Column: 1, Msg: tidy(err.Error())}
 	}
 	p := &Program{source: source, prog: prog, bare: bareArguments(checked)}
+	p.steps, p.results = asked(checked, e.steps)
 	p.never, err = e.isFalse(source)
 	return p, err
 }
@@ -101,9 +108,11 @@ func (p *Program) Never() bool { return p.never }
 func (p *Program) Unguarded() []string { return p.bare }
 
 // Eval evaluates the condition on c.
-func (p *Program) Eval(c *Call) (match bool, err error) {
+func (p *Program) Eval(c *Call) (match bool, err error) { return p.eval(c, c) }
+
+func (p *Program) eval(c *Call, names cel.Activation) (match bool, err error) {
 	c.looked = nil
-	out, _, err := p.prog.Eval(c)
+	out, _, err := p.prog.Eval(names)
 	if c.looked != nil {
 		return false, c.looked
 	}

@@ -129,6 +129,7 @@ var fields = map[string]map[string]*types.FieldType{
 		"path":   field(types.StringType, func(v *urlVal) (any, error) { return v.url.Path, nil }),
 		"query":  field(types.StringType, func(v *urlVal) (any, error) { return v.url.Query, nil }),
 	},
+	stepType.TypeName(): stepFields,
 	hostType.TypeName(): {
 		"text":       field(types.StringType, func(v *hostVal) (any, error) { return v.host.String(), nil }),
 		"private":    field(types.BoolType, func(v *hostVal) (any, error) { return v.host.Private(), nil }),

@@ -44,6 +44,14 @@ type Server struct {
 	Bare    bool     // mounted at /mcp instead of /NAME/mcp
 }
 
+// Names returns the names of the servers; nil if there is no configuration that could list them.
+func (c Config) Names() (names []string) {
+	for _, s := range c.Servers {
+		names = append(names, s.Name)
+	}
+	return names
+}
+
 // History is what history: says.
 type History struct {
 	Async    bool

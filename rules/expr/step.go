@@ -1,0 +1,318 @@
+package expr
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/common/types/traits"
+	"github.com/tidwall/gjson"
+
+	"github.com/umpire-dev/umpire/rules/event"
+)
+
+// Step is an event that conditions ask about by name: a call and what has become of it, or a signal.
+type Step struct {
+	*Call                // of a signal, a call without arguments
+	Result *event.Result // nil while there is none
+	Signal *event.Signal // nil if it is a call
+
+	content *Call // the result's content, in the place of arguments
+}
+
+// NewSignal prepares the signal in e, whose body must be a Signal.
+func NewSignal(e event.Event) *Step {
+	s := e.Body.(*event.Signal)
+	e.Body = &event.Call{Link: s.Link, Server: s.Server, Args: []byte("{}")}
+	return &Step{Call: NewCall(e, Tool{}), Signal: s}
+}
+
+// Answer notes what has become of the call. Without keep, the content is forgotten.
+func (s *Step) Answer(r *event.Result, keep bool) {
+	s.content = nil
+	if !keep && r.Content != nil {
+		short := *r
+		short.Content, short.Findings = nil, nil
+		r = &short
+	}
+	s.Result = r
+}
+
+// Bound is a Step under the name by which a condition asks for it.
+type Bound struct {
+	Name string
+	*Step
+}
+
+// EvalWith evaluates the condition on c, with the steps that it may ask about.
+func (p *Program) EvalWith(c *Call, steps []Bound) (match bool, err error) {
+	if len(p.steps) == 0 {
+		return p.Eval(c)
+	}
+	f := &frame{Call: c, steps: steps}
+	for _, b := range steps {
+		b.looked = nil
+		if b.content != nil {
+			b.content.looked = nil
+		}
+	}
+	match, err = p.eval(c, f)
+	for _, b := range steps {
+		switch {
+		case !slices.Contains(p.steps, b.Name):
+		case b.looked != nil:
+			return false, fmt.Errorf("%s: %w", b.Name, b.looked)
+		case b.content != nil && b.content.looked != nil:
+			return false, fmt.Errorf("%s: %w", b.Name, b.content.looked)
+		}
+	}
+	return match, err
+}
+
+// Steps returns the names of the steps that the condition asks about.
+func (p *Program) Steps() []string { return p.steps }
+
+// AsksResult reports whether the condition asks for the content of the named step's result.
+func (p *Program) AsksResult(step string) bool { return slices.Contains(p.results, step) }
+
+// frame is a call with named steps.
+type frame struct {
+	*Call
+	steps []Bound
+}
+
+// ResolveName implements cel's Activation.
+func (f *frame) ResolveName(name string) (any, bool) {
+	for _, b := range f.steps {
+		if b.Name == name {
+			if b.Step == nil {
+				return types.NewErr("%s is not there yet", name), true
+			}
+			return &stepVal{step: b.Step, name: name}, true
+		}
+	}
+	return f.Call.ResolveName(name)
+}
+
+// Reserved are the names that no step may have.
+var Reserved = []string{"args", "tool", "server", "agent", "principal", "session", "client", "path", "url", "host", "flows", "has", "in", "true", "false", "null"}
+
+// With returns an environment in which conditions may also ask about the named steps.
+func (e *Env) With(steps []string) (*Env, error) {
+	var vars []cel.EnvOption
+	for _, name := range steps {
+		vars = append(vars, cel.Variable(name, stepType))
+	}
+	extended, err := e.cel.Extend(vars...)
+	if err != nil {
+		return nil, fmt.Errorf("expr: %w", err)
+	}
+	return &Env{cel: extended, steps: slices.Clone(steps)}, nil
+}
+
+// asked returns which of the steps a condition asks about, and those of whose results it asks for the content.
+func asked(checked *cel.Ast, steps []string) (names, results []string) {
+	if len(steps) == 0 {
+		return nil, nil
+	}
+	ast.PostOrderVisit(checked.NativeRep().Expr(), ast.NewExprVisitor(func(e ast.Expr) {
+		switch e.Kind() {
+		case ast.IdentKind:
+			if n := e.AsIdent(); slices.Contains(steps, n) && !slices.Contains(names, n) {
+				names = append(names, n)
+			}
+		case ast.SelectKind:
+			if s := e.AsSelect(); s.FieldName() == "result" && s.Operand().Kind() == ast.IdentKind {
+				results = append(results, s.Operand().AsIdent())
+			}
+		}
+	}))
+	return names, results
+}
+
+type stepVal struct {
+	base[stepVal]
+	step *Step
+	name string
+}
+
+// Type implements ref.Val.
+func (*stepVal) Type() ref.Type { return stepType }
+
+// Value implements ref.Val.
+func (v *stepVal) Value() any { return v }
+
+var stepType = types.NewObjectType("umpire.Step")
+
+var stepFields = map[string]*types.FieldType{
+	"args": field(cel.MapType(cel.StringType, cel.DynType), func(v *stepVal) (any, error) {
+		args, _ := v.step.ResolveName("args")
+		return args, nil
+	}),
+	"tool":     field(toolType, func(v *stepVal) (any, error) { return &toolVal{tool: &v.step.Tool}, nil }),
+	"server":   field(types.StringType, func(v *stepVal) (any, error) { return v.step.Server, nil }),
+	"agent":    field(types.StringType, func(v *stepVal) (any, error) { return v.step.Agent, nil }),
+	"session":  field(types.StringType, func(v *stepVal) (any, error) { return v.step.Session, nil }),
+	"ok":       field(types.BoolType, func(v *stepVal) (any, error) { return v.outcome() == event.OutcomeOK, nil }),
+	"failed":   field(types.BoolType, func(v *stepVal) (any, error) { return v.outcome().Failed(), nil }),
+	"answered": field(types.BoolType, func(v *stepVal) (any, error) { return v.outcome().Answered(), nil }),
+	"result":   field(types.DynType, func(v *stepVal) (any, error) { return v.result() }),
+	"signal": field(types.StringType, func(v *stepVal) (any, error) {
+		if v.step.Signal == nil {
+			return "", nil
+		}
+		return v.step.Signal.Name, nil
+	}),
+	"text": field(types.StringType, func(v *stepVal) (any, error) {
+		switch {
+		case v.step.Signal != nil:
+			return v.step.Signal.Text, nil
+		case v.step.Result != nil:
+			return v.step.Result.Text, nil
+		}
+		return "", nil
+	}),
+}
+
+func (v *stepVal) outcome() event.Outcome {
+	if v.step.Result == nil {
+		return ""
+	}
+	return v.step.Result.Outcome
+}
+
+// result returns the content of the result; it is an error to ask for it while there is none.
+func (v *stepVal) result() (any, error) {
+	s := v.step
+	if s.Result == nil || len(s.Result.Content) == 0 {
+		return nil, fmt.Errorf("%s has no result", v.name)
+	}
+	if s.content == nil {
+		s.content = &Call{Call: &event.Call{Findings: s.Result.Findings}, hidden: hiddenPaths(s.Result.Findings)}
+		s.content.args = &object{call: s.content, json: gjson.ParseBytes(s.Result.Content), path: "result"}
+	}
+	if why, ok := s.content.hidden["result"]; ok {
+		return hidden{call: s.content, path: "result", why: why}, nil
+	}
+	return s.content.args, nil
+}
+
+// flowsFunction declares flows(from, to): whether the same value stands in both, however it is spelled. Both may be
+// objects and lists, whose texts and numbers are their values. Values are compared by their letters and digits alone, in
+// lower case. A value of to has to stand somewhere in a text of from if it has six or more of them, has to be a word of it
+// or all of it if it has three to five, and says nothing if it has fewer. A value of from that looks like an identifier (eight or more,
+// with a digit or an @) counts also where it stands within a longer text of to.
+func flowsFunction() cel.EnvOption {
+	return cel.Function("flows", cel.Overload("flows_dyn_dyn", []*types.Type{types.DynType, types.DynType}, types.BoolType,
+		cel.BinaryBinding(func(from, to ref.Val) ref.Val {
+			source, err := texts(from)
+			if err != nil {
+				return err
+			}
+			values, err := texts(to)
+			if err != nil {
+				return err
+			}
+			if len(values) > maxValues {
+				return types.NewErr("flows() compares at most %d values, not %d", maxValues, len(values))
+			}
+			return types.Bool(flows(source, values))
+		})))
+}
+
+// maxValues bounds the work of flows.
+const maxValues = 100
+
+func flows(source, values []string) bool {
+	plain := make([]string, len(values))
+	for i, v := range values {
+		plain[i] = letters(v)
+	}
+	for _, text := range source {
+		whole := letters(text)
+		var words []string
+		for _, want := range plain {
+			n := len([]rune(want))
+			if n >= 3 && n < 6 && words == nil {
+				words = strings.FieldsFunc(text, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+			}
+			if n >= 3 && whole == want || n >= 6 && strings.Contains(whole, want) || n >= 3 && n < 6 && slices.ContainsFunc(words, func(w string) bool { return letters(w) == want }) {
+				return true
+			}
+		}
+		for _, id := range identifiers(text, 0, nil) {
+			if slices.ContainsFunc(plain, func(v string) bool { return strings.Contains(v, id) }) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// identifiers appends the letters and digits of a text that is one identifier, or of those in the JSON that it is, some
+// levels deep.
+func identifiers(text string, level int, to []string) []string {
+	if parsed := gjson.Parse(text); level < 8 && (parsed.IsObject() || parsed.IsArray()) && gjson.Valid(text) {
+		parsed.ForEach(func(_, v gjson.Result) bool {
+			to = identifiers(v.String(), level+1, to)
+			return true
+		})
+		return to
+	}
+	if id := letters(text); len([]rune(id)) >= 8 && strings.ContainsAny(text, "0123456789@") {
+		to = append(to, id)
+	}
+	return to
+}
+
+// letters returns the letters and digits of s in lower case.
+func letters(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsLetter(r) && !unicode.IsDigit(r) {
+			return -1
+		}
+		return unicode.ToLower(r)
+	}, s)
+}
+
+// texts returns the texts and numbers in v. What is hidden is an error.
+func texts(v ref.Val) (out []string, err ref.Val) {
+	switch v := v.(type) {
+	case hidden:
+		return nil, v.err()
+	case types.String:
+		return []string{string(v)}, nil
+	case types.Int:
+		return []string{strconv.FormatInt(int64(v), 10)}, nil
+	case types.Double:
+		return []string{strconv.FormatFloat(float64(v), 'f', -1, 64)}, nil
+	case *object:
+		for _, m := range v.members() {
+			more, err := texts(v.call.value(m.value, v.call.sub(v.path, m.key)))
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, more...)
+		}
+		return out, nil
+	case traits.Lister:
+		for it := v.Iterator(); it.HasNext() == types.True; {
+			more, err := texts(it.Next())
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, more...)
+		}
+		return out, nil
+	}
+	if types.IsError(v) {
+		return nil, v
+	}
+	return nil, nil
+}

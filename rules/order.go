@@ -1,0 +1,315 @@
+package rules
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/umpire-dev/umpire/rules/document"
+	"github.com/umpire-dev/umpire/rules/event"
+	"github.com/umpire-dev/umpire/rules/expr"
+	"github.com/umpire-dev/umpire/rules/sequence"
+)
+
+// order is what rules with steps remember: for each of them the events that can be steps, and of these events what the
+// rules can ask about, no more.
+type order struct {
+	policy  *Policy
+	windows []*sequence.Window[*memo] // of each rule; nil for rules without steps
+	feeds   []feed
+	judging *memo            // the call whose verdict comes next …
+	adding  []addition       // … and where to remember it if it passes
+	memos   map[uint64]*memo // by Seq of the call
+}
+
+// feed is a slot of a rule that takes events of a kind.
+type feed struct {
+	rule, slot int
+	*step
+}
+
+// addition is an event in a slot, under a key.
+type addition struct {
+	feed
+	key string
+}
+
+func newOrder(p *Policy) *order {
+	o := &order{policy: p, windows: make([]*sequence.Window[*memo], len(p.rules)), memos: map[uint64]*memo{}}
+	for i, r := range p.rules {
+		if r.steps == nil {
+			continue
+		}
+		o.windows[i] = sequence.New(&r.steps.pattern, o.forget)
+		for slot := range r.steps.pattern.Slots() {
+			if st := r.steps.slot(slot); st != nil {
+				o.feeds = append(o.feeds, feed{i, slot, st})
+			}
+		}
+	}
+	return o
+}
+
+// forget notes that a window no longer remembers m.
+func (o *order) forget(m *memo) {
+	if m.refs--; m.refs == 0 && m.seq != 0 {
+		delete(o.memos, m.seq)
+	}
+}
+
+// call notes where a call is to be remembered if it passes. A call that continues another is the same step as that one.
+func (o *order) call(e event.Event, c *expr.Call) {
+	o.judging, o.adding = nil, nil
+	if len(o.feeds) == 0 || c.Retry != 0 {
+		return
+	}
+	m := &memo{seq: e.Seq, step: &expr.Step{Call: c}}
+	wanted, full := false, false
+	for _, f := range o.feeds {
+		if f.kind == stepSignal || !f.matchesTool(c.Server, c.Call.Tool) {
+			continue
+		}
+		steps := o.policy.rules[f.rule].steps
+		m.keep, full = m.keep || steps.keep, full || steps.full || f.kind == stepResult
+		wanted = wanted || f.kind == stepResult
+		if f.kind == stepCall {
+			o.add(f, c)
+		}
+	}
+	if wanted {
+		m.refs++ // until its result is there
+	}
+	if !full { // nobody will ask for the arguments again
+		short := *c.Call
+		short.Args, short.Findings = []byte("{}"), nil
+		m.step = &expr.Step{Call: expr.NewCall(event.Event{Session: e.Session, Body: &short}, c.Tool)}
+	}
+	if m.refs > 0 || len(o.adding) > 0 {
+		o.judging = m
+	}
+}
+
+// add notes that the event of c belongs into the slot of f, if it does.
+func (o *order) add(f feed, c *expr.Call) {
+	steps := o.policy.rules[f.rule].steps
+	key, err := keyOf(steps.by, c)
+	if err != nil {
+		return // what has no key never merges with anything
+	}
+	if f.early {
+		// What cannot be decided is a step, but nothing that ends a match.
+		if match, err := f.where.Eval(c); !match && err == nil || err != nil && f.slot >= len(steps.steps) {
+			return
+		}
+	}
+	o.adding = append(o.adding, addition{f, key})
+}
+
+// verdict remembers the call that has passed.
+func (o *order) verdict(e event.Event, v *event.Verdict) {
+	m := o.judging
+	o.judging = nil
+	if m == nil || m.seq != e.Cause || !v.Action.Passes() {
+		return
+	}
+	o.memos[m.seq] = m
+	o.remember(event.Event{Seq: e.Cause, At: e.At}, m)
+	if m.refs == 0 {
+		delete(o.memos, m.seq)
+	}
+}
+
+// remember puts m into the slots that were noted for it.
+func (o *order) remember(e event.Event, m *memo) {
+	for _, a := range o.adding {
+		w, steps := o.windows[a.rule], o.policy.rules[a.rule].steps
+		if a.slot == steps.pattern.UntilSlot() && (a.where == nil || a.early) {
+			w.Reset(a.key, e.Seq) // whatever stands before it can be no part of a match
+			continue
+		}
+		if w.Add(a.key, a.slot, newEntry(e, m)) {
+			m.refs++
+		}
+	}
+	o.adding = nil
+}
+
+// result notes what has become of a call, and remembers it where rules wait for results.
+func (o *order) result(e event.Event, r *event.Result) {
+	seq := e.Cause
+	if r.Root != 0 {
+		seq = r.Root
+	}
+	m := o.memos[seq]
+	if m == nil {
+		return
+	}
+	m.step.Answer(r, m.keep && len(r.Content) <= maxContent)
+	if r.Outcome == event.OutcomeInput || r.Outcome == event.OutcomeStarted {
+		return // that is not the end of it
+	}
+	waited := false
+	o.adding = nil
+	for _, f := range o.feeds {
+		if f.kind == stepResult && f.matchesTool(m.step.Server, m.step.Call.Call.Tool) {
+			waited = true
+			o.add(f, m.step.Call)
+		}
+	}
+	if waited {
+		o.remember(e, m)
+		o.forget(m)
+	}
+}
+
+func (o *order) signal(e event.Event) {
+	o.adding = nil
+	var m *memo
+	for _, f := range o.feeds {
+		if f.kind == stepSignal && f.matchesSignal(e.Body.(*event.Signal).Name) {
+			if m == nil {
+				m = &memo{step: expr.NewSignal(e)}
+			}
+			o.add(f, m.step.Call)
+		}
+	}
+	if m != nil {
+		o.remember(e, m)
+	}
+}
+
+// judge asks rule i about a call.
+func (o *order) judge(i int, c *expr.Call, e event.Event) finding {
+	r := o.policy.rules[i]
+	spec := r.steps
+	q := search{spec: spec, call: c}
+	if spec.last != nil && len(spec.last.Steps()) == 0 && !q.ask(spec.last, c, true) {
+		return finding{}
+	}
+	key, err := keyOf(spec.by, c)
+	if err != nil {
+		return finding{fires: true, why: err.Error(), hint: "send the argument"}
+	}
+	match, unknown := o.windows[i].Find(e.At, key, q.holds)
+	within := document.FormatDuration(spec.pattern.Within)
+	switch {
+	case unknown:
+		return finding{fires: true, why: fmt.Sprintf("too much has happened in %s%s to tell whether the steps match", within, byText(spec.by, c))}
+	case spec.require && match == nil:
+		return q.missing(o.windows[i], e.At, key)
+	case spec.require || match == nil:
+		return finding{}
+	}
+	f := finding{fires: true}
+	var parts []string
+	for _, m := range slices.Backward(match) {
+		parts = append(parts, fmt.Sprintf("%s after %s (#%d)", gap(e.At.Sub(m.At)), m.Value.name(), m.Seq))
+	}
+	const shown = 4
+	if more := len(parts) - shown; more > 0 {
+		parts = append(parts[:shown], fmt.Sprintf("and %d more", more))
+	}
+	f.why = fmt.Sprintf("%s/%s %s, within %s%s", c.Server, c.Call.Tool, strings.Join(parts, ", "), within, byText(spec.by, c))
+	if q.undecided != nil {
+		f.why += fmt.Sprintf("; a condition cannot be decided (%v)", q.undecided)
+	}
+	for _, m := range match[max(0, len(match)-event.MaxEvidence):] {
+		f.evidence = append(f.evidence, m.Seq)
+	}
+	return f
+}
+
+// name formats what happened for a sentence.
+func (m *memo) name() string {
+	if m.step.Signal != nil {
+		return "the signal " + clip(m.step.Signal.Name)
+	}
+	return m.step.Server + "/" + clip(m.step.Call.Call.Tool)
+}
+
+// gap formats the time between two events: 120ms, 4s, 14m59s, 2h5m0s.
+func gap(d time.Duration) string {
+	if d < time.Second {
+		return d.Round(time.Millisecond).String()
+	}
+	return d.Round(time.Second).String()
+}
+
+// missing explains that what is required did not happen.
+func (q *search) missing(w *sequence.Window[*memo], at event.Time, key string) finding {
+	var names, conditions []string
+	n := 0
+	for i := range q.spec.steps {
+		st := &q.spec.steps[i]
+		names = append(names, st.String())
+		n += w.Len(at, key, i)
+		if st.where != nil {
+			conditions = append(conditions, strings.Join(strings.Fields(st.where.String()), " "))
+		}
+	}
+	wanted := strings.Join(names, ", then ")
+	f := finding{fires: true, hint: "first " + wanted}
+	when := fmt.Sprintf("in the %s before it%s", document.FormatDuration(q.spec.pattern.Within), byText(q.spec.by, q.call))
+	switch {
+	case n == 0 || len(conditions) == 0:
+		f.why = fmt.Sprintf("no %s %s", wanted, when)
+	case n == 1:
+		f.why = fmt.Sprintf("the one %s %s does not fit", wanted, when)
+	default:
+		f.why = fmt.Sprintf("none of the %d of %s %s fits", n, wanted, when)
+	}
+	if len(conditions) > 0 {
+		f.hint += ", so that " + strings.Join(conditions, " and ")
+	}
+	return f
+}
+
+// search answers what sequence.Find asks about conditions.
+type search struct {
+	spec      *stepsSpec
+	call      *expr.Call // the call being judged
+	bound     []expr.Bound
+	undecided error // the first condition that could not be decided and was taken to hold
+}
+
+// holds implements sequence.Holds. What cannot be decided is taken the way in which the rule fires.
+func (q *search) holds(slot int, chosen []*entry, extra *entry) bool {
+	q.bound = q.bound[:0]
+	for i, name := range q.spec.names {
+		if name == "" {
+			continue
+		}
+		b := expr.Bound{Name: name}
+		if i < len(chosen) && chosen[i] != nil {
+			b.Step = chosen[i].Value.step
+		}
+		q.bound = append(q.bound, b)
+	}
+	if slot == sequence.Last {
+		return q.spec.last == nil || len(q.spec.last.Steps()) == 0 || q.ask(q.spec.last, q.call, true)
+	}
+	st := q.spec.slot(slot)
+	if st.where == nil || st.early {
+		return true
+	}
+	switch {
+	case extra != nil:
+		return q.ask(st.where, extra.Value.step.Call, false)
+	case q.spec.require:
+		return q.ask(st.where, q.call, false)
+	}
+	return q.ask(st.where, chosen[slot].Value.step.Call, true)
+}
+
+// ask evaluates a condition; undecided is what it is if it cannot be decided.
+func (q *search) ask(p *expr.Program, own *expr.Call, undecided bool) bool {
+	match, err := p.EvalWith(own, q.bound)
+	if err == nil {
+		return match
+	}
+	if undecided && q.undecided == nil {
+		q.undecided = err
+	}
+	return undecided
+}

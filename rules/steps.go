@@ -1,0 +1,331 @@
+package rules
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/tidwall/match"
+
+	"github.com/umpire-dev/umpire/rules/document"
+	"github.com/umpire-dev/umpire/rules/event"
+	"github.com/umpire-dev/umpire/rules/expr"
+	"github.com/umpire-dev/umpire/rules/sequence"
+)
+
+// stepsSpec is what sequence: or require: says.
+type stepsSpec struct {
+	pattern sequence.Pattern
+	steps   []step
+	unless  []*step       // behind the step of the same index; nil for none
+	until   *step         // nil for none
+	last    *expr.Program // condition on the call being judged, of a sequence
+	names   []string      // of steps; empty for those without
+	by      []byKey
+	require bool // deny unless there is a match
+	keep    bool // a condition asks for the content of some step's result
+	full    bool // a condition asks about more than its own event, when it arrives
+}
+
+// step is a kind of event that a rule waits for.
+type step struct {
+	kind    string   // "call", "result" or "signal"
+	on      []glob   // of calls and results
+	signals []string // patterns of their names
+	where   *expr.Program
+	early   bool // where asks about nothing but its own event: it is decided when the event arrives
+	at      document.Node
+}
+
+// The kinds of steps, as the word before the pattern says.
+const (
+	stepCall   = "call"
+	stepResult = "result"
+	stepSignal = "signal"
+)
+
+func (st *step) matchesTool(server, tool string) bool {
+	return slices.ContainsFunc(st.on, func(g glob) bool { return g.match(server, tool) })
+}
+
+func (st *step) matchesSignal(name string) bool {
+	return slices.ContainsFunc(st.signals, func(pattern string) bool { return match.Match(name, pattern) })
+}
+
+// String formats what the step waits for: "files/read_*", "result of db/dump".
+func (st *step) String() string {
+	var words []string
+	for _, g := range st.on {
+		words = append(words, g.String())
+	}
+	text := strings.Join(append(words, st.signals...), " or ")
+	switch st.kind {
+	case stepResult:
+		return "a result of " + text
+	case stepSignal:
+		return "a signal " + text
+	}
+	return text
+}
+
+// slot returns the step whose events are in a slot of the pattern; nil if there is none.
+func (s *stepsSpec) slot(i int) *step {
+	switch n := len(s.steps); {
+	case i < n:
+		return &s.steps[i]
+	case i < 2*n:
+		return s.unless[i-n]
+	}
+	return s.until
+}
+
+// maxSteps bounds a rule. More steps than this are no rule that anybody understands.
+const maxSteps = 8
+
+var stepName = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
+
+// steps compiles the list of sequence: or require:. The last step of a sequence is the call being judged, and its
+// pattern and name become those of the rule.
+func (c *compiler) steps(r *rule, n document.Node, require bool) {
+	spec := &stepsSpec{require: require, pattern: sequence.Pattern{Keep: require}}
+	list := n.List(false)
+	switch {
+	case !require && len(list) < 2:
+		n.Fail("the last step is the call being judged; name at least one before it", "a sequence of %d steps", len(list))
+		return
+	case require && len(list) == 0:
+		n.Fail("", "nothing is required")
+		return
+	case len(list) > maxSteps:
+		n.Fail("", "%d steps; at most %d are allowed", len(list), maxSteps)
+		return
+	}
+	r.steps = spec
+	for i, item := range list {
+		c.step(r, spec, item, !require && i == len(list)-1)
+	}
+	c.checkAsked(spec, n)
+}
+
+// step compiles one item of the list.
+func (c *compiler) step(r *rule, spec *stepsSpec, n document.Node, last bool) {
+	st := step{kind: stepCall, at: n}
+	entry := sequence.Step{Runs: 1}
+	name, whereNode := "", document.Node{}
+	var where, unless, runs bool
+	for _, f := range n.Fields("name", "on", "where", "runs", "unless") {
+		switch f.Name {
+		case "name":
+			name = f.Value.Text()
+			c.stepName(spec, f.Value, name)
+		case "on":
+			c.stepOn(&st, f.Value)
+		case "where":
+			where, whereNode = true, f.Value
+		case "runs":
+			runs = true
+			entry.Runs = c.runs(f.Value)
+		case "unless":
+			unless = true
+			c.unless(spec, f.Value)
+		}
+	}
+	switch {
+	case unless:
+		if len(spec.steps) == 0 || last || name != "" || where || runs {
+			n.Fail("put {unless: {on: …}} between the two steps that it is about", "unless stands between two steps, alone")
+		}
+		return
+	case len(st.on)+len(st.signals) == 0:
+		n.Fail("", "a step without on")
+		return
+	case last:
+		if st.kind != stepCall || runs {
+			n.Fail("the last step is the call being judged", "the last step can be nothing but a single call")
+		}
+		if r.on = st.on; where {
+			spec.last = c.conditionOn(whereNode, spec.names)
+		}
+		return
+	}
+	spec.names = append(spec.names, name)
+	if where {
+		st.where = c.conditionOn(whereNode, spec.names)
+	}
+	st.early = !spec.require && st.where != nil && len(st.where.Steps()) == 0
+	spec.steps = append(spec.steps, st)
+	spec.unless = append(spec.unless, nil)
+	spec.pattern.Steps = append(spec.pattern.Steps, entry)
+}
+
+func (c *compiler) stepName(spec *stepsSpec, n document.Node, name string) {
+	switch {
+	case name == "": // reported already
+	case !stepName.MatchString(name):
+		n.Fail("conditions call the step by it: use lower-case letters, digits and underscores", "%q cannot be the name of a step", name)
+	case slices.Contains(expr.Reserved, name):
+		n.Fail("", "%q already means something in conditions", name)
+	case slices.Contains(spec.names, name):
+		n.Fail("", "a second step named %q", name)
+	}
+}
+
+// stepOn reads patterns: "files/read_*", "result files/*", "signal unknown-*", or a list of one kind.
+func (c *compiler) stepOn(st *step, n document.Node) {
+	for i, item := range n.List(true) {
+		text := item.Text()
+		kind, pattern, ok := strings.Cut(text, " ")
+		if !ok {
+			kind, pattern = stepCall, text
+		}
+		if i > 0 && kind != st.kind {
+			item.Fail("write two rules", "a step that waits for a %s or a %s", st.kind, kind)
+			return
+		}
+		st.kind = kind
+		switch kind {
+		case stepCall, stepResult:
+			g, err := parseGlob(strings.TrimSpace(pattern))
+			if err != nil && text != "" {
+				item.Fail("", "%q: %v", pattern, err)
+			}
+			st.on = append(st.on, g)
+		case stepSignal:
+			st.signals = append(st.signals, strings.TrimSpace(pattern))
+		case "turn":
+			item.Fail("", "turns of the conversation are not heard by this version")
+		default:
+			item.Fail(`write "server/tool", "result server/tool" or "signal name"`, "%q is no kind of event", kind)
+		}
+	}
+}
+
+// runs reads "3..", at least so often.
+func (c *compiler) runs(n document.Node) int {
+	text, ok := strings.CutSuffix(n.Scalar(), "..")
+	var count int
+	if _, err := fmt.Sscanf(text, "%d", &count); err != nil || !ok || fmt.Sprint(count) != text || count < 2 || count > 1000 {
+		n.Fail(`runs: "3.." is three times or more; from 2 to 1000`, "%q is no number of times", n.Scalar())
+		return 1
+	}
+	return count
+}
+
+func (c *compiler) unless(spec *stepsSpec, n document.Node) {
+	st := c.negative(n, spec.names)
+	i := len(spec.steps) - 1
+	switch {
+	case i < 0:
+		return // reported by the caller
+	case spec.require:
+		n.Fail("a where that does not hold does the same", "require has no unless")
+	case spec.unless[i] != nil:
+		n.Fail("on may be a list", "two unless between the same steps")
+	}
+	spec.unless[i] = st
+	spec.pattern.Steps[i].Unless = true
+}
+
+// negative compiles an event that must not happen: {on: …, where: …}.
+func (c *compiler) negative(n document.Node, names []string) *step {
+	st := &step{kind: stepCall, at: n}
+	for _, f := range n.Fields("on", "where") {
+		switch f.Name {
+		case "on":
+			c.stepOn(st, f.Value)
+		case "where":
+			st.where = c.conditionOn(f.Value, names)
+		}
+	}
+	if len(st.on)+len(st.signals) == 0 {
+		n.Fail("", "want on")
+	}
+	st.early = st.where != nil && len(st.where.Steps()) == 0
+	return st
+}
+
+// conditionOn compiles a condition that may ask about the named steps.
+func (c *compiler) conditionOn(n document.Node, names []string) *expr.Program {
+	known := slices.DeleteFunc(slices.Clone(names), func(s string) bool { return s == "" || !stepName.MatchString(s) || slices.Contains(expr.Reserved, s) })
+	env, err := c.conditions.With(known)
+	if err != nil {
+		n.Fail("", "%v", err)
+		return nil
+	}
+	hint := "a condition may ask about its own step and those before it"
+	if len(known) > 0 {
+		hint += ": " + strings.Join(known, ", ")
+	}
+	return c.compileCondition(env, n, hint)
+}
+
+// finishSteps completes the pattern with what the rule says besides its steps.
+func (c *compiler) finishSteps(r *rule, n document.Node, until document.Node, hasUntil bool) {
+	spec := r.steps
+	spec.pattern.Within = r.within
+	spec.by = r.by
+	if r.within == 0 {
+		n.Fail("within: 10m; what happened before that is forgotten", "a rule with steps wants within")
+	}
+	if hasUntil {
+		spec.until = c.negative(until, spec.names)
+		spec.pattern.Until = spec.until.where != nil && !spec.until.early // else it resets the window
+		c.checkAsked(spec, n)
+	}
+}
+
+// checkAsked notes which steps conditions of other steps ask about, and refuses what has no clear meaning: a condition
+// on one event that asks about many.
+func (c *compiler) checkAsked(spec *stepsSpec, n document.Node) {
+	index := func(name string) int { return slices.Index(spec.names, name) }
+	note := func(p *expr.Program, own string) {
+		if p == nil {
+			return
+		}
+		spec.full = spec.full || len(p.Steps()) > 0
+		for _, name := range p.Steps() {
+			i := index(name)
+			spec.keep = spec.keep || p.AsksResult(name)
+			if name == own {
+				continue
+			}
+			spec.pattern.Steps[i].Asked = true
+			if spec.pattern.Steps[i].Runs > 1 && (p != spec.last || slices.ContainsFunc(p.Steps(), func(s string) bool { return index(s) > i })) {
+				n.Fail("", "only the last step can ask about the repeated step %s, and then about none behind it", name)
+			}
+		}
+	}
+	for i := range spec.steps {
+		note(spec.steps[i].where, spec.names[i])
+		if u := spec.unless[i]; u != nil {
+			note(u.where, "")
+		}
+	}
+	if spec.until != nil {
+		note(spec.until.where, "")
+	}
+	note(spec.last, "")
+}
+
+// memo is an event that some rule may ask about, with what is known of it by now.
+type memo struct {
+	seq  uint64 // of the call; 0 for signals
+	step *expr.Step
+	refs int  // windows that remember it
+	keep bool // the content of its result may be asked for
+}
+
+type entry = sequence.Entry[*memo]
+
+// maxContent is how many bytes of a result are remembered. Who asks for a longer one cannot decide.
+const maxContent = 64 << 10
+
+// newEntry says that m happened at e.
+func newEntry(e event.Event, m *memo) entry {
+	size := 512 + len(m.step.Args)
+	if m.keep {
+		size += maxContent
+	}
+	return entry{Seq: e.Seq, At: e.At, Size: size, Value: m}
+}
