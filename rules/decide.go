@@ -169,7 +169,7 @@ func (q question) count() finding {
 		n++
 	}
 	if n <= limit {
-		return finding{why: fmt.Sprintf("%d of %d", n, limit)}
+		return finding{why: strconv.Itoa(n) + " of " + strconv.Itoa(limit)}
 	}
 	f := finding{fires: true, evidence: q.evidence(), retry: q.free(limit)}
 	f.why = fmt.Sprintf("%s call of %s in %s%s (limit %d)%s",
@@ -197,7 +197,7 @@ func (q question) sum() finding {
 		rate.Add(&sum, &sum, q.entry.Amount)
 	}
 	if sum.Cmp(spec.limit) <= 0 {
-		return finding{why: fmt.Sprintf("%s of %s", plain(&sum), plain(spec.limit))}
+		return finding{why: plain(&sum) + " of " + plain(spec.limit)}
 	}
 	f := finding{fires: true, evidence: q.evidence(), retry: q.freeSum()}
 	f.why = fmt.Sprintf("%s %s makes the sum %s in %s%s (limit %s)%s", spec.sum, plain(q.entry.Amount), plain(&sum),

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/cockroachdb/apd/v3"
 
@@ -179,7 +180,7 @@ func keyOf(by []byKey, c *expr.Call) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		key = fmt.Appendf(key, "%d:%s", len(text), text)
+		key = append(append(strconv.AppendInt(key, int64(len(text)), 10), ':'), text...)
 	}
 	return string(key), nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
+	"github.com/tidwall/gjson"
 	"golang.org/x/text/language"
 	"golang.org/x/text/message"
 )
@@ -97,14 +98,14 @@ func schemaError(err error) error {
 
 // Check returns what is wrong with the arguments, a JSON object, in one sentence; empty if they fit.
 func (s *Schema) Check(args []byte) string {
-	instance, err := jsonschema.UnmarshalJSON(bytes.NewReader(args))
-	if err != nil {
-		return "the arguments are no JSON: " + firstLine(err.Error())
+	if !gjson.ValidBytes(args) {
+		return "the arguments are no JSON"
 	}
+	instance := decode(gjson.ParseBytes(args))
 	if twin := s.twin(instance); twin != "" {
 		return twin
 	}
-	err = s.schema.Validate(instance)
+	err := s.schema.Validate(instance)
 	var v *jsonschema.ValidationError
 	switch {
 	case err == nil:
@@ -113,6 +114,33 @@ func (s *Schema) Check(args []byte) string {
 		return sentence(v, "args")
 	}
 	return firstLine(err.Error())
+}
+
+// decode makes of JSON what the validator works on. It is several times as fast as encoding/json.
+func decode(r gjson.Result) any {
+	switch {
+	case r.IsObject():
+		m := map[string]any{}
+		r.ForEach(func(k, v gjson.Result) bool {
+			m[k.Str] = decode(v)
+			return true
+		})
+		return m
+	case r.IsArray():
+		list := []any{}
+		r.ForEach(func(_, v gjson.Result) bool {
+			list = append(list, decode(v))
+			return true
+		})
+		return list
+	case r.Type == gjson.String:
+		return r.Str
+	case r.Type == gjson.Number:
+		return json.Number(r.Raw)
+	case r.Type == gjson.Null:
+		return nil
+	}
+	return r.Type == gjson.True
 }
 
 // twin finds an argument that differs from a declared one in case alone: some servers read it as the declared one.

@@ -1,0 +1,112 @@
+package rules_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"iter"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/umpire-dev/umpire/rules"
+	"github.com/umpire-dev/umpire/rules/event"
+)
+
+// manyRules is a policy of n rules of all kinds, of which five match shop/pay.
+func manyRules(n int) string {
+	var b strings.Builder
+	b.WriteString("rules:\n")
+	for i := range n {
+		on := fmt.Sprintf("server%d/tool", i)
+		if i%(n/5) == 0 {
+			on = "shop/pay"
+		}
+		fmt.Fprintf(&b, "  - name: r%d\n", i)
+		switch i / (n / 5) {
+		case 0:
+			fmt.Fprintf(&b, "    on: %s\n    rate: {max: 1000000, per: 1m, by: [session, args.customer]}\n", on)
+		case 1:
+			fmt.Fprintf(&b, "    on: %s\n    rate: {sum: args.amount, max: 1000000000, per: 1h, by: args.customer}\n", on)
+		case 2:
+			fmt.Fprintf(&b, "    on: %s\n    where: \"args.amount > 1000.0 && args.note.contains('urgent')\"\n", on)
+		case 3:
+			fmt.Fprintf(&b, "    on: %s\n    shape: {properties: {amount: {type: number, maximum: 1000}, customer: {type: string, pattern: '^c_[0-9]+$'}}}\n", on)
+		default:
+			fmt.Fprintf(&b, "    sequence: [{name: look, on: 'files/*', where: \"args.path == '.env'\"}, {on: %s}]\n    by: session\n    within: 15m\n", on)
+		}
+	}
+	return b.String()
+}
+
+// pay is a call with about 1 KiB of arguments.
+func pay(seq uint64) event.Event {
+	args := fmt.Sprintf(`{"customer":"c_%d","amount":%d.5,"note":%q}`, seq%100, seq%50, strings.Repeat("thanks ", 140))
+	return event.Event{
+		V: event.Version, Seq: seq, At: event.At(begin).Add(time.Duration(seq) * time.Millisecond), Session: fmt.Sprintf("s%d", seq%10),
+		Body: &event.Call{Link: "l", Server: "shop", Tool: "pay", ID: json.RawMessage("1"), Args: json.RawMessage(args), Size: len(args)},
+	}
+}
+
+// BenchmarkDecide is one decision on 1 KiB of arguments, over a history of 1,000 calls, under rules of all kinds of which
+// five match the tool.
+func BenchmarkDecide(b *testing.B) {
+	for _, n := range []int{10, 100, 1000} {
+		b.Run(fmt.Sprintf("rules=%d", n), func(b *testing.B) {
+			p, err := compile(manyRules(n))
+			if err != nil {
+				b.Fatal(err)
+			}
+			s := rules.NewState(p)
+			for e := range history(s, 1000) {
+				s.Apply(e)
+			}
+			e := pay(10_001)
+			b.ReportAllocs()
+			for b.Loop() {
+				if v := s.Decide(e); v.Action != event.Allow {
+					b.Fatal(v)
+				}
+			}
+		})
+	}
+}
+
+// history is n calls, each with its verdict by s and its result.
+func history(s *rules.State, n int) iter.Seq[event.Event] {
+	return func(yield func(event.Event) bool) {
+		for i := range n {
+			e := pay(uint64(3*i + 1))
+			v := s.Decide(e)
+			verdict := event.Event{V: event.Version, Seq: e.Seq + 1, At: e.At, Session: e.Session, Cause: e.Seq, Body: &v}
+			result := event.Event{
+				V: event.Version, Seq: e.Seq + 2, At: e.At, Session: e.Session, Cause: e.Seq,
+				Body: &event.Result{Server: "shop", Tool: "pay", Outcome: event.OutcomeOK, Content: json.RawMessage(`{"content":[]}`)},
+			}
+			if !yield(e) || !yield(verdict) || !yield(result) {
+				return
+			}
+		}
+	}
+}
+
+// BenchmarkRefold folds 100,000 events, as a start without snapshot does once they are decoded.
+func BenchmarkRefold(b *testing.B) {
+	p, err := compile(manyRules(20))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var events []event.Event
+	s := rules.NewState(p)
+	for e := range history(s, 100_000/3) {
+		s.Apply(e)
+		events = append(events, e)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		s := rules.NewState(p)
+		for _, e := range events {
+			s.Apply(e)
+		}
+	}
+	b.ReportMetric(float64(len(events)), "events/op")
+}
