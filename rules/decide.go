@@ -203,7 +203,9 @@ func (q question) sum() finding {
 	f.why = fmt.Sprintf("%s %s makes the sum %s in %s%s (limit %s)%s", spec.sum, plain(q.entry.Amount), plain(&sum),
 		document.FormatDuration(spec.per), q.by(), plain(spec.limit), after(f.evidence))
 	rate.Sub(&sum, &sum, q.entry.Amount)
-	rate.Sub(&left, spec.limit, &sum)
+	if rate.Sub(&left, spec.limit, &sum); left.Negative { // under a policy that was tightened
+		left.SetInt64(0)
+	}
 	f.hint = fmt.Sprintf("at most %s in %s; %s is left", plain(spec.limit), document.FormatDuration(spec.per), plain(&left))
 	return f
 }

@@ -1,4 +1,5 @@
-// Package replay judges recorded history again.
+// Package replay judges recorded history again: under the policies that were in force, which has to give the same
+// verdicts (Verify), or under another one (WhatIf).
 package replay
 
 import (
@@ -21,14 +22,7 @@ type Report struct {
 	Policies int // different policies that were in force
 	// Unverified verdicts depend on history that retention has removed.
 	Unverified  int
-	Differences []Difference
-}
-
-// Difference is a verdict that came out otherwise.
-type Difference struct {
-	Call     event.Event
-	Recorded event.Verdict
-	Replayed event.Verdict
+	Differences []Judgement // verdicts that came out otherwise
 }
 
 // Verify folds a history again, each part under the policy that was in force, and compares every verdict with the
@@ -36,54 +30,33 @@ type Difference struct {
 func Verify(history History, pruned event.Time) (Report, error) {
 	var r Report
 	policies := map[string]*rules.Policy{}
-	var state *rules.State
-	var call event.Event
-	var replayed event.Verdict
+	j := judge{history: history, pruned: pruned, policy: func(l *event.Loaded) (*rules.Policy, error) { return compile(policies, l) }}
 	for e, err := range history(1) {
 		if err != nil {
 			return r, fmt.Errorf("replay: %w", err)
 		}
 		r.Events++
-		switch b := e.Body.(type) {
-		case *event.Loaded:
-			p, err := compile(policies, b)
-			if err != nil {
-				return r, fmt.Errorf("replay: the policy of event %d: %w", e.Seq, err)
-			}
-			if state, err = fold(history, p, e.Seq); err != nil {
-				return r, err
-			}
-		case *event.Call:
-			if state == nil {
-				return r, fmt.Errorf("replay: call %d was judged before any policy was loaded", e.Seq)
-			}
-			call, replayed = e, state.Decide(e)
-		case *event.Verdict:
-			switch {
-			case call.Seq != e.Cause:
-				return r, fmt.Errorf("replay: verdict %d does not follow its call %d", e.Seq, e.Cause)
-			case pruned != 0 && e.At.Add(-state.Policy().Horizon()) <= pruned:
-				r.Unverified++
-			default:
-				r.compare(call, *b, replayed)
-			}
-		case *event.Opened, *event.Catalog, *event.Result, *event.Signal, *event.Closed:
-		}
-		if state != nil {
-			state.Apply(e)
+		one, judged, err := j.add(e)
+		switch {
+		case err != nil:
+			return r, err
+		case one.Incomplete:
+			r.Unverified++
+		case judged:
+			r.compare(one)
 		}
 	}
 	r.Policies = len(policies)
 	return r, nil
 }
 
-func (r *Report) compare(call event.Event, recorded, replayed event.Verdict) {
+func (r *Report) compare(one Judgement) {
 	r.Verdicts++
-	if reflect.DeepEqual(recorded, replayed) {
+	if reflect.DeepEqual(one.Recorded, one.Replayed) {
 		r.Same++
 		return
 	}
-	r.Differences = append(r.Differences, Difference{Call: call, Recorded: recorded, Replayed: replayed})
+	r.Differences = append(r.Differences, one)
 }
 
 func compile(known map[string]*rules.Policy, l *event.Loaded) (*rules.Policy, error) {
@@ -99,20 +72,4 @@ func compile(known map[string]*rules.Policy, l *event.Loaded) (*rules.Policy, er
 	}
 	known[l.Digest] = p
 	return p, nil
-}
-
-// fold returns the state under p of the history before an event: a policy judges by the whole history, not only by what
-// happened since it was loaded.
-func fold(history History, p *rules.Policy, before uint64) (*rules.State, error) {
-	s := rules.NewState(p)
-	for e, err := range history(1) {
-		if err != nil {
-			return nil, fmt.Errorf("replay: %w", err)
-		}
-		if e.Seq >= before {
-			break
-		}
-		s.Apply(e)
-	}
-	return s, nil
 }

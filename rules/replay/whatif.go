@@ -1,0 +1,114 @@
+package replay
+
+import (
+	"fmt"
+	"iter"
+
+	"github.com/umpire-dev/umpire/rules"
+	"github.com/umpire-dev/umpire/rules/event"
+)
+
+// WhatIf yields what candidate, had it been in force all the time, would have said to every recorded call. Each call is
+// judged against the history that happened: a call that candidate would have denied still counts if it passed, and one
+// that was denied does not count, whatever candidate makes of it. What happened before pruned was removed by retention;
+// 0 if nothing was.
+//
+// "~" and the spellings of paths mean what they meant on the machine of the history, wherever WhatIf runs.
+func WhatIf(history History, pruned event.Time, candidate *rules.Policy) iter.Seq2[Judgement, error] {
+	return func(yield func(Judgement, error) bool) {
+		loaded := candidate.Loaded()
+		machines := map[event.Env]*rules.Policy{loaded.Env: candidate}
+		j := judge{history: history, pruned: pruned, policy: func(l *event.Loaded) (p *rules.Policy, err error) {
+			if p = machines[l.Env]; p == nil {
+				p, err = rules.Compile(loaded.Sources, l.Env)
+				machines[l.Env] = p
+			}
+			return p, err
+		}}
+		for e, err := range history(1) {
+			if err != nil {
+				yield(Judgement{}, fmt.Errorf("replay: %w", err))
+				return
+			}
+			one, judged, err := j.add(e)
+			if (judged || err != nil) && !yield(one, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// NewDenial reports whether the call passed and would be denied now.
+func (j Judgement) NewDenial() bool {
+	return j.Recorded.Action.Passes() && j.Replayed.Action == event.Deny
+}
+
+// Changed reports whether something else is done with the call now, or would be if all were enforced that is only
+// observed now and was neither done nor observed then.
+func (j Judgement) Changed() bool {
+	if j.Replayed.Action != j.Recorded.Action {
+		return true
+	}
+	now, ok := j.IfEnforced()
+	if !ok {
+		return false
+	}
+	then, ok := ifEnforced(j.Recorded)
+	return !ok || now.Action < then.Action
+}
+
+// IfEnforced returns the strictest rule that would have decided otherwise, were it not in observe mode now.
+func (j Judgement) IfEnforced() (m event.Match, ok bool) { return ifEnforced(j.Replayed) }
+
+func ifEnforced(v event.Verdict) (m event.Match, ok bool) {
+	m.Action = v.Action
+	for _, a := range v.Also {
+		if a.Observed && a.Action < m.Action {
+			m, ok = a, true
+		}
+	}
+	return m, ok
+}
+
+// Totals counts judgements. Its zero value has counted none.
+type Totals struct {
+	Calls      int
+	Same       int // calls with which the same is done
+	Denials    int // new ones, see NewDenial
+	Incomplete int
+	Changes    map[Change]int
+	Observed   map[Change]int // what observed rules would do, see IfEnforced
+}
+
+// Change is another action, and the rule that makes the difference: that of the stricter side. Rule is empty if no rule
+// decided.
+type Change struct {
+	From, To event.Action
+	Rule     string
+}
+
+// Add counts one more.
+func (t *Totals) Add(j Judgement) {
+	if t.Changes == nil {
+		t.Changes, t.Observed = map[Change]int{}, map[Change]int{}
+	}
+	t.Calls++
+	if j.Incomplete {
+		t.Incomplete++
+	}
+	if j.NewDenial() {
+		t.Denials++
+	}
+	if m, ok := j.IfEnforced(); ok {
+		t.Observed[Change{From: j.Replayed.Action, To: m.Action, Rule: m.Rule}]++
+	}
+	c := Change{From: j.Recorded.Action, To: j.Replayed.Action, Rule: j.Recorded.Rule}
+	switch {
+	case c.From == c.To:
+		t.Same++
+		return
+	case c.To < c.From:
+		c.Rule = j.Replayed.Rule
+	}
+	t.Changes[c]++
+}

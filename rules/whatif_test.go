@@ -1,0 +1,195 @@
+package rules_test
+
+import (
+	"fmt"
+	"iter"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"golang.org/x/tools/txtar"
+	"pgregory.net/rapid"
+
+	"github.com/umpire-dev/umpire/rules"
+	"github.com/umpire-dev/umpire/rules/event"
+	"github.com/umpire-dev/umpire/rules/replay"
+)
+
+// TestWhatIfTranscripts plays testdata/whatif/*.txtar: the policy that was in force, the candidate, and a transcript of
+// what happened, as in TestTranscripts. The indented lines are what was decided, and what the candidate would have said.
+func TestWhatIfTranscripts(t *testing.T) {
+	files, err := filepath.Glob("../testdata/whatif/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no transcripts", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			a, err := txtar.ParseFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sources, text := split(t, a)
+			var policies []*rules.Policy
+			for _, s := range sources {
+				p, err := rules.Compile([]event.Source{s}, event.Env{OS: "linux", Home: "/home/alice"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				policies = append(policies, p)
+			}
+			got := playWhatIf(t, policies[0], policies[1], text)
+			if got == text {
+				return
+			}
+			if !*update {
+				t.Errorf("the transcript goes otherwise (-update writes it):\n%s", got)
+				return
+			}
+			a.Files[len(a.Files)-1].Data = []byte(got)
+			if err := os.WriteFile(file, txtar.Format(a), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// playWhatIf records a transcript under one policy, and returns it with what another would have said.
+func playWhatIf(t *testing.T, inForce, candidate *rules.Policy, text string) string {
+	t.Helper()
+	state := rules.NewState(inForce)
+	var log []event.Event
+	add := func(e event.Event) event.Event {
+		e.V, e.Seq = event.Version, uint64(len(log))
+		state.Apply(e)
+		log = append(log, e)
+		return e
+	}
+	add(event.Event{At: event.At(begin), Body: inForce.Loaded()}) // number 0, so that calls have the numbers of TestTranscripts
+	lines := map[uint64]int{}                                     // call -> line
+	var out []string
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, "\n")
+		if strings.HasPrefix(line, " ") {
+			continue
+		}
+		if out = append(out, line); line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		e := parseEvent(t, line)
+		var v event.Verdict
+		if e.Body.Kind() == "call" {
+			e.Seq = uint64(len(log))
+			v = state.Decide(e)
+			lines[e.Seq] = len(out) - 1
+		}
+		if e = add(e); e.Body.Kind() == "call" {
+			add(event.Event{At: e.At, Session: e.Session, Cause: e.Seq, Body: &v})
+		}
+	}
+	history := func(uint64) iter.Seq2[event.Event, error] {
+		return func(yield func(event.Event, error) bool) {
+			for _, e := range log {
+				if !yield(e, nil) {
+					return
+				}
+			}
+		}
+	}
+	var totals replay.Totals
+	for j, err := range replay.WhatIf(history, 0, candidate) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		totals.Add(j)
+		var b strings.Builder
+		fmt.Fprintf(&b, "\n  was %s %s", j.Recorded.Action, j.Recorded.Rule)
+		fmt.Fprintf(&b, "\n  would %s %s: %s", j.Replayed.Action, j.Replayed.Rule, j.Replayed.Why)
+		if m, ok := j.IfEnforced(); ok {
+			fmt.Fprintf(&b, "\n  if enforced %s %s: %s", m.Action, m.Rule, m.Why)
+		}
+		if j.Changed() {
+			b.WriteString("\n  changed")
+		}
+		out[lines[j.Call.Seq]] += strings.NewReplacer(" :", ":", " \n", "\n").Replace(b.String())
+	}
+	return strings.Join(out, "\n") + fmt.Sprintf("\n  %d of %d the same, %d new denials\n", totals.Same, totals.Calls, totals.Denials)
+}
+
+// Invariant 10, and "the same code": over random policies and histories, what is said to each call is what a state says
+// to it that has folded the recorded events before it, and nothing else.
+func TestWhatIfJudgesEachCallAgainstTheHistoryThatHappened(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := randomHistory(t, rapid.IntRange(1, 3).Draw(t, "policies"))
+		before := strings.Join(w.log, "\n")
+		candidate := genPolicy(t)
+		n := 0
+		for j, err := range replay.WhatIf(w.events, 0, candidate) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			n++
+			model := rules.NewState(candidate)
+			var recorded *event.Verdict
+			for e := range w.events(1) {
+				if e.Seq < j.Call.Seq {
+					model.Apply(e)
+				} else if v, ok := e.Body.(*event.Verdict); ok && e.Cause == j.Call.Seq {
+					recorded = v
+				}
+			}
+			if want := model.Decide(j.Call); !same(want, j.Replayed) || !same(*recorded, j.Recorded) {
+				t.Fatalf("#%d: %+v, want\n%+v", j.Call.Seq, j, want)
+			}
+		}
+		if calls := w.calls(); n != calls {
+			t.Fatalf("%d of %d calls were judged", n, calls)
+		}
+		if strings.Join(w.log, "\n") != before {
+			t.Fatal("the history was changed")
+		}
+	})
+}
+
+// What was in force changes nothing: over random policies and histories, what-if says what Verify says.
+func TestWhatIfUnderThePolicyInForceChangesNothing(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := randomHistory(t, 1)
+		var totals replay.Totals
+		for j, err := range replay.WhatIf(w.events, 0, w.state.Policy()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if totals.Add(j); j.Changed() || j.NewDenial() || !reflect.DeepEqual(j.Recorded, j.Replayed) {
+				t.Fatalf("#%d changes: %+v", j.Call.Seq, j)
+			}
+		}
+		r, err := replay.Verify(w.events, 0)
+		if err != nil || r.Same != totals.Same || r.Verdicts != totals.Calls || len(totals.Changes) > 0 || totals.Denials > 0 {
+			t.Fatalf("%+v, but Verify says %+v %v", totals, r, err)
+		}
+	})
+}
+
+// randomHistory lets things happen under so many policies, one after the other.
+func randomHistory(t *rapid.T, policies int) *world {
+	w := &world{t: t, at: event.At(begin)}
+	for range policies {
+		w.load(genPolicy(t))
+		for range rapid.IntRange(0, 40).Draw(t, "steps") {
+			w.step()
+		}
+	}
+	return w
+}
+
+// calls counts the recorded calls.
+func (w *world) calls() (n int) {
+	for e := range w.events(1) {
+		if e.Body.Kind() == "call" {
+			n++
+		}
+	}
+	return n
+}
