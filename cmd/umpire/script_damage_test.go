@@ -29,6 +29,7 @@ func damaged(ts *testscript.TestScript, neg bool, args []string) {
 		{"log", "--follow"},
 		{"export"},
 		{"replay", "--verify"},
+		{"replay", "--policy", root + "/examples/policies/refunds.yaml", "--json"},
 		{"serve", "--upstream", "http://127.0.0.1:1/mcp", "--listen", "127.0.0.1:0"},
 	} {
 		cmd := exec.Command(path, args...)
