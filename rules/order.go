@@ -18,9 +18,14 @@ type order struct {
 	policy  *Policy
 	windows []*sequence.Window[*memo] // of each rule; nil for rules without steps
 	feeds   []feed
-	judging *memo            // the call whose verdict comes next …
-	adding  []addition       // … and where to remember it if it passes
+	judging *candidate       // the call whose verdict comes next, if it can be a step
 	memos   map[uint64]*memo // by Seq of the call
+}
+
+// candidate is an event, and where it is to be remembered.
+type candidate struct {
+	*memo
+	places []addition
 }
 
 // feed is a slot of a rule that takes events of a kind.
@@ -60,11 +65,12 @@ func (o *order) forget(m *memo) {
 
 // call notes where a call is to be remembered if it passes. A call that continues another is the same step as that one.
 func (o *order) call(e event.Event, c *expr.Call) {
-	o.judging, o.adding = nil, nil
+	o.judging = nil
 	if len(o.feeds) == 0 || c.Retry != 0 {
 		return
 	}
 	m := &memo{seq: e.Seq, step: &expr.Step{Call: c}}
+	k := &candidate{memo: m}
 	wanted, full := false, false
 	for _, f := range o.feeds {
 		if f.kind == stepSignal || !f.matchesTool(c.Server, c.Call.Tool) {
@@ -74,7 +80,7 @@ func (o *order) call(e event.Event, c *expr.Call) {
 		m.keep, full = m.keep || steps.keep, full || steps.full || f.kind == stepResult
 		wanted = wanted || f.kind == stepResult
 		if f.kind == stepCall {
-			o.add(f, c)
+			o.place(k, f)
 		}
 	}
 	if wanted {
@@ -85,54 +91,52 @@ func (o *order) call(e event.Event, c *expr.Call) {
 		short.Args, short.Findings = []byte("{}"), nil
 		m.step = &expr.Step{Call: expr.NewCall(event.Event{Session: e.Session, Body: &short}, c.Tool)}
 	}
-	if m.refs > 0 || len(o.adding) > 0 {
-		o.judging = m
+	if wanted || len(k.places) > 0 {
+		o.judging = k
 	}
 }
 
-// add notes that the event of c belongs into the slot of f, if it does.
-func (o *order) add(f feed, c *expr.Call) {
+// place notes that k belongs into the slot of f, if it does.
+func (o *order) place(k *candidate, f feed) {
 	steps := o.policy.rules[f.rule].steps
-	key, err := keyOf(steps.by, c)
+	key, err := keyOf(steps.by, k.step.Call)
 	if err != nil {
 		return // what has no key never merges with anything
 	}
 	if f.early {
 		// What cannot be decided is a step, but nothing that ends a match.
-		if match, err := f.where.Eval(c); !match && err == nil || err != nil && f.slot >= len(steps.steps) {
+		if match, err := f.where.Eval(k.step.Call); !match && err == nil || err != nil && f.slot >= len(steps.steps) {
 			return
 		}
 	}
-	o.adding = append(o.adding, addition{f, key})
+	k.places = append(k.places, addition{f, key})
 }
 
 // verdict remembers the call that has passed.
 func (o *order) verdict(e event.Event, v *event.Verdict) {
-	m := o.judging
+	k := o.judging
 	o.judging = nil
-	if m == nil || m.seq != e.Cause || !v.Action.Passes() {
+	if k == nil || k.seq != e.Cause || !v.Action.Passes() {
 		return
 	}
-	o.memos[m.seq] = m
-	o.remember(event.Event{Seq: e.Cause, At: e.At}, m)
-	if m.refs == 0 {
-		delete(o.memos, m.seq)
+	o.remember(e, k)
+	if k.refs > 0 {
+		o.memos[k.seq] = k.memo
 	}
 }
 
-// remember puts m into the slots that were noted for it.
-func (o *order) remember(e event.Event, m *memo) {
-	for _, a := range o.adding {
+// remember puts k, which happened at e, into its places.
+func (o *order) remember(e event.Event, k *candidate) {
+	for _, a := range k.places {
 		w, steps := o.windows[a.rule], o.policy.rules[a.rule].steps
 		if a.slot == steps.pattern.UntilSlot() && (a.where == nil || a.early) {
 			w.Reset(a.key, e.Seq) // whatever stands before it can be no part of a match
 			continue
 		}
-		if w.Add(a.key, a.slot, newEntry(e, m)) {
-			m.refs++
+		if w.Add(a.key, a.slot, newEntry(e, k.memo)) {
+			k.refs++
 		}
 	}
-	o.adding = nil
 }
 
 // result notes what has become of a call, and remembers it where rules wait for results.
@@ -149,34 +153,31 @@ func (o *order) result(e event.Event, r *event.Result) {
 	if r.Outcome == event.OutcomeInput || r.Outcome == event.OutcomeStarted {
 		return // that is not the end of it
 	}
+	k := &candidate{memo: m}
 	waited := false
-	o.adding = nil
 	for _, f := range o.feeds {
 		if f.kind == stepResult && f.matchesTool(m.step.Server, m.step.Call.Call.Tool) {
 			waited = true
-			o.add(f, m.step.Call)
+			o.place(k, f)
 		}
 	}
 	if waited {
-		o.remember(e, m)
+		o.remember(e, k)
 		o.forget(m)
 	}
 }
 
 func (o *order) signal(e event.Event) {
-	o.adding = nil
-	var m *memo
+	k := &candidate{memo: &memo{}}
 	for _, f := range o.feeds {
 		if f.kind == stepSignal && f.matchesSignal(e.Body.(*event.Signal).Name) {
-			if m == nil {
-				m = &memo{step: expr.NewSignal(e)}
+			if k.step == nil {
+				k.step = expr.NewSignal(e)
 			}
-			o.add(f, m.step.Call)
+			o.place(k, f)
 		}
 	}
-	if m != nil {
-		o.remember(e, m)
-	}
+	o.remember(e, k)
 }
 
 // judge asks rule i about a call.
@@ -204,7 +205,7 @@ func (o *order) judge(i int, c *expr.Call, e event.Event) finding {
 	f := finding{fires: true}
 	var parts []string
 	for _, m := range slices.Backward(match) {
-		parts = append(parts, fmt.Sprintf("%s after %s (#%d)", gap(e.At.Sub(m.At)), m.Value.name(), m.Seq))
+		parts = append(parts, fmt.Sprintf("%s after %s (#%d)", gap(e.At.Sub(m.At)), m.Value.name(), number(m)))
 	}
 	const shown = 4
 	if more := len(parts) - shown; more > 0 {
@@ -215,9 +216,17 @@ func (o *order) judge(i int, c *expr.Call, e event.Event) finding {
 		f.why += fmt.Sprintf("; a condition cannot be decided (%v)", q.undecided)
 	}
 	for _, m := range match[max(0, len(match)-event.MaxEvidence):] {
-		f.evidence = append(f.evidence, m.Seq)
+		f.evidence = append(f.evidence, number(m))
 	}
 	return f
+}
+
+// number returns the Seq under which people find an event of a match: the call's, else its own.
+func number(e entry) uint64 {
+	if e.Value.seq != 0 {
+		return e.Value.seq
+	}
+	return e.Seq
 }
 
 // name formats what happened for a sentence.
