@@ -20,5 +20,8 @@ func (s *State) Dump() string {
 		fmt.Fprintf(&b, "declared %s %v %s\n", tool, s.declared[tool].schema != nil, s.declared[tool].why)
 	}
 	fmt.Fprintf(&b, "waiting %d\n", len(s.waiting))
+	for _, call := range slices.Sorted(maps.Keys(s.held)) {
+		fmt.Fprintf(&b, "held %d at %s by %s\n", call, s.held[call].call.At, s.held[call].verdict.Rule)
+	}
 	return b.String()
 }

@@ -129,7 +129,7 @@ func (p *Policy) Horizon() time.Duration {
 			longest = max(longest, r.rate.per)
 		}
 	}
-	return longest
+	return longest + HoldFor // what was held counts from its approval, and its call has to be there still
 }
 
 // Hides reports whether a tool is to be left out of tools/list, because p denies it whatever its arguments and

@@ -26,7 +26,7 @@ type Report struct {
 
 // Difference is a verdict that came out otherwise.
 type Difference struct {
-	Call     event.Event
+	Call     event.Event // zero if retention has removed it
 	Recorded event.Verdict
 	Replayed event.Verdict
 }
@@ -37,6 +37,7 @@ func Verify(history History, pruned event.Time) (Report, error) {
 	var r Report
 	policies := map[string]*rules.Policy{}
 	var state *rules.State
+	var judged uint64 // the call whose verdict comes next
 	var call event.Event
 	var replayed event.Verdict
 	for e, err := range history(1) {
@@ -57,10 +58,16 @@ func Verify(history History, pruned event.Time) (Report, error) {
 			if state == nil {
 				return r, fmt.Errorf("replay: call %d was judged before any policy was loaded", e.Seq)
 			}
-			call, replayed = e, state.Decide(e)
+			judged, call, replayed = e.Seq, e, state.Decide(e)
+		case *event.Review, *event.Expired:
+			if state == nil {
+				return r, fmt.Errorf("replay: the hold of call %d ended before any policy was loaded", e.Cause)
+			}
+			judged, replayed = e.Cause, state.Decide(e)
+			call, _, _ = state.Held(e.Cause)
 		case *event.Verdict:
 			switch {
-			case call.Seq != e.Cause:
+			case judged != e.Cause:
 				return r, fmt.Errorf("replay: verdict %d does not follow its call %d", e.Seq, e.Cause)
 			case pruned != 0 && e.At.Add(-state.Policy().Horizon()) <= pruned:
 				r.Unverified++

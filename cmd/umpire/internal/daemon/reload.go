@@ -39,7 +39,7 @@ func (d *Daemon) watchPolicy(ctx context.Context) error {
 		}
 	}
 	d.running.Go(func() {
-		defer w.Close() //nolint:errcheck // not used again
+		defer w.Close()                //nolint:errcheck // not used again
 		timer := time.NewTimer(settle) // what changed before anybody watched
 		for {
 			select {
