@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 	"github.com/tidwall/gjson"
 
 	"github.com/umpire-dev/umpire/proxy"
@@ -266,7 +265,9 @@ func TestAClientOfHTTPCanGiveUp(t *testing.T) {
 		h := held(t, f.gate, 1)[0]
 		cancel()
 		wg.Wait()
-		await(f, "the end of the hold", func(e event.Event, x *event.Expired) bool { return e.Cause == h.Call && x.Reason == "the client gave up" })
+		await(f, "the end of the hold", func(e event.Event, x *event.Expired) bool {
+			return e.Cause == h.Call && x.Reason == "the client gave up"
+		})
 		if _, err := f.gate.Desk().Decide(h.Call, approve); !errors.Is(err, review.ErrGone) {
 			t.Error(err)
 		}
@@ -299,58 +300,5 @@ func TestABatchWaitsForAllThatIsOnHold(t *testing.T) {
 	}
 	if seen := f.requests(); len(seen) != 1 || seen[0].body != "["+elements[1]+","+elements[2]+"]" {
 		t.Errorf("%+v", seen)
-	}
-}
-
-// A client of the official library that gives up after a second of silence waits for ten times as long, because it hears
-// that its call is on hold: over HTTP and over a pipe.
-func TestARealClientIsKeptAliveByProgress(t *testing.T) {
-	const silence, beats = 200 * time.Millisecond, 20
-	for name, connect := range map[string]func(t *testing.T, c *sdk.Client) (*sdk.ClientSession, *proxy.Gate){
-		"over HTTP": func(t *testing.T, c *sdk.Client) (*sdk.ClientSession, *proxy.Gate) {
-			u := serve(t, nil)
-			handler := official(newHouse(), nil)
-			u.server.Config.Handler = handler
-			f := standBefore(t, &manual{}, `rules: [{name: ask, on: "*/*", do: hold}]`, u, func(c *proxy.HTTPConfig) { c.KeepAlive = silence / beats })
-			s, err := c.Connect(t.Context(), &sdk.StreamableClientTransport{Endpoint: f.url, MaxRetries: -1}, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return s, f.gate
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			ctx, cancel := context.WithCancelCause(t.Context())
-			silent := errors.New("silence")
-			timer := time.AfterFunc(30*time.Second, func() { cancel(silent) })
-			heard := make(chan float64, 1000)
-			c := sdk.NewClient(&sdk.Implementation{Name: "official"}, &sdk.ClientOptions{
-				ProgressNotificationHandler: func(_ context.Context, r *sdk.ProgressNotificationClientRequest) {
-					timer.Reset(30 * time.Second)
-					heard <- r.Params.Progress
-				},
-			})
-			s, g := connect(t, c)
-			defer s.Close()
-			answers := make(chan error, 1)
-			go func() {
-				params := &sdk.CallToolParams{Name: "add", Arguments: map[string]any{}}
-				params.SetProgressToken(0)
-				_, err := s.CallTool(ctx, params)
-				answers <- err
-			}()
-			last := 0.0
-			for range beats {
-				n := receive(t, heard, "progress")
-				if n <= last {
-					t.Errorf("%v after %v", n, last)
-				}
-				last = n
-			}
-			decide(t, g, held(t, g, 1)[0].Call, approve)
-			if err := receive(t, answers, "the answer"); errors.Is(err, context.Canceled) {
-				t.Error(err)
-			}
-		})
 	}
 }
