@@ -315,12 +315,25 @@ func TestIndexesAreRebuilt(t *testing.T) {
 		if err != nil {
 			rt.Fatal(err)
 		}
+		var held []event.Event
 		for range rapid.IntRange(1, 20).Draw(rt, "calls") {
-			action := rapid.SampledFrom([]event.Action{event.Deny, event.Log, event.Allow}).Draw(rt, "action")
+			if len(held) > 0 && rapid.Bool().Draw(rt, "settle") {
+				action := rapid.SampledFrom([]event.Action{event.Deny, event.Log, event.Allow}).Draw(rt, "then")
+				if err := storetest.Append(db, storetest.Settle(db.Last()+1, held[0], action)...); err != nil {
+					rt.Fatal(err)
+				}
+				held = held[1:]
+				continue
+			}
+			action := rapid.SampledFrom([]event.Action{event.Deny, event.Hold, event.Log, event.Allow}).Draw(rt, "action")
 			session := rapid.SampledFrom([]string{"s1", "s2", "s3"}).Draw(rt, "session")
 			tool := rapid.SampledFrom([]string{"x", "y"}).Draw(rt, "tool")
-			if err := storetest.Append(db, storetest.Call(db.Last()+1, session, tool, action)...); err != nil {
+			call := storetest.Call(db.Last()+1, session, tool, action)
+			if err := storetest.Append(db, call...); err != nil {
 				rt.Fatal(err)
+			}
+			if action == event.Hold {
+				held = append(held, call[0])
 			}
 		}
 		before := dump(rt, db)
@@ -354,9 +367,39 @@ func dump(t *rapid.T, db *store.DB) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text = fmt.Appendf(text, "\n%d -> %d", seq, result)
+		settled, err := db.SettledBy(seq)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = fmt.Appendf(text, "\n%d -> %d, %d", seq, result, settled)
 	}
 	return string(text)
+}
+
+// A call that is held is one call: it is denied if it did not pass in the end.
+func TestIndexesCountAHeldCallOnce(t *testing.T) {
+	db := storetest.Open(t, store.Config{})
+	for _, action := range []event.Action{event.Deny, event.Log, event.Allow} {
+		call := storetest.Call(db.Last()+1, "s1", "x", event.Hold)
+		if err := storetest.Append(db, call...); err != nil {
+			t.Fatal(err)
+		}
+		if at, err := db.SettledBy(call[0].Seq); at != 0 || err != nil {
+			t.Error(at, err)
+		}
+		if err := storetest.Append(db, storetest.Settle(db.Last()+1, call[0], action)...); err != nil {
+			t.Fatal(err)
+		}
+		if at, err := db.SettledBy(call[0].Seq); at != db.Last() || err != nil {
+			t.Error(at, err)
+		}
+	}
+	if s, err := db.Sessions(); err != nil || s[0].Calls != 3 || s[0].Held != 3 || s[0].Denied != 1 || s[0].Logged != 1 {
+		t.Errorf("%+v %v", s, err)
+	}
+	if tools, err := db.Tools(); err != nil || len(tools) != 1 || tools[0].Calls != 3 || tools[0].Held != 3 || tools[0].Denied != 1 || tools[0].Last != 9 {
+		t.Errorf("%+v %v", tools, err)
+	}
 }
 
 func TestIndexes(t *testing.T) {
