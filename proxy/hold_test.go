@@ -359,3 +359,84 @@ func TestTheDeskHasRoomForSoManyCalls(t *testing.T) {
 	}
 	verify(t, disk)
 }
+
+// Whatever happens at the same time, each hold ends once: one review or expiry, then one verdict, which is what the
+// client gets; a reviewer who is told that the decision counted finds it on record.
+func TestEachHoldEndsOnce(t *testing.T) {
+	disk := &manual{}
+	policies := []*rules.Policy{policy(t, heldRefunds), policy(t, heldRefunds+"\n")}
+	g := gate(t, disk, policies[0], nil)
+	outcome, reviewed := map[uint64]event.Verdict{}, map[uint64]review.Decision{}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for i := range 300 {
+		wg.Go(func() {
+			tk := judge(t, g, support, fmt.Sprintf(`{"amount":%d}`, i))
+			if tk.Hold == nil {
+				t.Errorf("%+v", tk.Verdict)
+				return
+			}
+			var deciders sync.WaitGroup
+			for k := range 3 {
+				deciders.Go(func() {
+					if (i+k)%4 == 0 {
+						tk.Hold.Leave("the client gave up")
+						return
+					}
+					d := review.Decision{Who: fmt.Sprint("local:", k), Approve: (i+k)%2 == 0}
+					v, err := g.Desk().Decide(tk.Seq, d)
+					if err == nil && !strings.Contains(v.Why, "policy changed") {
+						mu.Lock()
+						defer mu.Unlock()
+						if before, twice := reviewed[tk.Seq]; twice {
+							t.Errorf("#%d: %+v and %+v decided", tk.Seq, before, d)
+						}
+						reviewed[tk.Seq] = d
+					} else if err != nil && !errors.Is(err, review.ErrGone) {
+						t.Error(err)
+					}
+				})
+			}
+			v := settled(t, tk)
+			deciders.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			outcome[tk.Seq] = v
+		})
+	}
+	for i := range 10 {
+		if err := g.Load(policies[1-i%2]); err != nil {
+			t.Error(err)
+		}
+	}
+	wg.Wait()
+	g.Close()
+	ends, verdicts := map[uint64]event.Body{}, map[uint64]*event.Verdict{}
+	for _, e := range log(t, disk) {
+		switch b := e.Body.(type) {
+		case *event.Review, *event.Expired:
+			if ends[e.Cause] != nil {
+				t.Errorf("the hold of #%d ends twice", e.Cause)
+			}
+			ends[e.Cause] = b
+		case *event.Verdict:
+			if b.After != 0 {
+				verdicts[e.Cause] = b
+			}
+		case *event.Opened, *event.Loaded, *event.Catalog, *event.Call, *event.Result, *event.Signal, *event.Closed:
+		}
+	}
+	if len(ends) != 300 || len(verdicts) != 300 || len(outcome) != 300 {
+		t.Fatalf("%d holds ended with %d verdicts for %d clients", len(ends), len(verdicts), len(outcome))
+	}
+	for call, v := range outcome {
+		if got := verdicts[call]; got.Action != v.Action || got.Why != v.Why {
+			t.Errorf("#%d: recorded %+v, released %+v", call, got, v)
+		}
+		r, ok := ends[call].(*event.Review)
+		if d, told := reviewed[call]; ok != told || ok && (r.Who != d.Who || r.Approve != d.Approve) || v.Action.Passes() != (ok && r.Approve) {
+			t.Errorf("#%d: %+v told, %+v recorded, %+v released", call, d, ends[call], v)
+		}
+	}
+	verify(t, disk)
+}

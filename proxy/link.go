@@ -378,13 +378,17 @@ func (l *Link) Fail(code int, outcome event.Outcome, reason string, want func(id
 	}
 	who := l.who
 	l.mu.Unlock()
+	var leaving sync.WaitGroup // together, so that they share commits
+	for _, r := range ended {
+		if r.ticket != nil && r.ticket.Wait() == nil && r.ticket.Hold != nil {
+			leaving.Go(func() { r.ticket.Hold.Leave(reason) })
+		}
+	}
+	leaving.Wait()
 	var replies [][]byte
 	var tickets []*Ticket
 	for _, r := range ended {
 		if r.ticket != nil {
-			if r.ticket.Wait() == nil && r.ticket.Hold != nil {
-				r.ticket.Hold.Leave(reason)
-			}
 			if v, err := r.ticket.Settled(); err != nil || !v.Action.Passes() {
 				continue // it never went out
 			}
