@@ -33,7 +33,9 @@ func (b *batch) park(t *Ticket) {
 	}, g.holdFor)
 	if t.Hold == nil {
 		t.Verdict = b.settle(t.Seq, h, h.expired(refused))
+		return
 	}
+	g.log.Info("a call is on hold: umpire review", "call", t.Seq, "server", h.call.Server, "rule", h.verdict.Rule)
 }
 
 // settle adds how a hold ended and the verdict that follows.
