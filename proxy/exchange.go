@@ -30,6 +30,7 @@ type exchange struct {
 	calls     bool      // one of them is a tools/call
 	resumable bool      // the response can go on in another exchange
 	ended     bool      // the protocol's session is over
+	streaming bool      // the response has begun, as a stream of events
 }
 
 // attach finds the link of a request that names a session of the protocol.
@@ -68,7 +69,7 @@ func linkName(server, id string) string {
 }
 
 func (h *HTTP) link(who Origin) *Link {
-	return NewLink(LinkConfig{Judge: h.Judge, Cleaner: h.Cleaner, Origin: who, Log: h.Log})
+	return NewLink(LinkConfig{Judge: h.Judge, Cleaner: h.Cleaner, Origin: who, KeepAlive: h.KeepAlive, Log: h.Log})
 }
 
 // register makes l the link of a session; if another exchange was first, that one's link counts.
@@ -139,6 +140,7 @@ func (x *exchange) post() {
 	for i := range frame.Messages {
 		rulings[i] = x.link.FromClient(&frame.Messages[i])
 	}
+	x.attend(rulings)
 	var forward, replies [][]byte
 	for i, r := range rulings {
 		f, back := r.Wait()
@@ -155,11 +157,11 @@ func (x *exchange) post() {
 	}
 	switch {
 	case !frame.Batch && len(replies) > 0:
-		reply(x.w, http.StatusOK, replies[0])
+		x.answer(http.StatusOK, replies[0])
 	case !frame.Batch:
 		x.roundTrip(&outgoing{body: body})
 	case len(forward) == 0:
-		reply(x.w, http.StatusOK, wire.Batch(replies))
+		x.answer(http.StatusOK, wire.Batch(replies))
 	case len(replies) == 0:
 		x.roundTrip(&outgoing{body: body, batch: true})
 	default:

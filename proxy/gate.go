@@ -3,6 +3,7 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"iter"
@@ -14,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/umpire-dev/umpire/proxy/review"
 	"github.com/umpire-dev/umpire/rules"
 	"github.com/umpire-dev/umpire/rules/event"
 )
@@ -33,6 +35,7 @@ var ErrNotRecorded = errors.New("not recorded")
 type GateConfig struct {
 	Recorder Recorder
 	Policy   *rules.Policy
+	HoldFor  time.Duration    // how long a call waits for a person; 0 is rules.HoldFor, which is also the most
 	Now      func() time.Time // nil is time.Now
 	Log      *slog.Logger     // nil discards
 }
@@ -42,6 +45,9 @@ func (c GateConfig) Validate() error {
 	if c.Recorder == nil || c.Policy == nil {
 		return errors.New("proxy: a gate wants a recorder and a policy")
 	}
+	if c.HoldFor < 0 || c.HoldFor > rules.HoldFor {
+		return fmt.Errorf("proxy: a call cannot be held for %s, but for %s at most", c.HoldFor, rules.HoldFor)
+	}
 	return nil
 }
 
@@ -50,6 +56,8 @@ type Gate struct {
 	recorder Recorder
 	now      func() time.Time
 	log      *slog.Logger
+	holdFor  time.Duration
+	desk     *review.Desk
 	policy   atomic.Pointer[rules.Policy]
 	ops      chan func()
 	closing  sync.RWMutex // ops is open while it is read-locked and closed is false
@@ -65,15 +73,16 @@ type Gate struct {
 }
 
 // NewGate rebuilds memory from the history and starts the loop. What a former run left open is recorded as ended: its
-// calls in flight as lost, its links to child processes as closed.
+// calls in flight as lost, its calls on hold as denied, its links to child processes as closed.
 func NewGate(cfg GateConfig) (*Gate, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	g := &Gate{
 		recorder: cfg.Recorder, now: cfg.Now, log: cfg.Log, mem: newMemory(cfg.Policy),
-		ops: make(chan func(), 256), retries: retries{},
+		ops: make(chan func(), 256), retries: retries{}, holdFor: cmp.Or(cfg.HoldFor, rules.HoldFor),
 	}
+	g.desk = review.NewDesk(g)
 	if g.now == nil {
 		g.now = time.Now
 	}
@@ -108,6 +117,7 @@ func (g *Gate) begin(t *Ticket) {
 	if p := g.Policy(); g.mem.loaded != p.Digest() {
 		b.add("", 0, p.Loaded())
 	}
+	b.abandon("umpire stopped while the call was on hold")
 	b.send(t)
 }
 
@@ -116,8 +126,9 @@ func lost(c *event.Call, root uint64, why string) *event.Result {
 	return &event.Result{Server: c.Server, Tool: c.Tool, Outcome: event.OutcomeLost, Root: root, Text: why}
 }
 
-// Close ends the loop after what is queued and waits for what is being written. Whatever is asked afterwards fails.
+// Close ends what is on hold, and the loop after what is queued and waits for what is being written. Whatever is asked afterwards fails.
 func (g *Gate) Close() {
+	g.desk.Close("umpire is stopping")
 	g.closing.Lock()
 	if !g.closed {
 		g.closed = true
@@ -179,6 +190,9 @@ func (g *Gate) Call(who Origin, call event.Call, retry Retry) *Ticket {
 		b.fold(c)
 		v := t.Verdict
 		b.add(session, c.Seq, &v)
+		if v.Action == event.Hold {
+			b.park(t)
+		}
 		b.send(t)
 	})
 }
@@ -202,7 +216,7 @@ func (g *Gate) Record(who Origin, cause uint64, body event.Body) *Ticket {
 			if news := g.news(body); len(news.Tools) > 0 {
 				b.add(b.open(who), cause, news)
 			}
-		case *event.Opened, *event.Loaded, *event.Call, *event.Verdict, *event.Signal:
+		case *event.Opened, *event.Loaded, *event.Call, *event.Verdict, *event.Review, *event.Expired, *event.Signal:
 			b.add(b.open(who), cause, body)
 		}
 		b.send(t)
@@ -258,7 +272,11 @@ func (g *Gate) Load(p *rules.Policy) error {
 		b.add("", 0, p.Loaded())
 		b.send(t)
 	})
-	return t.Wait()
+	if err := t.Wait(); err != nil {
+		return err
+	}
+	g.desk.Reload(p.Digest())
+	return nil
 }
 
 // fail notes that memory is ahead of the disk.

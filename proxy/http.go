@@ -24,7 +24,9 @@ type HTTPConfig struct {
 	Judge   Judge
 	Cleaner *wire.Cleaner
 	Guard   Guard
-	Log     *slog.Logger // nil discards
+	// KeepAlive is how often a client hears of its call that is on hold; 0 is every 15 s.
+	KeepAlive time.Duration
+	Log       *slog.Logger // nil discards
 }
 
 // Validate reports what is missing.

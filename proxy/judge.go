@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/umpire-dev/umpire/proxy/review"
 	"github.com/umpire-dev/umpire/rules"
 	"github.com/umpire-dev/umpire/rules/event"
 )
@@ -43,6 +44,7 @@ type Ticket struct {
 	Seq     uint64 // of the call; 0 if it was not recorded
 	Root    uint64 // of the first attempt, if the call continues one
 	Verdict event.Verdict
+	Hold    *review.Slot // if the call is on hold: the Slot has the verdict that counts
 	err     error
 	done    chan struct{}
 }
@@ -56,11 +58,24 @@ func (t *Ticket) Wait() error {
 	return t.err
 }
 
+// Settled returns the verdict that counts, once there is one: if the call is held, when the hold ends.
+func (t *Ticket) Settled() (event.Verdict, error) {
+	if err := t.Wait(); err != nil || t.Hold == nil {
+		return t.Verdict, err
+	}
+	<-t.Hold.Done()
+	return t.Hold.Verdict(), nil
+}
+
 // finish keeps Wait's promise.
 func (t *Ticket) finish(err error) {
 	if err != nil {
 		t.err = fmt.Errorf("%w: %w", ErrNotRecorded, err)
 		t.Verdict = event.Verdict{Action: event.Deny, Why: t.err.Error()}
+		if t.Hold != nil {
+			t.Hold.Drop()
+			t.Hold = nil
+		}
 	}
 	close(t.done)
 }

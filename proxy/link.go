@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -21,15 +22,18 @@ type LinkConfig struct {
 	Judge   Judge
 	Cleaner *wire.Cleaner
 	Origin  Origin
-	Log     *slog.Logger // nil discards
+	// KeepAlive is how often the client hears of a call that is on hold; 0 is every 15 s.
+	KeepAlive time.Duration
+	Log       *slog.Logger // nil discards
 }
 
 // Link is one client and one server. It knows which requests are unanswered, hands calls to the Judge and turns
 // verdicts into bytes. It moves no bytes itself: a front end gives it every message and does what the Ruling says.
 type Link struct {
-	judge Judge
-	clean *wire.Cleaner
-	log   *slog.Logger
+	judge     Judge
+	clean     *wire.Cleaner
+	log       *slog.Logger
+	keepAlive time.Duration
 
 	mu      sync.Mutex
 	who     Origin
@@ -60,12 +64,16 @@ func NewLink(cfg LinkConfig) *Link {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Link{judge: cfg.Judge, clean: cfg.Cleaner, log: cfg.Log, who: cfg.Origin, waiting: map[string]*request{}}
+	return &Link{
+		judge: cfg.Judge, clean: cfg.Cleaner, log: cfg.Log, keepAlive: cmp.Or(cfg.KeepAlive, keepAlive),
+		who: cfg.Origin, waiting: map[string]*request{},
+	}
 }
 
 // Ruling says what to do with a message, once Wait returns.
 type Ruling struct {
 	wait    func() (forward, reply []byte)
+	held    func() *wait
 	forward []byte
 	reply   []byte
 }
@@ -88,6 +96,9 @@ func (l *Link) Origin() Origin {
 
 // FromClient rules on a message of the client.
 func (l *Link) FromClient(m *wire.Message) Ruling {
+	if m.Kind == wire.Notification && m.Method == "notifications/cancelled" {
+		return l.cancelled(m)
+	}
 	if m.Kind != wire.Request {
 		return Ruling{forward: m.Raw}
 	}
@@ -111,13 +122,15 @@ func (l *Link) FromClient(m *wire.Message) Ruling {
 	call := m.Call()
 	r.call, r.args = l.event(m, call), call.Args
 	r.ticket = l.judge.Call(l.asserted(m), *r.call, Retry{Continues: call.Continues, State: call.RequestState, Args: call.Args})
-	return Ruling{wait: func() ([]byte, []byte) { return l.release(m, r) }}
+	return Ruling{
+		wait: func() ([]byte, []byte) { return l.release(m, r) },
+		held: func() *wait { return r.held(m) },
+	}
 }
 
 // release turns the verdict on a call into bytes.
 func (l *Link) release(m *wire.Message, r *request) (forward, reply []byte) {
-	err := r.ticket.Wait()
-	v := r.ticket.Verdict
+	v, err := r.ticket.Settled()
 	passes := err == nil && v.Action.Passes()
 	key := wire.Key(m.ID)
 	l.mu.Lock()
@@ -365,11 +378,18 @@ func (l *Link) Fail(code int, outcome event.Outcome, reason string, want func(id
 	}
 	who := l.who
 	l.mu.Unlock()
+	var leaving sync.WaitGroup // together, so that they share commits
+	for _, r := range ended {
+		if r.ticket != nil && r.ticket.Wait() == nil && r.ticket.Hold != nil {
+			leaving.Go(func() { r.ticket.Hold.Leave(reason) })
+		}
+	}
+	leaving.Wait()
 	var replies [][]byte
 	var tickets []*Ticket
 	for _, r := range ended {
 		if r.ticket != nil {
-			if r.ticket.Wait() != nil || !r.ticket.Verdict.Action.Passes() {
+			if v, err := r.ticket.Settled(); err != nil || !v.Action.Passes() {
 				continue // it never went out
 			}
 			body := lost(r.call, r.ticket.Root, reason)

@@ -15,7 +15,8 @@ type memory struct {
 	catalog map[string]string       // server/tool -> digest of its definition
 	links   map[string]event.Opened // links that are not closed
 	open    map[uint64]openCall     // calls that passed and have no result
-	judging openCall                // the call whose verdict comes next
+	held    map[uint64]heldCall     // calls that wait for a person
+	judging openCall                // the call whose first verdict comes next
 	loaded  string                  // digest of the policy that came into force last
 	last    uint64
 	at      event.Time
@@ -29,7 +30,7 @@ type openCall struct {
 func newMemory(p *rules.Policy) *memory {
 	return &memory{
 		state: rules.NewState(p), dir: newDirectory(), catalog: map[string]string{},
-		links: map[string]event.Opened{}, open: map[uint64]openCall{},
+		links: map[string]event.Opened{}, open: map[uint64]openCall{}, held: map[uint64]heldCall{},
 	}
 }
 
@@ -49,15 +50,24 @@ func (m *memory) fold(e event.Event) {
 	case *event.Call:
 		m.judging = openCall{session: e.Session, link: b.Link, call: b}
 	case *event.Verdict:
-		if b.Action.Passes() {
-			m.open[e.Cause] = m.judging
+		c := m.judging
+		if b.After != 0 {
+			c = m.held[e.Cause].openCall
+		}
+		delete(m.held, e.Cause)
+		switch {
+		case c.call == nil: // retention has removed the call
+		case b.Action == event.Hold:
+			m.held[e.Cause] = heldCall{openCall: c, verdict: b, since: e.At}
+		case b.Action.Passes():
+			m.open[e.Cause] = c
 		}
 		m.judging = openCall{}
 	case *event.Result:
 		delete(m.open, e.Cause)
 	case *event.Closed:
 		delete(m.links, b.Link)
-	case *event.Signal:
+	case *event.Review, *event.Expired, *event.Signal:
 	}
 	m.state.Apply(e)
 }

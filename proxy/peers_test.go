@@ -332,7 +332,7 @@ func (m *meeting) check(t *testing.T) {
 			closed++
 		case *event.Signal:
 			t.Errorf("#%d a message was refused: %s", e.Seq, b.Text)
-		case *event.Opened, *event.Loaded, *event.Catalog:
+		case *event.Opened, *event.Loaded, *event.Catalog, *event.Review, *event.Expired:
 		}
 	}
 	if len(open) > 0 {

@@ -29,10 +29,13 @@ const pumpAhead = 256
 // Pump moves frames between client and server until both have ended, and closes both. When the client ends, the server
 // is told and may still answer; when the server ends, what it leaves unanswered is answered with an error.
 func (l *Link) Pump(client, server Conn) error {
-	p := pump{link: l, client: client, server: server}
+	p := pump{link: l, client: client, server: server, left: make(chan struct{})}
 	var done sync.WaitGroup
 	fromClient, fromServer := make(chan Ruling, pumpAhead), make(chan Ruling, pumpAhead)
-	done.Go(func() { p.read(client, wire.FromClient, fromClient) })
+	done.Go(func() {
+		p.read(client, wire.FromClient, fromClient)
+		close(p.left)
+	})
 	done.Go(func() {
 		p.release(fromClient, server, client)
 		server.CloseWrite() //nolint:errcheck // it may be gone already
@@ -55,6 +58,7 @@ func (l *Link) Pump(client, server Conn) error {
 type pump struct {
 	link           *Link
 	client, server Conn
+	left           chan struct{} // closed when the client has ended: nobody waits for what is on hold then
 	mu             sync.Mutex
 	err            error
 }
@@ -139,24 +143,45 @@ func (p *pump) garbage(why *wire.Error) Ruling {
 	return Ruling{}
 }
 
-// release writes what may go on to one side, and replies to the other, in the order of the rulings. When one of them can
-// no longer be written to, the server is told that nothing more will come, what it still says is read, and whatever else
-// there is for that side is waited for and dropped.
+// release writes what may go on to one side, and replies to the other, in the order of the rulings; what is on hold lets
+// the rest go by. When one of them can no longer be written to, the server is told that nothing more will come, what it
+// still says is read, and whatever else there is for that side is waited for and dropped.
 func (p *pump) release(rulings <-chan Ruling, to, back Conn) {
+	var mu sync.Mutex
 	gone := map[Conn]bool{}
-	write := func(conn Conn, frame []byte) {
-		if frame == nil || gone[conn] {
-			return
+	write := func(conn Conn, frame []byte) error {
+		mu.Lock()
+		dropped := frame == nil || gone[conn]
+		mu.Unlock()
+		if dropped {
+			return nil
 		}
-		if err := conn.Write(frame); err != nil {
+		err := conn.Write(frame)
+		if err != nil {
 			p.fail(err)
+			mu.Lock()
 			gone[conn] = true
+			mu.Unlock()
 			p.server.CloseWrite() //nolint:errcheck // it may be gone already
 		}
+		return err
 	}
-	for r := range rulings {
+	finish := func(r Ruling) {
 		forward, reply := r.Wait()
-		write(to, forward)
-		write(back, reply)
+		write(to, forward) //nolint:errcheck // noted
+		write(back, reply) //nolint:errcheck // noted
 	}
+	var held sync.WaitGroup
+	for r := range rulings {
+		w := r.onHold()
+		if w == nil {
+			finish(r)
+			continue
+		}
+		held.Go(func() {
+			attend([]*wait{w}, p.link.keepAlive, p.left, func(n int) error { return write(back, w.progress(n)) })
+			finish(r)
+		})
+	}
+	held.Wait()
 }

@@ -131,7 +131,7 @@ func join(t testing.TB, disk *manual, g *proxy.Gate, who proxy.Origin) *talk {
 	client, nearClient := cable()
 	server, nearServer := cable()
 	x.client, x.server = client, server
-	link := proxy.NewLink(proxy.LinkConfig{Judge: g, Cleaner: cleaner(t), Origin: who})
+	link := proxy.NewLink(proxy.LinkConfig{Judge: g, Cleaner: cleaner(t), Origin: who, KeepAlive: time.Millisecond})
 	go func() { x.ended <- link.Pump(nearClient, nearServer) }()
 	x.hangUp = sync.OnceValue(func() error {
 		client.Close()

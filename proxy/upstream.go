@@ -54,7 +54,9 @@ func (x *exchange) roundTrip(out *outgoing) {
 		x.garbage(out, fmt.Sprintf("server %s gave its answer the Content-Type %.60q, which does not say clearly what it is", x.http.Server, resp.Header["Content-Type"]))
 		return
 	}
-	copyHeaders(x.w.Header(), resp.Header)
+	if !x.streaming {
+		copyHeaders(x.w.Header(), resp.Header)
+	}
 	if mediaType == "text/event-stream" {
 		x.stream(out, resp)
 		return
@@ -182,6 +184,8 @@ func (x *exchange) whole(out *outgoing, status int, mediaType string, body []byt
 	case x.resumable:
 	case success:
 		lost = x.link.Fail(wire.CodeBadAnswer, event.OutcomeUnclear, why, x.mine)
+	case x.streaming:
+		lost = x.failStatus(status)
 	default: // the client is told by the status
 		x.failStatus(status)
 	}
@@ -231,7 +235,7 @@ func (x *exchange) failStatus(status int) [][]byte {
 func (x *exchange) plain(out *outgoing, status int, body []byte) {
 	if x.link != nil && len(x.ids) > 0 && !x.resumable {
 		lost := x.failStatus(status)
-		if status < 300 { // success without an answer; the client would wait for ever
+		if status < 300 || x.streaming { // success without an answer; the client would wait for ever
 			out.replies = append(out.replies, lost...)
 		}
 	}
@@ -265,7 +269,10 @@ func (x *exchange) judge(frame *wire.Frame) (forward [][]byte, same bool) {
 
 // stream relays a response that is a stream of events, each as soon as it is whole and recorded.
 func (x *exchange) stream(out *outgoing, resp *http.Response) {
-	x.w.WriteHeader(resp.StatusCode)
+	if !x.streaming {
+		x.w.WriteHeader(resp.StatusCode)
+		x.streaming = true
+	}
 	control := http.NewResponseController(x.w)
 	send := func(raw []byte) bool {
 		if _, err := x.w.Write(raw); err != nil {
@@ -433,14 +440,25 @@ func (x *exchange) fail(out *outgoing, code int, outcome event.Outcome, why stri
 
 // answer sends a body of our own.
 func (x *exchange) answer(status int, body []byte) {
+	if x.streaming {
+		x.push(transport.AppendEvent(nil, body)) //nolint:errcheck // the client is gone, and nothing is left to do for it
+		return
+	}
 	for _, name := range []string{"Content-Encoding", "Content-Length"} {
 		x.w.Header().Del(name)
 	}
 	reply(x.w, status, body)
 }
 
-// write sends a body of the server.
+// write sends a body of the server. On a stream that has begun, an answer becomes an event, and of anything else the
+// client has been told what it has to know.
 func (x *exchange) write(status int, body []byte) {
+	if x.streaming {
+		if frame, err := wire.Parse(body, wire.FromServer); err == nil && len(frame.Messages) > 0 {
+			x.push(transport.Event{}.WithData(body)) //nolint:errcheck // as in answer
+		}
+		return
+	}
 	x.w.Header().Set("Content-Length", fmt.Sprint(len(body)))
 	if status == http.StatusNoContent || status == http.StatusNotModified {
 		x.w.Header().Del("Content-Length")

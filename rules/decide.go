@@ -21,31 +21,36 @@ const allowRule = "allow"
 // finding is what one rule has to say about one call.
 type finding struct {
 	fires    bool
+	unknown  bool // the rule cannot tell, and a person has to
 	why      string
 	evidence []uint64
 	hint     string
 	retry    time.Duration
 }
 
-// Decide returns the verdict on the call in e, whose body must be a Call. It reads s and never writes it. A panic within
-// it is a deny.
+// Decide returns the verdict on the call in e, or on the call whose hold the Review or the Expired in e ends. It reads s
+// and never writes it. A panic within it is a deny.
 func (s *State) Decide(e event.Event) (v event.Verdict) {
 	defer func() {
 		if r := recover(); r != nil {
 			v = event.Verdict{Action: event.Deny, Why: fmt.Sprintf("the rules failed on this call: %v", r), Policy: s.policy.digest}
 		}
 	}()
-	return s.decide(e)
+	if _, ok := e.Body.(*event.Call); !ok {
+		return s.settle(e)
+	}
+	return s.decide(e, false)
 }
 
-func (s *State) decide(e event.Event) event.Verdict {
+// decide judges a call at e.At. If a person has approved it, no rule can hold it any more, but every rule can deny it.
+func (s *State) decide(e event.Event, approved bool) event.Verdict {
 	call := e.Body.(*event.Call)
 	p := s.policy
 	v := event.Verdict{Action: event.Allow, Policy: p.digest}
 	decided := event.Allow
 	report := func(r string, do event.Action, observed bool, f finding) {
 		m := event.Match{Action: do, Rule: r, Why: f.why, Evidence: f.evidence, Observed: observed}
-		if observed || do >= decided {
+		if observed || do >= decided || approved && do == event.Hold {
 			v.Also = append(v.Also, m)
 			return
 		}
@@ -67,7 +72,11 @@ func (s *State) decide(e event.Event) event.Verdict {
 		r := p.rules[i]
 		f := s.judge(i, c, e)
 		if f.fires {
-			report(r.name, r.do, r.observe || p.observe, f)
+			do := r.do
+			if f.unknown {
+				do = event.Hold
+			}
+			report(r.name, do, r.observe || p.observe, f)
 		} else if f.why != "" {
 			quiet = append(quiet, r.name+" "+f.why)
 		}
@@ -76,6 +85,9 @@ func (s *State) decide(e event.Event) event.Verdict {
 		v.Why = "no rule objects"
 		if len(v.Also) > 0 {
 			v.Why = "no rule in force objects"
+		}
+		if approved {
+			v.Why = "no rule denies it"
 		}
 		if len(quiet) > 0 {
 			v.Why += ": " + strings.Join(quiet, ", ")
@@ -141,7 +153,7 @@ func (s *State) judgeRate(i int, c *expr.Call, e event.Event) finding {
 	if w.Full(e.At) {
 		return finding{fires: true, why: fmt.Sprintf("it already tracks %d calls and can count no more", rate.MaxEntries)}
 	}
-	q := question{rule: r, window: w, call: c, at: e.At, occurrence: o, counted: s.continues(i, c.Call)}
+	q := question{rule: r, window: w, call: c, at: e.At, occurrence: o, counted: s.continues(i, c.Call) || s.counts(i, e.Seq)}
 	switch {
 	case spec.limit != nil:
 		return q.sum()
@@ -203,7 +215,7 @@ func (q question) sum() finding {
 	f.why = fmt.Sprintf("%s %s makes the sum %s in %s%s (limit %s)%s", spec.sum, plain(q.entry.Amount), plain(&sum),
 		document.FormatDuration(spec.per), q.by(), plain(spec.limit), after(f.evidence))
 	rate.Sub(&sum, &sum, q.entry.Amount)
-	if rate.Sub(&left, spec.limit, &sum); left.Negative { // under a policy that was tightened
+	if rate.Sub(&left, spec.limit, &sum); left.Negative { // more was approved, or the policy was tightened
 		left.SetInt64(0)
 	}
 	f.hint = fmt.Sprintf("at most %s in %s; %s is left", plain(spec.limit), document.FormatDuration(spec.per), plain(&left))

@@ -27,8 +27,12 @@ func (s *State) Dump() string {
 			}))
 		}
 	}
+	fmt.Fprintf(&b, "candidates on hold %v\n", slices.Sorted(maps.Keys(s.order.held)))
 	for _, seq := range slices.Sorted(maps.Keys(s.order.memos)) {
 		fmt.Fprintf(&b, "memo %d refs=%d\n", seq, s.order.memos[seq].refs)
+	}
+	for _, call := range slices.Sorted(maps.Keys(s.held)) {
+		fmt.Fprintf(&b, "held %d at %s by %s\n", call, s.held[call].call.At, s.held[call].verdict.Rule)
 	}
 	return b.String()
 }

@@ -18,8 +18,9 @@ type order struct {
 	policy  *Policy
 	windows []*sequence.Window[*memo] // of each rule; nil for rules without steps
 	feeds   []feed
-	judging *candidate       // the call whose verdict comes next, if it can be a step
-	memos   map[uint64]*memo // by Seq of the call
+	judging *candidate            // the call whose verdict comes next, if it can be a step
+	held    map[uint64]*candidate // such calls that wait for a person
+	memos   map[uint64]*memo      // by Seq of the call
 }
 
 // candidate is an event, and where it is to be remembered.
@@ -41,7 +42,7 @@ type addition struct {
 }
 
 func newOrder(p *Policy) *order {
-	o := &order{policy: p, windows: make([]*sequence.Window[*memo], len(p.rules)), memos: map[uint64]*memo{}}
+	o := &order{policy: p, windows: make([]*sequence.Window[*memo], len(p.rules)), memos: map[uint64]*memo{}, held: map[uint64]*candidate{}}
 	for i, r := range p.rules {
 		if r.steps == nil {
 			continue
@@ -112,11 +113,21 @@ func (o *order) place(k *candidate, f feed) {
 	k.places = append(k.places, addition{f, key})
 }
 
-// verdict remembers the call that has passed.
+// verdict remembers the call that has passed, at once or when its hold ended.
 func (o *order) verdict(e event.Event, v *event.Verdict) {
 	k := o.judging
 	o.judging = nil
-	if k == nil || k.seq != e.Cause || !v.Action.Passes() {
+	if k == nil || k.seq != e.Cause {
+		k = o.held[e.Cause]
+	}
+	delete(o.held, e.Cause)
+	switch {
+	case k == nil:
+		return
+	case v.Action == event.Hold:
+		o.held[e.Cause] = k
+		return
+	case !v.Action.Passes():
 		return
 	}
 	o.remember(e, k)
@@ -196,7 +207,7 @@ func (o *order) judge(i int, c *expr.Call, e event.Event) finding {
 	within := document.FormatDuration(spec.pattern.Within)
 	switch {
 	case unknown:
-		return finding{fires: true, why: fmt.Sprintf("too much has happened in %s%s to tell whether the steps match", within, byText(spec.by, c))}
+		return finding{fires: true, unknown: !spec.require, why: fmt.Sprintf("too much has happened in %s%s to tell whether the steps match", within, byText(spec.by, c))}
 	case spec.require && match == nil:
 		return q.missing(o.windows[i], e.At, key)
 	case spec.require || match == nil:

@@ -124,8 +124,13 @@ func (p *Policy) Loaded() *event.Loaded {
 // Horizon is the longest time for which something that happened can still matter to a verdict.
 func (p *Policy) Horizon() time.Duration {
 	var longest time.Duration
+	holds := false
 	for _, r := range p.rules {
 		longest = max(longest, r.lookback())
+		holds = holds || r.do == event.Hold
+	}
+	if longest > 0 || holds {
+		longest += HoldFor // what was held counts from its approval, and its call has to be there still
 	}
 	return longest
 }

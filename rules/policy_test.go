@@ -37,7 +37,7 @@ var wrong = []struct {
 	{"rules:\n  - {name: a b, on: a/b}", "2:5", `"a b" cannot be the name`, "letters"},
 	{"rules:\n  - {name: x, on: a/b}\n  - {name: x, on: a/b}", "3:12", `a second rule named "x"`, "the first stands at policy.yaml:2"},
 	{"rules:\n  - {name: x, on: refund}", "2:19", `"refund": want server/tool`, ""},
-	{"rules:\n  - {name: x, on: a/b, do: hold}", "2:28", `"hold" is not one of log, deny`, "known here: log, deny"},
+	{"rules:\n  - {name: x, on: a/b, do: park}", "2:28", `"park" is not one of log, hold, deny`, "known here: log, hold, deny"},
 	{"rules:\n  - {name: x, on: a/b, do: dney}", "2:28", `"dney" is not one of`, "did you mean deny?"},
 	{"rules:\n  - {name: x, on: a/b, where: \"arg.amount > 3\"}", "2:32", "undeclared reference to 'arg'", "conditions may use args"},
 	{"rules:\n  - {name: x, on: a/b, where: \"args.amount >\"}", "2:45", "ends too early", ""},
@@ -354,5 +354,5 @@ rules:
 func ExampleCompile() {
 	_, err := rules.Compile([]event.Source{{Name: "policy.yaml", Text: "rules:\n  - {name: x, on: a/b, do: dney}"}}, event.Env{})
 	fmt.Println(err)
-	// Output: policy.yaml:2:28: rules[0].do: "dney" is not one of log, deny
+	// Output: policy.yaml:2:28: rules[0].do: "dney" is not one of log, hold, deny
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/umpire-dev/umpire/rules"
 	"github.com/umpire-dev/umpire/rules/event"
 	"github.com/umpire-dev/umpire/rules/replay"
+	"github.com/umpire-dev/umpire/rules/sequence"
 )
 
 // genPolicy draws a policy of a few rules of all kinds.
@@ -31,7 +32,7 @@ func genPolicy(t *rapid.T) *rules.Policy {
 			continue
 		}
 		fmt.Fprintf(&b, "    on: %q\n", pick("on", "a/x", "a/*", "*/*", "b/y", "*/x"))
-		fmt.Fprintf(&b, "    do: %s\n    mode: %s\n", pick("do", "deny", "deny", "log"), pick("rule mode", "enforce", "enforce", "observe"))
+		fmt.Fprintf(&b, "    do: %s\n    mode: %s\n", pick("do", "deny", "deny", "log", "hold"), pick("rule mode", "enforce", "enforce", "observe"))
 		if w := pick("where", "", "", "has(args.k) && args.k == 'p'", "args.n > 2", "'money' in tool.effects"); w != "" {
 			fmt.Fprintf(&b, "    where: %q\n", w)
 		}
@@ -91,7 +92,7 @@ func genSequence(t *rapid.T, b *strings.Builder) {
 	if rapid.IntRange(0, 3).Draw(t, "until") == 0 {
 		fmt.Fprintf(b, "    until: {on: %q, where: %q}\n", on(), pick("until", conditions...))
 	}
-	fmt.Fprintf(b, "    do: %s\n", pick("do", "deny", "deny", "log"))
+	fmt.Fprintf(b, "    do: %s\n", pick("do", "deny", "deny", "log", "hold"))
 }
 
 // world is a live run: it makes events and keeps the log as it would be stored.
@@ -102,6 +103,7 @@ type world struct {
 	seq   uint64
 	at    event.Time
 	open  []event.Event
+	held  []event.Event // calls that wait for a person
 }
 
 func (w *world) add(cause uint64, session string, body event.Body) event.Event {
@@ -167,8 +169,42 @@ func (w *world) call() {
 	}
 	w.state.Apply(e)
 	w.state.Apply(w.add(e.Seq, e.Session, &v))
-	if v.Action.Passes() {
+	switch {
+	case v.Action == event.Hold:
+		w.held = append(w.held, e)
+	case v.Action.Passes():
 		w.open = append(w.open, e)
+	}
+}
+
+// settle lets a hold end: a person approves or denies, or nobody does.
+func (w *world) settle() {
+	if len(w.held) == 0 {
+		return
+	}
+	i := rapid.IntRange(0, len(w.held)-1).Draw(w.t, "which")
+	call := w.held[i]
+	w.held = append(w.held[:i:i], w.held[i+1:]...)
+	var body event.Body = &event.Review{Who: "local:u", Approve: true}
+	switch rapid.IntRange(0, 4).Draw(w.t, "end") {
+	case 0:
+		body = &event.Review{Who: "local:u", Note: "no"}
+	case 1:
+		body = &event.Expired{Reason: "nobody decided"}
+	}
+	e := w.add(call.Seq, call.Session, body)
+	v := w.state.Decide(e)
+	if again := w.state.Decide(e); !same(v, again) {
+		w.t.Fatalf("Decide is no pure read:\n%+v\n%+v", v, again)
+	}
+	r, reviewed := body.(*event.Review)
+	if approved := reviewed && r.Approve; v.Action == event.Hold || v.Action.Passes() && !approved {
+		w.t.Fatalf("%+v after %+v", v, body)
+	}
+	w.state.Apply(e)
+	w.state.Apply(w.add(call.Seq, call.Session, &v))
+	if v.Action.Passes() {
+		w.open = append(w.open, call)
 	}
 }
 
@@ -201,9 +237,11 @@ func (w *world) step() {
 	w.at += event.Time(rapid.SampledFrom([]time.Duration{
 		0, 0, 1, time.Millisecond, time.Second, 5 * time.Second, time.Minute, time.Hour, 24 * time.Hour,
 	}).Draw(w.t, "later"))
-	switch rapid.IntRange(0, 12).Draw(w.t, "what") {
+	switch rapid.IntRange(0, 14).Draw(w.t, "what") {
 	case 0:
 		w.catalog()
+	case 13, 14:
+		w.settle()
 	case 1, 2, 3:
 		w.result()
 	case 4:
@@ -234,10 +272,10 @@ func TestRefoldEqualsLiveAndReplayReproduces(t *testing.T) {
 	})
 }
 
-// A limit is a limit: whatever is sent and whatever fails, no more calls than max pass in any window.
+// A limit is a limit: whatever is sent, held, approved and whatever fails, no more calls than max pass in any window.
 func TestNoWindowHoldsMoreThanItsLimit(t *testing.T) {
 	const limit, per = 3, 10 * time.Second
-	p, err := compile("rules: [{name: r, on: a/x, rate: {max: 3, per: 10s, by: session}, do: deny}]")
+	p, err := compile("rules: [{name: r, on: a/x, rate: {max: 3, per: 10s, by: session}, do: deny}, {name: h, on: a/x, where: args.n > 1, do: hold}]")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,6 +290,7 @@ func TestNoWindowHoldsMoreThanItsLimit(t *testing.T) {
 			if v, ok := e.Body.(*event.Verdict); ok && v.Action.Passes() {
 				for c := range w.events(e.Cause) {
 					if call := c.Body.(*event.Call); call.Server == "a" && call.Tool == "x" && call.Retry == 0 {
+						c.At = e.At // it counts from when it may pass
 						passed = append(passed, c)
 					}
 					break
@@ -270,4 +309,32 @@ func TestNoWindowHoldsMoreThanItsLimit(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Invariant 8: a sequence that can remember no more cannot tell, and asks a person.
+func TestASequenceThatCannotTellHolds(t *testing.T) {
+	p, err := compile("rules: [{name: s, sequence: [{on: a/x}, {on: b/y}], by: session, within: 1h, do: deny}]")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := rules.NewState(p)
+	seq := uint64(0)
+	call := func(server, tool string) event.Verdict {
+		seq += 2
+		e := event.Event{V: event.Version, Seq: seq, At: event.At(begin), Session: "s1", Body: &event.Call{Server: server, Tool: tool, Args: json.RawMessage("{}")}}
+		v := s.Decide(e)
+		s.Apply(e)
+		s.Apply(event.Event{V: event.Version, Seq: seq + 1, At: e.At, Session: "s1", Cause: seq, Body: &v})
+		return v
+	}
+	for range sequence.MaxEntries {
+		call("a", "x")
+	}
+	if v := call("b", "y"); v.Action != event.Deny {
+		t.Errorf("%+v", v)
+	}
+	call("a", "x")
+	if v := call("b", "y"); v.Action != event.Hold || !strings.Contains(v.Why, "too much has happened") {
+		t.Errorf("%+v", v)
+	}
 }

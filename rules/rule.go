@@ -129,8 +129,11 @@ func (c *compiler) rule(n document.Node) {
 		case "within":
 			r.within = f.Value.Duration(minPer, maxPer)
 		case "do":
-			if word := f.Value.OneOf("log", "deny"); word == "log" {
+			switch f.Value.OneOf("log", "hold", "deny") {
+			case "log":
 				r.do = event.Log
+			case "hold":
+				r.do = event.Hold
 			}
 		case "mode":
 			r.observe = f.Value.OneOf("enforce", "observe") == "observe"

@@ -21,7 +21,9 @@ type State struct {
 	policy   *Policy
 	windows  []*rate.Window          // of each rule; nil for rules without rate
 	declared map[string]declaration  // server/tool -> what tools/list said
-	waiting  map[uint64][]occurrence // calls without verdict -> what to count once they pass
+	waiting  map[uint64][]occurrence // calls that are judged or held -> what to count once they pass
+	judging  event.Event             // the call whose first verdict comes next
+	held     map[uint64]held         // calls that wait for a person
 	order    *order                  // what rules with steps remember
 }
 
@@ -34,6 +36,7 @@ type declaration struct {
 // occurrence is a call under one rate rule.
 type occurrence struct {
 	rule  int
+	retry uint64 // the call continues this one, which counts already if it is still in the window
 	key   string
 	entry rate.Entry
 }
@@ -46,6 +49,7 @@ func NewState(p *Policy) *State {
 		declared: map[string]declaration{},
 		waiting:  map[uint64][]occurrence{},
 		order:    newOrder(p),
+		held:     map[uint64]held{},
 	}
 	for i, r := range p.rules {
 		if r.rate != nil {
@@ -73,7 +77,7 @@ func (s *State) Apply(e event.Event) {
 		s.order.result(e, b)
 	case *event.Signal:
 		s.order.signal(e)
-	case *event.Opened, *event.Loaded, *event.Closed:
+	case *event.Opened, *event.Loaded, *event.Review, *event.Expired, *event.Closed:
 	}
 }
 
@@ -86,6 +90,7 @@ func (s *State) catalog(c *event.Catalog) {
 
 // call notes what to count if the call passes, and counts it at once where attempts count.
 func (s *State) call(e event.Event, b *event.Call) {
+	s.judging = e
 	c := expr.NewCall(e, s.policy.tool(b.Server, b.Tool))
 	s.order.call(e, c)
 	for _, i := range s.policy.matching(b.Server, b.Tool) {
@@ -98,12 +103,12 @@ func (s *State) call(e event.Event, b *event.Call) {
 			continue
 		}
 		o, err := r.occurrence(c)
-		if err != nil || s.continues(i, b) {
+		if err != nil {
 			continue
 		}
-		o.rule, o.entry.Seq, o.entry.At = i, e.Seq, e.At
+		o.rule, o.retry, o.entry.Seq = i, b.Retry, e.Seq
 		if r.rate.counts == countAttempted {
-			s.add(o)
+			s.add(o, e.At)
 		} else {
 			s.waiting[e.Seq] = append(s.waiting[e.Seq], o)
 		}
@@ -111,18 +116,27 @@ func (s *State) call(e event.Event, b *event.Call) {
 }
 
 func (s *State) verdict(e event.Event, v *event.Verdict) {
+	if v.Action == event.Hold {
+		s.hold(e, v)
+		return
+	}
 	if v.Action.Passes() {
 		for _, o := range s.waiting[e.Cause] {
-			s.add(o)
+			s.add(o, e.At)
 		}
 	}
 	delete(s.waiting, e.Cause)
+	delete(s.held, e.Cause)
 }
 
-func (s *State) add(o occurrence) {
-	if w := s.windows[o.rule]; !w.Full(o.entry.At) {
-		w.Add(o.key, o.entry)
+// add counts o from the given time on.
+func (s *State) add(o occurrence, at event.Time) {
+	w := s.windows[o.rule]
+	if w.Evict(at); o.retry != 0 && w.Has(o.retry) || w.Full(at) {
+		return
 	}
+	o.entry.At = at
+	w.Add(o.key, o.entry)
 }
 
 // result gives slots back: those of failed calls where only successes count, those of answered calls in flight.

@@ -28,6 +28,8 @@ var begin = time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
 //	  allow: no rule objects
 //	2s result #1 failed
 //	2s result #1 ok billing/get_order {"content": […]}
+//	2s review #1 approve local:ann a note            or deny; it ends the hold of #1, as does
+//	2s expired #1 nobody decided
 //	3s catalog billing {"tools": […]}
 //	4s signal refused what was seen
 //
@@ -100,7 +102,12 @@ func play(t *testing.T, p *rules.Policy, text string) string {
 		seq++
 		e := parseEvent(t, line)
 		e.V, e.Seq = event.Version, seq
-		if _, call := e.Body.(*event.Call); !call {
+		call := e.Seq
+		switch e.Body.(type) {
+		case *event.Call:
+		case *event.Review, *event.Expired:
+			call = e.Cause
+		default:
 			apply(e)
 			continue
 		}
@@ -111,7 +118,7 @@ func play(t *testing.T, p *rules.Policy, text string) string {
 		printVerdict(&out, v)
 		apply(e)
 		seq++
-		apply(event.Event{V: event.Version, Seq: seq, At: e.At, Session: e.Session, Cause: e.Seq, Body: &v})
+		apply(event.Event{V: event.Version, Seq: seq, At: e.At, Session: e.Session, Cause: call, Body: &v})
 	}
 	return out.String()
 }
@@ -170,6 +177,17 @@ func parseEvent(t *testing.T, line string) event.Event {
 			r.Tool, r.Content = tool, json.RawMessage(content)
 		}
 		e.Body = r
+	case "review":
+		words := append(strings.SplitN(rest, " ", 4), "")
+		if len(words) < 4 || words[1] != "approve" && words[1] != "deny" {
+			fail("want review #CALL approve|deny WHO [NOTE]")
+		}
+		e.Cause = number(fail, words[0])
+		e.Body = &event.Review{Approve: words[1] == "approve", Who: words[2], Note: words[3]}
+	case "expired":
+		ref, reason, _ := strings.Cut(rest, " ")
+		e.Cause = number(fail, ref)
+		e.Body = &event.Expired{Reason: reason}
 	case "catalog":
 		server, list, _ := strings.Cut(rest, " ")
 		c := &event.Catalog{Server: server}
@@ -181,7 +199,7 @@ func parseEvent(t *testing.T, line string) event.Event {
 		name, text, _ := strings.Cut(rest, " ")
 		e.Body = &event.Signal{Source: "wire", Name: name, Server: "files", Text: text}
 	default:
-		fail("want call, result, catalog or signal")
+		fail("want call, review, expired, result, catalog or signal")
 	}
 	return e
 }

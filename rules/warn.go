@@ -9,6 +9,7 @@ import (
 	"github.com/tidwall/match"
 
 	"github.com/umpire-dev/umpire/rules/document"
+	"github.com/umpire-dev/umpire/rules/event"
 )
 
 // Len returns the number of rules.
@@ -86,7 +87,7 @@ func (p *Policy) Warnings(servers []string, keep time.Duration) document.Errors 
 // none.
 func (p *Policy) hidden(i int) int {
 	for j, r := range p.rules {
-		if i == j || !r.outright() || r.do.Passes() || r.observe || p.rules[i].outright() && j > i {
+		if i == j || !r.outright() || r.do != event.Deny || r.observe || p.rules[i].outright() && j > i {
 			continue
 		}
 		if !slices.ContainsFunc(p.rules[i].on, func(g glob) bool {

@@ -139,13 +139,24 @@ func TestWhatIfJudgesEachCallAgainstTheHistoryThatHappened(t *testing.T) {
 			said[j.Call.Seq] = j
 		}
 		model := rules.NewState(candidate)
+		first := map[uint64]event.Verdict{} // of calls that were held
 		for i, e := range log {
-			if e.Body.Kind() == "call" {
-				want, j := model.Decide(e), said[e.Seq]
-				if recorded := log[i+1].Body.(*event.Verdict); !same(want, j.Replayed) || !same(*recorded, j.Recorded) {
+			switch e.Body.(type) {
+			case *event.Call, *event.Review, *event.Expired:
+				call := log[i+1].Cause
+				want, recorded := model.Decide(e), log[i+1].Body.(*event.Verdict)
+				if recorded.Action == event.Hold {
+					first[call] = want
+					break
+				}
+				if then, held := first[call]; held && then.Action != event.Hold { // nobody would have been asked
+					want = then
+				}
+				if j := said[call]; !same(want, j.Replayed) || !same(*recorded, j.Recorded) {
 					t.Fatalf("#%d: %+v, want\n%+v", e.Seq, j, want)
 				}
-				delete(said, e.Seq)
+				delete(said, call)
+			case *event.Opened, *event.Loaded, *event.Catalog, *event.Verdict, *event.Result, *event.Signal, *event.Closed:
 			}
 			model.Apply(e)
 		}
@@ -172,7 +183,13 @@ func TestWhatIfUnderThePolicyInForceChangesNothing(t *testing.T) {
 			}
 		}
 		r, err := replay.Verify(w.events, 0)
-		if err != nil || r.Same != totals.Same || r.Verdicts != totals.Calls || len(totals.Changes) > 0 || totals.Denials > 0 {
+		held := 0 // such calls have two verdicts, or have none yet that counts
+		for e := range w.events(1) {
+			if v, ok := e.Body.(*event.Verdict); ok && v.Action == event.Hold {
+				held++
+			}
+		}
+		if err != nil || r.Same != totals.Same+held || r.Verdicts != totals.Calls+held || len(totals.Changes) > 0 || totals.Denials > 0 {
 			t.Fatalf("%+v, but Verify says %+v %v", totals, r, err)
 		}
 	})

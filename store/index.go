@@ -28,7 +28,8 @@ type Session struct {
 	Workspace string       `json:"workspace,omitempty"`
 	Servers   []string     `json:"servers"`
 	Calls     int          `json:"calls"`
-	Denied    int          `json:"denied"`
+	Denied    int          `json:"denied"` // calls that did not pass in the end
+	Held      int          `json:"held"`   // calls that waited for a person, whatever became of them
 	Logged    int          `json:"logged"` // calls that passed with a note
 	Failed    int          `json:"failed"` // calls that passed and failed
 }
@@ -39,6 +40,7 @@ type Tool struct {
 	Tool   string     `json:"tool"`
 	Calls  int        `json:"calls"`
 	Denied int        `json:"denied"`
+	Held   int        `json:"held"`
 	Last   uint64     `json:"last"` // Seq of the newest call
 	Used   event.Time `json:"used"`
 }
@@ -46,13 +48,18 @@ type Tool struct {
 // indexer collects what a batch of events changes, so that each index entry is written once a commit.
 type indexer struct {
 	sessions map[string][]event.Event
-	results  map[uint64]uint64 // call -> result
-	calls    map[uint64]*event.Call
+	results  map[uint64]uint64    // call -> result
+	settled  map[uint64]uint64    // call -> the verdict that ended its hold
+	tools    map[uint64]toolNamed // what was judged: a call, or the review or expiry that ended its hold
 	verdicts []event.Event
 }
 
+type toolNamed struct{ server, tool string }
+
 func newIndexer() *indexer {
-	return &indexer{sessions: map[string][]event.Event{}, results: map[uint64]uint64{}, calls: map[uint64]*event.Call{}}
+	return &indexer{
+		sessions: map[string][]event.Event{}, results: map[uint64]uint64{}, settled: map[uint64]uint64{}, tools: map[uint64]toolNamed{},
+	}
 }
 
 func (ix *indexer) add(e event.Event) {
@@ -61,9 +68,16 @@ func (ix *indexer) add(e event.Event) {
 	}
 	switch b := e.Body.(type) {
 	case *event.Call:
-		ix.calls[e.Seq] = b
+		ix.tools[e.Seq] = toolNamed{b.Server, b.Tool}
+	case *event.Review:
+		ix.tools[e.Seq] = toolNamed{b.Server, b.Tool}
+	case *event.Expired:
+		ix.tools[e.Seq] = toolNamed{b.Server, b.Tool}
 	case *event.Verdict:
 		ix.verdicts = append(ix.verdicts, e)
+		if b.After != 0 {
+			ix.settled[e.Cause] = e.Seq
+		}
 	case *event.Result:
 		ix.results[e.Cause] = e.Seq
 	case *event.Opened, *event.Loaded, *event.Catalog, *event.Signal, *event.Closed:
@@ -92,32 +106,48 @@ func (ix *indexer) flush(tx *bbolt.Tx) error {
 			return fmt.Errorf("call %d: %w", call, err)
 		}
 	}
+	for call, verdict := range ix.settled {
+		if err := calls.Put(settledKey(call), seqKey(verdict)); err != nil {
+			return fmt.Errorf("call %d: %w", call, err)
+		}
+	}
 	return ix.flushTools(tx.Bucket(bucketTools))
 }
 
 func (ix *indexer) flushTools(bucket *bbolt.Bucket) error {
 	tools := map[string]*Tool{}
 	for _, v := range ix.verdicts {
-		c := ix.calls[v.Cause] // a call and its verdict are appended together
-		if c == nil {
+		b := v.Body.(*event.Verdict)
+		judged := v.Cause // is appended together with its verdict
+		if b.After != 0 {
+			judged = b.After
+		}
+		c, ok := ix.tools[judged]
+		if !ok {
 			continue
 		}
-		key := c.Server + "\x00" + c.Tool
+		key := c.server + "\x00" + c.tool
 		t := tools[key]
 		if t == nil {
-			t = &Tool{Server: c.Server, Tool: c.Tool}
+			t = &Tool{Server: c.server, Tool: c.tool}
 			if text := bucket.Get([]byte(key)); text != nil {
 				if err := json.Unmarshal(text, t); err != nil {
-					return fmt.Errorf("tool %s/%s: %w", c.Server, c.Tool, err)
+					return fmt.Errorf("tool %s/%s: %w", c.server, c.tool, err)
 				}
 			}
 			tools[key] = t
 		}
-		t.Calls++
-		if !v.Body.(*event.Verdict).Action.Passes() {
-			t.Denied++
+		if b.After == 0 {
+			t.Calls++
+			t.Last, t.Used = v.Cause, v.At
 		}
-		t.Last, t.Used = v.Cause, v.At
+		switch b.Action {
+		case event.Deny:
+			t.Denied++
+		case event.Hold:
+			t.Held++
+		case event.Log, event.Allow:
+		}
 	}
 	for key, t := range tools {
 		if err := put(bucket, []byte(key), t); err != nil {
@@ -141,6 +171,8 @@ func (s *Session) add(e event.Event) {
 		switch b.Action {
 		case event.Deny:
 			s.Denied++
+		case event.Hold:
+			s.Held++
 		case event.Log:
 			s.Logged++
 		case event.Allow:
@@ -149,7 +181,7 @@ func (s *Session) add(e event.Event) {
 		if b.Outcome.Failed() {
 			s.Failed++
 		}
-	case *event.Loaded, *event.Catalog, *event.Signal, *event.Closed:
+	case *event.Loaded, *event.Catalog, *event.Review, *event.Expired, *event.Signal, *event.Closed:
 	}
 }
 
@@ -221,6 +253,20 @@ func (db *DB) ResultOf(call uint64) (result uint64, err error) {
 	return result, err
 }
 
+// settledKey is the key under which the index of calls has the verdict that ended a hold.
+func settledKey(call uint64) []byte { return append(seqKey(call), 'v') }
+
+// SettledBy returns the Seq of the verdict that ended the hold of a call, 0 if there was no hold or it goes on.
+func (db *DB) SettledBy(call uint64) (verdict uint64, err error) {
+	err = db.view(func(tx *bbolt.Tx) error {
+		if v := tx.Bucket(bucketCalls).Get(settledKey(call)); v != nil {
+			verdict = binary.BigEndian.Uint64(v)
+		}
+		return nil
+	})
+	return verdict, err
+}
+
 // Rebuild makes the indexes again from the events.
 func (db *DB) Rebuild() error {
 	return db.do(func(tx *bbolt.Tx) error { return rebuild(tx, tx) })
@@ -245,7 +291,7 @@ func rebuild(from, into *bbolt.Tx) error {
 		}
 		ix.add(e)
 		n++
-		if _, call := e.Body.(*event.Call); n >= 1000 && !call { // never between a call and its verdict
+		if n >= 1000 && !awaitsVerdict(e) {
 			err := ix.flush(into)
 			ix, n = newIndexer(), 0
 			return err
@@ -256,6 +302,16 @@ func rebuild(from, into *bbolt.Tx) error {
 		return err
 	}
 	return ix.flush(into)
+}
+
+// awaitsVerdict reports whether the verdict on e comes right after it, in the same batch.
+func awaitsVerdict(e event.Event) bool {
+	switch e.Body.(type) {
+	case *event.Call, *event.Review, *event.Expired:
+		return true
+	case *event.Opened, *event.Loaded, *event.Catalog, *event.Verdict, *event.Result, *event.Signal, *event.Closed:
+	}
+	return false
 }
 
 // sameBucket reports whether a bucket holds the same keys and values in both transactions.

@@ -91,13 +91,15 @@ func prune(tx *bbolt.Tx, before event.Time, limit int) (int, error) {
 		switch e.Body.(type) {
 		case *event.Loaded, *event.Catalog:
 			continue
-		case *event.Opened, *event.Call, *event.Verdict, *event.Result, *event.Signal, *event.Closed:
+		case *event.Opened, *event.Call, *event.Verdict, *event.Review, *event.Expired, *event.Result, *event.Signal, *event.Closed:
 		}
 		if err := events.Delete(seqKey(e.Seq)); err != nil {
 			return 0, fmt.Errorf("store: %w", err)
 		}
-		if err := calls.Delete(seqKey(e.Cause)); err != nil {
-			return 0, fmt.Errorf("store: %w", err)
+		for _, key := range [][]byte{seqKey(e.Cause), settledKey(e.Cause)} {
+			if err := calls.Delete(key); err != nil {
+				return 0, fmt.Errorf("store: %w", err)
+			}
 		}
 		n++
 	}

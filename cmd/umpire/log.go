@@ -35,7 +35,7 @@ func (f *filter) flags(cmd *cobra.Command) {
 func (f *filter) prepare(now time.Time) error {
 	if f.verdict != "" {
 		if err := f.action.UnmarshalText([]byte(f.verdict)); err != nil {
-			return usageError{fmt.Errorf("--verdict %s: want deny, log or allow", f.verdict)}
+			return usageError{fmt.Errorf("--verdict %s: want deny, hold, log or allow", f.verdict)}
 		}
 	}
 	if f.since != "" {
@@ -52,7 +52,7 @@ func (f *filter) prepare(now time.Time) error {
 }
 
 // about reports whether an event is of the session, server, tool and time asked for.
-func (f *filter) about(e event.Event, call *event.Call) bool {
+func (f *filter) about(e event.Event) bool {
 	if e.At < f.from || f.session != "" && e.Session != f.session {
 		return false
 	}
@@ -60,10 +60,10 @@ func (f *filter) about(e event.Event, call *event.Call) bool {
 	switch b := e.Body.(type) {
 	case *event.Call:
 		server, tool = b.Server, b.Tool
-	case *event.Verdict:
-		if call != nil {
-			server, tool = call.Server, call.Tool
-		}
+	case *event.Review:
+		server, tool = b.Server, b.Tool
+	case *event.Expired:
+		server, tool = b.Server, b.Tool
 	case *event.Result:
 		server, tool = b.Server, b.Tool
 	case *event.Opened:
@@ -74,7 +74,7 @@ func (f *filter) about(e event.Event, call *event.Call) bool {
 		server = b.Server
 	case *event.Closed:
 		server = b.Server
-	case *event.Loaded:
+	case *event.Loaded, *event.Verdict:
 	}
 	return (f.server == "" || f.server == server) && (f.tool == "" || f.tool == tool)
 }
@@ -105,7 +105,7 @@ func (a *app) log() *cobra.Command {
 		},
 	}
 	f.flags(cmd)
-	cmd.Flags().StringVar(&f.verdict, "verdict", "", "only calls with this `VERDICT`: deny, log or allow")
+	cmd.Flags().StringVar(&f.verdict, "verdict", "", "only calls with this `VERDICT`: deny, hold, log or allow")
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "wait for more")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the events as JSON, one a line")
 	cmd.Flags().IntVarP(&last, "last", "n", 100, "begin with the last `N` that fit; 0 is all")
@@ -170,27 +170,26 @@ func (a *app) printLog(ctx context.Context, r history.Reader, f *filter, follow,
 	return nil
 }
 
-// grouper puts a call and its verdict together and leaves out what the filter does not want.
+// grouper puts a call, or what ended its hold, and the verdict together and leaves out what the filter does not want.
 type grouper struct {
 	*filter
-	call event.Event
+	judged event.Event
 }
 
 // add returns the events to show once e is there; nil if there are none yet.
 func (g *grouper) add(e event.Event) []event.Event {
 	switch b := e.Body.(type) {
-	case *event.Call:
-		g.call = e
+	case *event.Call, *event.Review, *event.Expired:
+		g.judged = e
 		return nil
 	case *event.Verdict:
-		call, ok := g.call.Body.(*event.Call)
-		if !ok || g.call.Seq != e.Cause || !g.about(e, call) || g.verdict != "" && b.Action != g.action {
+		if g.judged.Seq != max(b.After, e.Cause) || !g.about(g.judged) || g.verdict != "" && b.Action != g.action {
 			return nil
 		}
-		return []event.Event{g.call, e}
+		return []event.Event{g.judged, e}
 	case *event.Opened, *event.Loaded, *event.Catalog, *event.Result, *event.Signal, *event.Closed:
 	}
-	if g.verdict != "" || !g.about(e, nil) {
+	if g.verdict != "" || !g.about(e) {
 		return nil
 	}
 	return []event.Event{e}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/config"
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/daemon"
+	"github.com/umpire-dev/umpire/proxy/review"
 	"github.com/umpire-dev/umpire/rules/document"
 	"github.com/umpire-dev/umpire/store"
 )
@@ -84,7 +85,7 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w\nhint: %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(a.serve(), a.run(), a.check(), a.sessions(), a.show(), a.log(), a.export(), a.replay(), a.demo(), a.version())
+	root.AddCommand(a.serve(), a.run(), a.check(), a.sessions(), a.show(), a.log(), a.review(), a.export(), a.replay(), a.demo(), a.version())
 	for _, c := range append(root.Commands(), root) {
 		check := c.Args
 		c.Args = func(cmd *cobra.Command, args []string) error {
@@ -133,6 +134,8 @@ func printError(w io.Writer, err error) {
 // hint says what to do about an error.
 func hint(err error) string {
 	switch {
+	case errors.Is(err, review.ErrGone):
+		return "umpire review lists what is on hold, umpire show CALL what became of a call"
 	case errors.Is(err, store.ErrMissing):
 		return "nothing was recorded yet; try umpire demo, or put umpire serve in front of a server"
 	case errors.Is(err, store.ErrLocked):

@@ -112,8 +112,9 @@ func (a *app) printReport(r replay.Report, asJSON bool) error {
 	} else {
 		p := view.New(a.stdout)
 		for _, d := range r.Differences {
-			c := d.Call.Body.(*event.Call)
-			p.Line(fmt.Sprintf("#%d %s", d.Call.Seq, view.Text(c.Server+"/"+c.Tool, 80)))
+			if c, ok := d.Call.Body.(*event.Call); ok {
+				p.Line(fmt.Sprintf("#%d %s", d.Call.Seq, view.Text(c.Server+"/"+c.Tool, 80)))
+			}
 			p.Line("  recorded", view.Action(d.Recorded.Action), view.Text(d.Recorded.Why, 200))
 			p.Line("  replayed", view.Action(d.Replayed.Action), view.Text(d.Replayed.Why, 200))
 		}

@@ -279,6 +279,7 @@ var scrubs = []struct {
 	{regexp.MustCompile(`\bhttp:billing:[0-9a-f]{12}\b`), "LINK"},
 	{regexp.MustCompile(`\blocal:[^",) ]+`), "local:USER"},
 	{regexp.MustCompile(`\bafter \d+(\.\d+)?(µs|ms|s)\b`), "after SPAN"},
+	{regexp.MustCompile(`\b(5m0s|4m\d+s) `), "LEFT "},
 	{regexp.MustCompile(`( retry +in |can pass in )[0-9hms.]+`), "${1}SPAN"},
 }
 

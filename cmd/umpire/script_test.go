@@ -64,6 +64,8 @@ func TestScripts(t *testing.T) {
 			"call":      call,
 			"get":       get,
 			"post":      post,
+			"asks":      asks,
+			"held":      heldCalls,
 			"exits":     exits,
 			"scrub":     scrub,
 			"mode":      mode,

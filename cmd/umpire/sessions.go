@@ -47,11 +47,11 @@ func (a *app) sessions() *cobra.Command {
 				return nil
 			}
 			p := view.New(a.stdout)
-			rows := [][]string{{"SESSION", "AGENT", "SERVERS", "CALLS", "DENIED", "NOTED", "FAILED", "LAST ACTIVE"}}
+			rows := [][]string{{"SESSION", "AGENT", "SERVERS", "CALLS", "DENIED", "HELD", "NOTED", "FAILED", "LAST ACTIVE"}}
 			for _, s := range list {
 				rows = append(rows, []string{
 					s.ID, view.Text(s.Agent, 40), view.Text(strings.Join(s.Servers, ", "), 60), fmt.Sprint(s.Calls),
-					fmt.Sprint(s.Denied), fmt.Sprint(s.Logged), fmt.Sprint(s.Failed), view.Time(s.Active, time.Now()),
+					fmt.Sprint(s.Denied), fmt.Sprint(s.Held), fmt.Sprint(s.Logged), fmt.Sprint(s.Failed), view.Time(s.Active, time.Now()),
 				})
 			}
 			if len(list) == 0 {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -86,7 +87,7 @@ func (a *app) showCall(r history.Reader, seq uint64, asJSON bool) error {
 	e, found, err := history.Get(r, seq)
 	if err == nil && found {
 		switch e.Body.(type) {
-		case *event.Verdict, *event.Result:
+		case *event.Verdict, *event.Review, *event.Expired, *event.Result:
 			e, found, err = history.Get(r, e.Cause)
 		case *event.Opened, *event.Loaded, *event.Catalog, *event.Call, *event.Signal, *event.Closed:
 		}
@@ -101,9 +102,16 @@ func (a *app) showCall(r history.Reader, seq uint64, asJSON bool) error {
 	if c.Verdict, found, err = history.Get(r, e.Seq+1); err != nil {
 		return err
 	}
-	v, ok := c.Verdict.Body.(*event.Verdict)
+	_, ok := c.Verdict.Body.(*event.Verdict)
 	if !found || !ok {
 		return fmt.Errorf("call #%d has no verdict", e.Seq)
+	}
+	if at, err := r.SettledBy(e.Seq); err != nil {
+		return err
+	} else if at != 0 {
+		if err := settled(r, &c, at); err != nil {
+			return err
+		}
 	}
 	if at, err := r.ResultOf(e.Seq); err != nil {
 		return err
@@ -114,7 +122,7 @@ func (a *app) showCall(r history.Reader, seq uint64, asJSON bool) error {
 		}
 		c.Result = &result
 	}
-	for _, at := range v.Evidence {
+	for _, at := range evidence(c) {
 		if e, found, err := history.Get(r, at); err != nil {
 			return err
 		} else if found {
@@ -129,8 +137,34 @@ func (a *app) showCall(r history.Reader, seq uint64, asJSON bool) error {
 	return p.Err()
 }
 
+// settled adds how the hold of a call ended: by what came right before the verdict at the given Seq.
+func settled(r history.Reader, c *view.Call, at uint64) error {
+	end, found, err := history.Get(r, at-1)
+	if err != nil || !found {
+		return err
+	}
+	verdict, found, err := history.Get(r, at)
+	if v, ok := verdict.Body.(*event.Verdict); err == nil && found && ok && v.After == end.Seq {
+		c.End, c.Settled = &end, &verdict
+	}
+	return err
+}
+
+// evidence returns the calls that caused the verdict on a call, and the one that ended its hold.
+func evidence(c view.Call) []uint64 {
+	seqs := slices.Clone(c.Verdict.Body.(*event.Verdict).Evidence)
+	if c.Settled != nil {
+		seqs = append(seqs, c.Settled.Body.(*event.Verdict).Evidence...)
+		slices.Sort(seqs)
+	}
+	return slices.Compact(seqs)
+}
+
 func (a *app) printAll(c view.Call) error {
 	events := append(c.Evidence, c.Call, c.Verdict)
+	if c.Settled != nil {
+		events = append(events, *c.End, *c.Settled)
+	}
 	if c.Result != nil {
 		events = append(events, *c.Result)
 	}

@@ -168,6 +168,8 @@ func done(a event.Action) string {
 		return "allowed"
 	case event.Log:
 		return "noted"
+	case event.Hold:
+		return "held"
 	case event.Deny:
 		return "denied"
 	}

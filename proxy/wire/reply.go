@@ -78,6 +78,20 @@ func marshal(v any) []byte {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
+// Progress returns a notifications/progress under the token of a request; token and progress are JSON as it stands.
+func Progress(token, progress, message string) []byte {
+	type params struct {
+		Token    json.RawMessage `json:"progressToken"`
+		Progress json.RawMessage `json:"progress"`
+		Message  string          `json:"message"`
+	}
+	return marshal(struct {
+		JSONRPC string `json:"jsonrpc"`
+		Method  string `json:"method"`
+		Params  params `json:"params"`
+	}{"2.0", "notifications/progress", params{json.RawMessage(token), json.RawMessage(progress), message}})
+}
+
 // FilterTools returns the answer m to a tools/list without the tools for which hide holds. Every other byte stays, but
 // that a list which is no longer the one for all says cacheScope "private". Without such tools it returns m.Raw itself.
 func FilterTools(m *Message, hide func(tool string) bool) ([]byte, error) {

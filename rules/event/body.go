@@ -98,7 +98,8 @@ const (
 	Truncated = "truncated" // longer than history.max_value; the value is now its beginning
 )
 
-// Verdict is the decision on a call (Cause is the call).
+// Verdict is the decision on a call (Cause is the call). A call that is held gets a second one when the hold ends: it
+// comes right after the Review or the Expired that ended it.
 type Verdict struct {
 	Action   Action   `json:"action"`
 	Rule     string   `json:"rule,omitempty"`     // the rule that decided; empty if none matched
@@ -107,6 +108,7 @@ type Verdict struct {
 	Hint     string   `json:"hint,omitempty"`     // what would be allowed
 	RetryMS  int64    `json:"retry_ms,omitempty"` // after so many milliseconds the same call could pass; 0 if waiting does not help
 	Policy   string   `json:"policy"`             // digest of the policy
+	After    uint64   `json:"after,omitempty"`    // Seq of the Review or Expired that ended the hold; 0 for a first verdict
 	Also     []Match  `json:"also,omitempty"`     // every other rule that matched, in the order of the policy
 }
 
@@ -120,6 +122,26 @@ type Match struct {
 	Why      string   `json:"why"`
 	Evidence []uint64 `json:"evidence,omitempty"`
 	Observed bool     `json:"observed,omitempty"` // the rule is in observe mode: this is what it would have done
+}
+
+// Review is what a person decided about a call that is held (Cause is the call). It is good for this one call, and it
+// says what the person decided about.
+type Review struct {
+	Who     string `json:"who"` // verified: "local:alice"
+	Approve bool   `json:"approve"`
+	Note    string `json:"note,omitempty"`
+	Server  string `json:"server"`
+	Tool    string `json:"tool"`
+	Args    string `json:"args"`    // hex SHA-256 of Call.Args
+	Policy  string `json:"policy"`  // digest of the policy that held the call
+	Expires Time   `json:"expires"` // when the hold would have ended
+}
+
+// Expired says that a hold ended without a decision, or with one that came too late (Cause is the call).
+type Expired struct {
+	Server string `json:"server"`
+	Tool   string `json:"tool"`
+	Reason string `json:"reason"` // "nobody decided within 5m", "the client gave up", …
 }
 
 // Result is how a call that had passed ended (Cause is the call).
@@ -187,6 +209,12 @@ func (*Call) Kind() string { return "call" }
 func (*Verdict) Kind() string { return "verdict" }
 
 // Kind implements Body.
+func (*Review) Kind() string { return "review" }
+
+// Kind implements Body.
+func (*Expired) Kind() string { return "expired" }
+
+// Kind implements Body.
 func (*Result) Kind() string { return "result" }
 
 // Kind implements Body.
@@ -200,6 +228,8 @@ func (*Loaded) body()  {}
 func (*Catalog) body() {}
 func (*Call) body()    {}
 func (*Verdict) body() {}
+func (*Review) body()  {}
+func (*Expired) body() {}
 func (*Result) body()  {}
 func (*Signal) body()  {}
 func (*Closed) body()  {}

@@ -63,11 +63,12 @@ type Action uint8
 // The actions, strictest first.
 const (
 	Deny  Action = iota // the call does not reach the server
+	Hold                // the call waits until a person decides
 	Log                 // the call passes and the verdict is worth a look
 	Allow               // the call passes
 )
 
-var actionNames = [...]string{Deny: "deny", Log: "log", Allow: "allow"}
+var actionNames = [...]string{Deny: "deny", Hold: "hold", Log: "log", Allow: "allow"}
 
 // Passes reports whether a call with this action reaches its server.
 func (a Action) Passes() bool { return a == Log || a == Allow }

@@ -23,9 +23,14 @@ var every = []event.Event{
 		Peer: peer, Retry: 3, Findings: []event.Finding{{Kind: event.Redacted, Path: "args.password", Size: 7}},
 	}},
 	{Body: &event.Verdict{
-		Action: event.Log, Rule: "r", Why: "w", Evidence: []uint64{1, 2}, Hint: "h", RetryMS: 7, Policy: "p",
+		Action: event.Log, Rule: "r", Why: "w", Evidence: []uint64{1, 2}, Hint: "h", RetryMS: 7, Policy: "p", After: 4,
 		Also: []event.Match{{Action: event.Deny, Rule: "o", Why: "w", Evidence: []uint64{1}, Observed: true}},
 	}},
+	{Body: &event.Review{
+		Who: "local:alice", Approve: true, Note: "n", Server: "billing", Tool: "issue_refund", Args: "d", Policy: "p",
+		Expires: event.At(time.Date(2026, 11, 23, 8, 5, 0, 0, time.UTC)),
+	}},
+	{Body: &event.Expired{Server: "billing", Tool: "issue_refund", Reason: "r"}},
 	{Body: &event.Result{
 		Server: "billing", Tool: "issue_refund", Outcome: event.OutcomeError, Code: -32602, Text: "t", Content: json.RawMessage(`{}`), Size: 2,
 		Root: 3, Findings: []event.Finding{{Kind: event.Truncated, Path: "result", Size: 7}},

@@ -20,6 +20,8 @@ type record struct {
 	Catalog *Catalog `json:"catalog,omitempty"`
 	Call    *Call    `json:"call,omitempty"`
 	Verdict *Verdict `json:"verdict,omitempty"`
+	Review  *Review  `json:"review,omitempty"`
+	Expired *Expired `json:"expired,omitempty"`
 	Result  *Result  `json:"result,omitempty"`
 	Signal  *Signal  `json:"signal,omitempty"`
 	Closed  *Closed  `json:"closed,omitempty"`
@@ -42,6 +44,10 @@ func (e Event) MarshalJSON() ([]byte, error) {
 		r.Call = b
 	case *Verdict:
 		r.Verdict = b
+	case *Review:
+		r.Review = b
+	case *Expired:
+		r.Expired = b
 	case *Result:
 		r.Result = b
 	case *Signal:
@@ -91,6 +97,8 @@ func (r *record) body() (body Body, err error) {
 	set(r.Catalog, r.Catalog != nil)
 	set(r.Call, r.Call != nil)
 	set(r.Verdict, r.Verdict != nil)
+	set(r.Review, r.Review != nil)
+	set(r.Expired, r.Expired != nil)
 	set(r.Result, r.Result != nil)
 	set(r.Signal, r.Signal != nil)
 	set(r.Closed, r.Closed != nil)

@@ -26,23 +26,26 @@ type Entry struct {
 	Value  string       // one of the distinct values of the key; empty for none
 }
 
-// Window is a log of entries under keys. Entries are added in the order of At and Seq. A Window has one owner: it may
-// be read by many, but not while it is written.
+// Window is a log of entries under keys. Entries are added in the order of At, and most of them in the order of Seq: a
+// call that was held is added later than some that came after it. A Window has one owner: it may be read by many, but not
+// while it is written.
 type Window struct {
 	per  time.Duration
-	log  []slot // in order of Seq; log[:head] is evicted
+	log  []slot // in order of slot.order; log[:head] is evicted
 	head int
 	base int // position of log[0] since the beginning of time, so that positions survive compaction
 	dead int // slots in log[head:] that were removed
 	keys map[string]*tally
+	late map[uint64]int // Seq -> position+1 of the live slots that came out of order; nil if there never were any
 }
 
 // slot is an entry in the log. The slots of one key form a chain from newest to oldest.
 type slot struct {
 	Entry
-	key  string
-	prev int // position+1 of the key's slot before, 0 if none
-	gone bool
+	order uint64 // the greatest Seq up to here
+	key   string
+	prev  int // position+1 of the key's slot before, 0 if none
+	gone  bool
 }
 
 // tally is what is known of one key over every slot in log[head:].
@@ -81,8 +84,13 @@ func (w *Window) Add(key string, e Entry) {
 		k = &tally{}
 		w.keys[key] = k
 	}
-	w.log = append(w.log, slot{Entry: e, key: key, prev: k.last})
+	s := slot{Entry: e, order: e.Seq, key: key, prev: k.last}
+	if n := len(w.log); n > w.head && w.log[n-1].order > e.Seq {
+		s.order = w.log[n-1].order
+	}
+	w.log = append(w.log, s)
 	k.last = w.base + len(w.log)
+	w.note(s)
 	k.slots++
 	k.add(e)
 }
@@ -95,12 +103,26 @@ func (w *Window) Has(seq uint64) bool {
 
 // find returns the index of the slot with the given Seq, -1 if there is none.
 func (w *Window) find(seq uint64) int {
+	if pos, ok := w.late[seq]; ok {
+		return pos - 1 - w.base
+	}
 	live := w.log[w.head:]
-	i := sort.Search(len(live), func(i int) bool { return live[i].Seq >= seq })
+	i := sort.Search(len(live), func(i int) bool { return live[i].order >= seq })
 	if i == len(live) || live[i].Seq != seq {
 		return -1
 	}
 	return w.head + i
+}
+
+// note keeps where the newest slot is, if it came out of order.
+func (w *Window) note(s slot) {
+	if s.order == s.Seq {
+		return
+	}
+	if w.late == nil {
+		w.late = map[uint64]int{}
+	}
+	w.late[s.Seq] = w.base + len(w.log)
 }
 
 // Remove takes the entry with the given Seq out again, whatever its key; it does nothing if there is none.
@@ -130,6 +152,7 @@ func (w *Window) Evict(t event.Time) {
 		if k.slots--; k.slots == 0 {
 			delete(w.keys, s.key)
 		}
+		delete(w.late, s.Seq)
 		*s = slot{}
 		w.head++
 	}
@@ -232,6 +255,7 @@ func (w *Window) compact() {
 	for _, k := range w.keys {
 		k.last, k.slots = 0, 0
 	}
+	clear(w.late)
 	for _, s := range old {
 		if s.gone {
 			continue
@@ -241,6 +265,7 @@ func (w *Window) compact() {
 		w.log = append(w.log, s)
 		k.last = w.base + len(w.log)
 		k.slots++
+		w.note(s)
 	}
 	for key, k := range w.keys {
 		if k.slots == 0 {

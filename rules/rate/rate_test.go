@@ -88,6 +88,7 @@ func FuzzWindow(f *testing.F) {
 		w, m := rate.New(per), &model{per: per}
 		var at event.Time
 		var seq uint64
+		used := map[uint64]bool{}
 		ops = ops[:min(len(ops), 900)] // the model is slow
 		for len(ops) >= 3 {
 			op, a, b := ops[0], ops[1], ops[2]
@@ -101,6 +102,7 @@ func FuzzWindow(f *testing.F) {
 				if a%5 != 0 {
 					e.Value = value
 				}
+				used[seq] = true
 				w.Add(key, e)
 				m.entries = append(m.entries, modelEntry{e, key})
 			case op < 200:
@@ -109,6 +111,18 @@ func FuzzWindow(f *testing.F) {
 			case op < 230:
 				at += event.Time(b)
 				w.Evict(at)
+			default: // a call that was held comes after those that passed meanwhile
+				late := seq - min(seq, uint64(a)%30)
+				if late == 0 || used[late] {
+					continue
+				}
+				e := rate.Entry{Seq: late, At: at, Amount: apd.New(int64(b), 0), Value: value}
+				used[late] = true
+				w.Add(key, e)
+				m.entries = append(m.entries, modelEntry{e, key})
+			}
+			if has := slices.ContainsFunc(m.entries, func(e modelEntry) bool { return e.Seq == seq && e.At > at.Add(-per) }); has && !w.Has(seq) {
+				t.Fatalf("#%d is not there", seq)
 			}
 			compare(t, w, m, at, key, value)
 			compare(t, w, m, at.Add(time.Duration(b%25)), key, value) // Decide looks ahead of what was applied

@@ -23,11 +23,13 @@ type judge struct {
 	pruned   event.Time                                 // what happened up to then is gone; 0 if nothing is
 	policy   func(*event.Loaded) (*rules.Policy, error) // by what to judge from this event on
 	state    *rules.State                               // nil before the first Loaded
-	call     event.Event                                // the last one …
+	next     uint64                                     // the call whose verdict comes next, …
+	call     event.Event                                // … zero if retention has removed it, …
 	replayed event.Verdict                              // … and what is made of it
 }
 
-// add takes the next event. If it is a verdict, that makes a Judgement.
+// add takes the next event. If it is a verdict, that makes a Judgement: of a call that was held, one when it was, and one
+// when the hold ended.
 func (j *judge) add(e event.Event) (out Judgement, judged bool, err error) {
 	switch b := e.Body.(type) {
 	case *event.Loaded:
@@ -38,9 +40,15 @@ func (j *judge) add(e event.Event) (out Judgement, judged bool, err error) {
 		if j.state == nil {
 			return out, false, fmt.Errorf("replay: call %d was judged before any policy was loaded", e.Seq)
 		}
-		j.call, j.replayed = e, j.state.Decide(e)
+		j.next, j.call, j.replayed = e.Seq, e, j.state.Decide(e)
+	case *event.Review, *event.Expired:
+		if j.state == nil {
+			return out, false, fmt.Errorf("replay: the hold of call %d ended before any policy was loaded", e.Cause)
+		}
+		j.next, j.replayed = e.Cause, j.state.Decide(e)
+		j.call, _, _ = j.state.Held(e.Cause)
 	case *event.Verdict:
-		if j.call.Seq != e.Cause || j.state == nil {
+		if j.next != e.Cause || j.state == nil {
 			return out, false, fmt.Errorf("replay: verdict %d does not follow its call %d", e.Seq, e.Cause)
 		}
 		out = Judgement{Call: j.call, Recorded: *b, Replayed: j.replayed, Incomplete: j.incomplete(e.At)}

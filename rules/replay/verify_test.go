@@ -15,10 +15,10 @@ import (
 
 var begin = event.At(time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC))
 
-// record makes the log of n calls, a second apart, under a limit of two in ten seconds.
+// record makes the log of n calls, a minute apart, under a limit of two in ten minutes.
 func record(t testing.TB, n int) []event.Event {
 	t.Helper()
-	p, err := rules.Compile([]event.Source{{Name: "p", Text: "rules: [{name: r, on: a/b, rate: {max: 2, per: 10s}, do: deny}]"}}, event.Env{OS: "linux"})
+	p, err := rules.Compile([]event.Source{{Name: "p", Text: "rules: [{name: r, on: a/b, rate: {max: 2, per: 10m}, do: deny}]"}}, event.Env{OS: "linux"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +31,7 @@ func record(t testing.TB, n int) []event.Event {
 	}
 	add(event.Event{At: begin, Body: p.Loaded()})
 	for i := range n {
-		at := begin.Add(time.Duration(i) * time.Second)
+		at := begin.Add(time.Duration(i) * time.Minute)
 		c := event.Event{V: 1, Seq: uint64(len(log) + 1), At: at, Session: "s1", Body: &event.Call{Server: "a", Tool: "b", ID: json.RawMessage("1"), Args: json.RawMessage("{}")}}
 		v := s.Decide(c)
 		add(c)
@@ -75,11 +75,11 @@ func TestVerifyFindsWhatWasChanged(t *testing.T) {
 }
 
 func TestVerifyLeavesOutWhatRetentionMadeUnknowable(t *testing.T) {
-	log := record(t, 20)
+	log := record(t, 30)
 	kept := append([]event.Event{log[0]}, log[9:]...) // the first four calls are gone; what was denied for them is not
 	pruned := log[8].At
 	r, err := replay.Verify(history(kept), pruned)
-	if err != nil || r.Unverified != 10 || r.Verdicts != 6 || r.Same != 6 {
+	if err != nil || r.Unverified != 15 || r.Verdicts != 11 || r.Same != 11 {
 		t.Errorf("%+v %v", r, err)
 	}
 	if r, err := replay.Verify(history(kept), 0); err != nil || len(r.Differences) == 0 {

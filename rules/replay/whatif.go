@@ -13,6 +13,9 @@ import (
 // that was denied does not count, whatever candidate makes of it. What happened before pruned was removed by retention;
 // 0 if nothing was.
 //
+// A call that was held is judged once, when its hold ended: a person's decision stands for the one that candidate would
+// have asked for, if it would have held the call, too.
+//
 // "~" and the spellings of paths mean what they meant on the machine of the history, wherever WhatIf runs.
 func WhatIf(history History, pruned event.Time, candidate *rules.Policy) iter.Seq2[Judgement, error] {
 	return func(yield func(Judgement, error) bool) {
@@ -25,12 +28,24 @@ func WhatIf(history History, pruned event.Time, candidate *rules.Policy) iter.Se
 			}
 			return p, err
 		}}
+		held := map[uint64]Judgement{}
 		for e, err := range history(1) {
 			if err != nil {
 				yield(Judgement{}, fmt.Errorf("replay: %w", err))
 				return
 			}
 			one, judged, err := j.add(e)
+			if judged && one.Recorded.Action == event.Hold {
+				held[e.Cause] = one
+				continue
+			}
+			if first, ok := held[e.Cause]; judged && ok {
+				delete(held, e.Cause)
+				one.Incomplete = one.Incomplete || first.Incomplete
+				if first.Replayed.Action != event.Hold {
+					one.Replayed = first.Replayed
+				}
+			}
 			if (judged || err != nil) && !yield(one, err) || err != nil {
 				return
 			}

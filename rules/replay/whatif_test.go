@@ -41,7 +41,7 @@ func judged(t testing.TB, h replay.History, pruned event.Time, p *rules.Policy) 
 var linux = event.Env{OS: "linux"}
 
 func TestTotalsNameTheRuleOfTheStricterSide(t *testing.T) {
-	log := record(t, 12) // 0s and 1s pass, 2s to 9s are denied, 10s and 11s pass
+	log := record(t, 12) // minutes 0 and 1 pass, 2 to 9 are denied, 10 and 11 pass
 	_, totals := judged(t, history(log), 0, candidate(t, `rules:
   - {name: noted, on: a/b, do: log}
   - {name: day, on: a/b, rate: {max: 3, per: 24h}, do: deny}`, linux))
@@ -88,7 +88,7 @@ func TestWindowsOutliveAChangeOfMachine(t *testing.T) {
 	log = append(log, event.Event{V: 1, Seq: 6, At: log[4].At, Body: moved})
 	log = append(log, event.Event{V: 1, Seq: 7, At: log[4].At, Session: "s1", Body: &event.Call{Server: "a", Tool: "b", Args: json.RawMessage("{}")}})
 	log = append(log, event.Event{V: 1, Seq: 8, At: log[4].At, Session: "s1", Cause: 7, Body: &event.Verdict{Action: event.Allow}})
-	all, _ := judged(t, history(log), 0, candidate(t, "rules: [{name: r, on: a/b, rate: {max: 2, per: 10s}, do: deny}]", linux))
+	all, _ := judged(t, history(log), 0, candidate(t, "rules: [{name: r, on: a/b, rate: {max: 2, per: 10m}, do: deny}]", linux))
 	if last := all[len(all)-1]; !last.NewDenial() || !slices.Equal(last.Replayed.Evidence, []uint64{2, 4}) {
 		t.Errorf("%+v", last)
 	}
@@ -99,15 +99,15 @@ func TestWindowsOutliveAChangeOfMachine(t *testing.T) {
 func TestWhatRetentionMadeUncertainIsJudgedAndMarked(t *testing.T) {
 	log := record(t, 20)
 	kept := append([]event.Event{log[0]}, log[9:]...) // the first four calls are gone
-	pruned := log[8].At                               // 3s
-	p := candidate(t, "rules: [{name: r, on: a/b, rate: {max: 1, per: 10s}, do: deny}]", linux)
+	pruned := log[8].At                               // minute 3
+	p := candidate(t, "rules: [{name: r, on: a/b, rate: {max: 1, per: 10m}, do: deny}]", linux)
 	all, totals := judged(t, history(kept), pruned, p)
 	for _, j := range all {
-		if want := j.Call.At <= pruned.Add(10*time.Second); j.Incomplete != want {
+		if want := j.Call.At <= pruned.Add(10*time.Minute+rules.HoldFor); j.Incomplete != want {
 			t.Errorf("#%d at %s: incomplete is %v", j.Call.Seq, j.Call.At, j.Incomplete)
 		}
 	}
-	if totals.Calls != 16 || totals.Incomplete != 10 || totals.Denials != 1 { // the one at 11s, after that at 10s
+	if totals.Calls != 16 || totals.Incomplete != 15 || totals.Denials != 1 { // the one of minute 11, after that of minute 10
 		t.Errorf("%+v", totals)
 	}
 	if _, totals := judged(t, history(kept), pruned, candidate(t, "rules: [{name: r, on: a/b, do: deny}]", linux)); totals.Incomplete != 0 || totals.Denials != 2 {
@@ -173,14 +173,14 @@ func TestACallWithoutVerdictIsNoRecordedCall(t *testing.T) {
 }
 
 func ExampleWhatIf() {
-	log := record(&testing.T{}, 5) // two in ten seconds were allowed
-	p := candidate(&testing.T{}, "rules: [{name: one, on: a/b, rate: {max: 1, per: 10s}, do: deny}]", linux)
+	log := record(&testing.T{}, 5) // two in ten minutes were allowed
+	p := candidate(&testing.T{}, "rules: [{name: one, on: a/b, rate: {max: 1, per: 10m}, do: deny}]", linux)
 	for j, err := range replay.WhatIf(history(log), 0, p) {
 		if err == nil && j.Changed() {
 			fmt.Printf("#%d was %s, would be %s: %s\n", j.Call.Seq, j.Recorded.Action, j.Replayed.Action, j.Replayed.Why)
 		}
 	}
-	// Output: #4 was allow, would be deny: 2nd call of a/b in 10s (limit 1), after #2
+	// Output: #4 was allow, would be deny: 2nd call of a/b in 10m (limit 1), after #2
 }
 
 // A sum that is over the limit of the candidate already leaves nothing; less than nothing makes no sense to a reader.

@@ -13,7 +13,7 @@ import (
 	"github.com/umpire-dev/umpire/rules/event"
 )
 
-// The bounds of a Window. At each of them Find says that it cannot tell, and its caller fails towards its action.
+// The bounds of a Window. At each of them Find says that it cannot tell.
 const (
 	MaxEntries = 10_000  // per key
 	MaxTotal   = 200_000 // in all

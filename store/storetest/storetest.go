@@ -48,7 +48,7 @@ func Check(t testing.TB, path string) {
 var Begin = event.At(time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC))
 
 // Call returns the events of one call, with Seqs from first on: Call, Verdict and Result, or only the first two if it
-// is denied.
+// is denied or held.
 func Call(first uint64, session, tool string, action event.Action) []event.Event {
 	at := Begin.Add(time.Duration(first) * time.Second)
 	events := []event.Event{
@@ -60,6 +60,22 @@ func Call(first uint64, session, tool string, action event.Action) []event.Event
 	}
 	for i := range events {
 		events[i].V, events[i].Seq, events[i].At, events[i].Session = event.Version, first+uint64(i), at, session
+	}
+	return events
+}
+
+// Settle returns the events that end the hold of a call of Call, with Seqs from first on: a Review and the Verdict, or an
+// Expired and the Verdict if the call is denied.
+func Settle(first uint64, call event.Event, action event.Action) []event.Event {
+	b := call.Body.(*event.Call)
+	var end event.Body = &event.Expired{Server: b.Server, Tool: b.Tool, Reason: "nobody decided"}
+	if action.Passes() {
+		end = &event.Review{Server: b.Server, Tool: b.Tool, Who: "local:ann", Approve: true}
+	}
+	events := []event.Event{{Body: end}, {Body: &event.Verdict{Action: action, Why: "settled", Policy: "p", After: first}}}
+	for i := range events {
+		e := &events[i]
+		e.V, e.Seq, e.At, e.Session, e.Cause = event.Version, first+uint64(i), Begin.Add(time.Duration(first)*time.Second), call.Session, call.Seq
 	}
 	return events
 }

@@ -3,11 +3,13 @@ package daemon
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
 
 	"github.com/umpire-dev/umpire/proxy"
+	"github.com/umpire-dev/umpire/proxy/review"
 	"github.com/umpire-dev/umpire/proxy/transport"
 	"github.com/umpire-dev/umpire/rules/event"
 )
@@ -27,15 +29,10 @@ func (d *Daemon) api() http.Handler {
 		out, err := d.db.Pruned()
 		d.answer(w, out, err)
 	})
-	mux.HandleFunc("GET /v1/calls/{seq}/result", func(w http.ResponseWriter, r *http.Request) {
-		seq, err := strconv.ParseUint(r.PathValue("seq"), 10, 64)
-		if err != nil {
-			http.Error(w, "want the number of a call", http.StatusBadRequest)
-			return
-		}
-		out, err := d.db.ResultOf(seq)
-		d.answer(w, out, err)
-	})
+	mux.HandleFunc("GET /v1/calls/{seq}/result", d.ofCall(d.db.ResultOf))
+	mux.HandleFunc("GET /v1/calls/{seq}/settled", d.ofCall(d.db.SettledBy))
+	mux.HandleFunc("GET /v1/held", func(w http.ResponseWriter, _ *http.Request) { d.answer(w, d.gate.Desk().List(), nil) })
+	mux.HandleFunc("POST /v1/held/{seq}", d.decide)
 	mux.HandleFunc("GET /v1/check", func(w http.ResponseWriter, _ *http.Request) {
 		problem := ""
 		if err := d.db.Check(); err != nil {
@@ -45,6 +42,46 @@ func (d *Daemon) api() http.Handler {
 	})
 	mux.HandleFunc("GET /v1/events", d.events)
 	return mux
+}
+
+// ofCall answers what the history knows of a call.
+func (d *Daemon) ofCall(look func(call uint64) (uint64, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		seq, err := strconv.ParseUint(r.PathValue("seq"), 10, 64)
+		if err != nil {
+			http.Error(w, "want the number of a call", http.StatusBadRequest)
+			return
+		}
+		out, err := look(seq)
+		d.answer(w, out, err)
+	}
+}
+
+// decide takes the decision of a person in. Who can open the socket is the user who runs the daemon.
+func (d *Daemon) decide(w http.ResponseWriter, r *http.Request) {
+	seq, err := strconv.ParseUint(r.PathValue("seq"), 10, 64)
+	by := review.Decision{}
+	if err == nil {
+		body := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10))
+		body.DisallowUnknownFields()
+		err = body.Decode(&by)
+	}
+	if err != nil {
+		http.Error(w, "want the number of a call, and whether to approve it", http.StatusBadRequest)
+		return
+	}
+	by.Who = "local:" + d.user
+	v, err := d.gate.Desk().Decide(seq, by)
+	switch {
+	case errors.Is(err, review.ErrGone):
+		http.Error(w, err.Error(), http.StatusConflict)
+	case errors.Is(err, proxy.ErrNotRecorded):
+		http.Error(w, "the decision was "+err.Error(), http.StatusServiceUnavailable)
+	case err != nil:
+		http.Error(w, err.Error(), http.StatusBadRequest)
+	default:
+		d.answer(w, v, nil)
+	}
 }
 
 func (d *Daemon) answer(w http.ResponseWriter, v any, err error) {

@@ -328,6 +328,9 @@ func (d *Daemon) Close() {
 	if d.stop != nil {
 		d.stop()
 	}
+	if d.gate != nil { // while there still is somebody to tell
+		d.gate.Desk().Close("umpire is stopping")
+	}
 	for _, s := range d.servers {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		if s.Shutdown(ctx) != nil { // streams stay open for ever if nobody ends them

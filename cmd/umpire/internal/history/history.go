@@ -4,6 +4,7 @@ package history
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,10 +16,12 @@ import (
 	"net/http"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/config"
+	"github.com/umpire-dev/umpire/proxy/review"
 	"github.com/umpire-dev/umpire/rules/event"
 	"github.com/umpire-dev/umpire/store"
 )
@@ -30,6 +33,7 @@ type Reader interface {
 	Watch(done <-chan struct{}, from uint64) iter.Seq2[json.RawMessage, error]
 	Sessions() ([]store.Session, error)
 	ResultOf(call uint64) (uint64, error)
+	SettledBy(call uint64) (uint64, error)
 	Pruned() (store.Pruned, error)
 	Check() error
 	Close() error
@@ -138,6 +142,38 @@ func (d *Daemon) ResultOf(call uint64) (out uint64, err error) {
 	return out, err
 }
 
+// SettledBy implements Reader.
+func (d *Daemon) SettledBy(call uint64) (out uint64, err error) {
+	err = d.get("/v1/calls/"+strconv.FormatUint(call, 10)+"/settled", &out)
+	return out, err
+}
+
+// Held returns the calls that wait for a person, the oldest first.
+func (d *Daemon) Held() (out []review.Held, err error) {
+	err = d.get("/v1/held", &out)
+	return out, err
+}
+
+// Decide ends the hold of a call and returns what became of it. If the call is not on hold, the error is
+// review.ErrGone.
+func (d *Daemon) Decide(call uint64, by review.Decision) (v event.Verdict, err error) {
+	body, err := json.Marshal(by)
+	if err != nil {
+		return v, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	resp, err := d.do(ctx, http.MethodPost, "/v1/held/"+strconv.FormatUint(call, 10), body)
+	if err != nil {
+		return v, err
+	}
+	defer resp.Body.Close() //nolint:errcheck // it was read
+	if err := json.NewDecoder(resp.Body).Decode(&v); err != nil {
+		return v, fmt.Errorf("the daemon sent something unreadable: %w", err)
+	}
+	return v, nil
+}
+
 // Pruned implements Reader.
 func (d *Daemon) Pruned() (out store.Pruned, err error) {
 	err = d.get("/v1/pruned", &out)
@@ -155,6 +191,15 @@ func (d *Daemon) Check() error {
 	}
 	return nil
 }
+
+// refused is what the daemon says when a call is not on hold.
+type refused struct{ text string }
+
+// Error implements error.
+func (r refused) Error() string { return r.text }
+
+// Is says that a refusal is a review.ErrGone.
+func (refused) Is(target error) bool { return target == review.ErrGone }
 
 // Raw implements Reader.
 func (d *Daemon) Raw(from uint64) iter.Seq2[json.RawMessage, error] {
@@ -186,7 +231,7 @@ func (d *Daemon) Watch(done <-chan struct{}, from uint64) iter.Seq2[json.RawMess
 
 func (d *Daemon) events(ctx context.Context, path string) iter.Seq2[json.RawMessage, error] {
 	return func(yield func(json.RawMessage, error) bool) {
-		resp, err := d.do(ctx, path)
+		resp, err := d.do(ctx, http.MethodGet, path, nil)
 		if err != nil {
 			yield(nil, err)
 			return
@@ -214,7 +259,7 @@ func (d *Daemon) events(ctx context.Context, path string) iter.Seq2[json.RawMess
 func (d *Daemon) get(path string, out any) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	resp, err := d.do(ctx, path)
+	resp, err := d.do(ctx, http.MethodGet, path, nil)
 	if err != nil {
 		return err
 	}
@@ -225,8 +270,8 @@ func (d *Daemon) get(path string, out any) error {
 	return nil
 }
 
-func (d *Daemon) do(ctx context.Context, path string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://umpire"+path, nil)
+func (d *Daemon) do(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://umpire"+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
@@ -240,6 +285,9 @@ func (d *Daemon) do(ctx context.Context, path string) (*http.Response, error) {
 	if resp.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10)) //nolint:errcheck // the status says enough
 		resp.Body.Close()                                       //nolint:errcheck // it was read
+		if resp.StatusCode == http.StatusConflict {
+			return nil, refused{strings.TrimSpace(string(text))}
+		}
 		return nil, fmt.Errorf("the daemon answered %s: %s", resp.Status, text)
 	}
 	return resp, nil

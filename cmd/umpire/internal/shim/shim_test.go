@@ -45,15 +45,17 @@ func TestADeafServerIsKilled(t *testing.T) {
 	for name, tc := range map[string]struct {
 		script string
 		status int
+		wait   time.Duration // twice as long as a busy machine may need, where the child ends by itself
 	}{
-		"deaf to the end of its input":  {"echo ready; while :; do sleep 0.01; done", 128 + int(syscall.SIGTERM)},
-		"deaf to SIGTERM":               {"trap '' TERM; echo ready; while :; do sleep 0.01; done", 128 + int(syscall.SIGKILL)},
-		"ends with a status of its own": {"trap 'exit 3' TERM; echo ready; while :; do sleep 0.01; done", 3},
-		"ends by the end of its input":  {"echo ready; cat >/dev/null; exit 4", 4},
+		"deaf to the end of its input":  {"echo ready; while :; do sleep 0.01; done", 128 + int(syscall.SIGTERM), 2 * time.Second},
+		"deaf to SIGTERM":               {"trap '' TERM; echo ready; while :; do sleep 0.01; done", 128 + int(syscall.SIGKILL), 50 * time.Millisecond},
+		"ends with a status of its own": {"trap 'exit 3' TERM; echo ready; while :; do sleep 0.01; done", 3, 2 * time.Second},
+		"ends by the end of its input":  {"echo ready; cat >/dev/null; exit 4", 4, time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := startShell(t, tc.script)
+			c.wait = tc.wait
 			if got := line(t, bufio.NewReader(c)); got != "ready" {
 				t.Fatal(got)
 			}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,6 +15,8 @@ import (
 type Call struct {
 	Call     event.Event
 	Verdict  event.Event
+	End      *event.Event // the Review or Expired that ended its hold, if there was one
+	Settled  *event.Event // the verdict that came after it
 	Result   *event.Event // nil if there is none yet
 	Evidence []event.Event
 }
@@ -21,7 +24,11 @@ type Call struct {
 // Call prints a call: who, what, why, with the evidence, and how it ended.
 func (p *Printer) Call(c Call, now time.Time) {
 	call, v := c.Call.Body.(*event.Call), c.Verdict.Body.(*event.Verdict)
-	p.Line(bold.Render(fmt.Sprintf("#%d %s/%s", c.Call.Seq, Text(call.Server, 40), Text(call.Tool, 80))), Action(v.Action))
+	action := v.Action
+	if c.Settled != nil {
+		action = c.Settled.Body.(*event.Verdict).Action
+	}
+	p.Line(bold.Render(fmt.Sprintf("#%d %s/%s", c.Call.Seq, Text(call.Server, 40), Text(call.Tool, 80))), Action(action))
 	field := func(name, format string, args ...any) {
 		p.Line(faint.Render(fmt.Sprintf("  %-11s", name)) + fmt.Sprintf(format, args...))
 	}
@@ -35,6 +42,30 @@ func (p *Printer) Call(c Call, now time.Time) {
 	for _, f := range call.Findings {
 		field("", "%s is %s (%d bytes as sent)", Text(f.Path, 80), f.Kind, f.Size)
 	}
+	p.verdict(field, v)
+	if c.Settled != nil {
+		p.settled(field, c)
+	}
+	field("policy", "%.12s", v.Policy)
+	switch {
+	case c.Result != nil:
+		p.result(field, c)
+	case action == event.Hold:
+		field("review", "none yet; umpire review approve %d, or deny", c.Call.Seq)
+	case action.Passes():
+		field("result", "none yet")
+	}
+	if len(c.Evidence) > 0 {
+		p.Line(faint.Render("  evidence"))
+		for _, e := range c.Evidence {
+			if b, ok := e.Body.(*event.Call); ok {
+				p.Line("    ", faint.Render(Time(e.At, now)), Ref(e.Seq), Text(b.Server+"/"+b.Tool, 80), faint.Render(JSON(b.Args, 80)))
+			}
+		}
+	}
+}
+
+func (p *Printer) verdict(field func(string, string, ...any), v *event.Verdict) {
 	if v.Rule != "" {
 		field("rule", "%s", Text(v.Rule, 60))
 	}
@@ -52,20 +83,29 @@ func (p *Printer) Call(c Call, now time.Time) {
 		}
 		field(word, "%s: %s", Text(m.Rule, 60), Text(m.Why, 0))
 	}
-	field("policy", "%.12s", v.Policy)
-	if c.Result != nil {
-		p.result(field, c)
-	} else if v.Action.Passes() {
-		field("result", "none yet")
-	}
-	if len(c.Evidence) > 0 {
-		p.Line(faint.Render("  evidence"))
-		for _, e := range c.Evidence {
-			if b, ok := e.Body.(*event.Call); ok {
-				p.Line("    ", faint.Render(Time(e.At, now)), Ref(e.Seq), Text(b.Server+"/"+b.Tool, 80), faint.Render(JSON(b.Args, 80)))
-			}
+}
+
+// settled prints how the hold of a call ended.
+func (p *Printer) settled(field func(string, string, ...any), c Call) {
+	span := c.End.At.Sub(c.Call.At).Round(time.Microsecond)
+	switch b := c.End.Body.(type) {
+	case *event.Review:
+		word := "denied"
+		if b.Approve {
+			word = "approved"
 		}
+		field("review", "%s by %s after %s (#%d)", word, Text(b.Who, 60), span, c.End.Seq)
+		if b.Note != "" {
+			field("note", "%s", Text(b.Note, 0))
+		}
+	case *event.Expired:
+		field("expired", "%s, after %s (#%d)", Text(b.Reason, 120), span, c.End.Seq)
+	case *event.Opened, *event.Loaded, *event.Catalog, *event.Call, *event.Verdict, *event.Result, *event.Signal, *event.Closed:
 	}
+	v := *c.Settled.Body.(*event.Verdict)
+	v.Also = slices.DeleteFunc(slices.Clone(v.Also), func(m event.Match) bool { return m.Action == event.Hold })
+	field("then", "%s", strings.TrimSpace(Action(v.Action)))
+	p.verdict(field, &v)
 }
 
 func (p *Printer) result(field func(string, string, ...any), c Call) {

@@ -98,6 +98,8 @@ func Action(a event.Action) string {
 		return green.Render("allow")
 	case event.Log:
 		return yellow.Render("log") + "  "
+	case event.Hold:
+		return yellow.Render("hold") + " "
 	case event.Deny:
 	}
 	return red.Render("deny") + " "
@@ -127,22 +129,23 @@ func Refs(seqs []uint64) string {
 // JSON formats a JSON value in one line.
 func JSON(raw json.RawMessage, longest int) string { return Text(string(raw), longest) }
 
-// Timeline prints events one a line, in the order of the log. A call and its verdict are one line.
+// Timeline prints events one a line, in the order of the log. A call and its verdict are one line, and so are the end of
+// its hold and the verdict that follows.
 type Timeline struct {
 	*Printer
 	Now     time.Time
 	Session bool // name the session in each line
-	call    event.Event
+	judged  event.Event
 }
 
 // Event prints e.
 func (t *Timeline) Event(e event.Event) {
 	switch b := e.Body.(type) {
-	case *event.Call:
-		t.call = e // printed with its verdict
+	case *event.Call, *event.Review, *event.Expired:
+		t.judged = e // printed with its verdict
 	case *event.Verdict:
-		if t.call.Seq == e.Cause {
-			t.verdict(e, t.call.Body.(*event.Call), b)
+		if t.judged.Seq == max(b.After, e.Cause) {
+			t.verdict(e, b)
 		}
 	case *event.Result:
 		t.row(e, "", Outcome(b.Outcome), faint.Render(fmt.Sprintf("answer to #%d %s/%s", e.Cause, Text(b.Server, 40), Text(b.Tool, 60))), resultText(b))
@@ -167,19 +170,39 @@ func (t *Timeline) Event(e event.Event) {
 	}
 }
 
-func (t *Timeline) verdict(e event.Event, c *event.Call, v *event.Verdict) {
+func (t *Timeline) verdict(e event.Event, v *event.Verdict) {
 	why := ""
-	if v.Rule != "" || v.Action != event.Allow {
-		why = bold.Render(Text(v.Rule, 60)) + faint.Render(": ") + Text(v.Why, 200)
+	if v.Rule != "" || v.Action != event.Allow || v.After != 0 {
+		why = Text(v.Why, 200)
 	}
-	t.row(t.call, Ref(t.call.Seq), Action(v.Action), Text(c.Server+"/"+c.Tool, 80)+" "+faint.Render(JSON(c.Args, 60)), why)
+	if v.Rule != "" || v.Action != event.Allow {
+		why = bold.Render(Text(v.Rule, 60)) + faint.Render(": ") + why
+	}
+	t.row(t.judged, Ref(e.Cause), Action(v.Action), about(t.judged), why)
 	for _, m := range v.Also {
+		if v.After != 0 && m.Action == event.Hold { // that is why it was on hold
+			continue
+		}
 		word := "also"
 		if m.Observed {
 			word = "would " + m.Action.String()
 		}
 		t.row(e, "", "     ", faint.Render(word)+" "+bold.Render(Text(m.Rule, 60))+faint.Render(": ")+Text(m.Why, 200))
 	}
+}
+
+// about formats what was judged.
+func about(e event.Event) string {
+	switch b := e.Body.(type) {
+	case *event.Call:
+		return Text(b.Server+"/"+b.Tool, 80) + " " + faint.Render(JSON(b.Args, 60))
+	case *event.Review:
+		return Text(b.Server+"/"+b.Tool, 80)
+	case *event.Expired:
+		return Text(b.Server+"/"+b.Tool, 80)
+	case *event.Opened, *event.Loaded, *event.Catalog, *event.Verdict, *event.Result, *event.Signal, *event.Closed:
+	}
+	return ""
 }
 
 func (t *Timeline) row(e event.Event, ref string, parts ...string) {

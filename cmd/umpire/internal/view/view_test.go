@@ -58,12 +58,18 @@ func everything(t *testing.T) []event.Event {
 		&event.Result{Server: "billing", Tool: hostile, Outcome: event.OutcomeFailed, Content: json.RawMessage(`[` + strings.Repeat(string(raw)+",", 20) + `0]`)},
 		&event.Signal{Source: "wire", Name: hostile, Text: hostile},
 		&event.Closed{Link: "l", Server: "billing", Reason: hostile},
+		&event.Review{Server: "billing", Tool: hostile, Who: hostile, Note: hostile},
+		&event.Verdict{Action: event.Deny, Rule: hostile, Why: hostile, After: 10},
+		&event.Expired{Server: "billing", Tool: hostile, Reason: hostile},
+		&event.Verdict{Action: event.Deny, Rule: hostile, Why: hostile, After: 12},
 	}
 	events := make([]event.Event, len(bodies))
 	for i, b := range bodies {
 		events[i] = event.Event{V: event.Version, Seq: uint64(i + 1), At: event.At(time.Now()), Session: "s1", Body: b}
 	}
-	events[4].Cause, events[5].Cause, events[6].Cause = 4, 4, 4
+	for _, i := range []int{4, 5, 6, 9, 10, 11, 12} {
+		events[i].Cause = 4
+	}
 	return events
 }
 
@@ -75,11 +81,14 @@ func TestNothingThatIsShownCanPlayTricksOnTheReader(t *testing.T) {
 	for _, e := range events {
 		timeline.Event(e)
 	}
-	if lines := strings.Count(out.String(), "\n"); lines != 9 { // a call and its verdict are one line, and so is each further rule
+	if lines := strings.Count(out.String(), "\n"); lines != 11 { // a call, or the end of its hold, and its verdict are one line, and so is each further rule
 		t.Errorf("%d lines:\n%s", lines, out.String())
 	}
 	for i := range events[5:7] {
 		p.Call(view.Call{Call: events[3], Verdict: events[4], Result: &events[5+i], Evidence: events[3:4]}, time.Now())
+	}
+	for _, i := range []int{9, 11} {
+		p.Call(view.Call{Call: events[3], Verdict: events[4], End: &events[i], Settled: &events[i+1]}, time.Now())
 	}
 	if p.Err() != nil {
 		t.Error(p.Err())
