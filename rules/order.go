@@ -74,7 +74,7 @@ func (o *order) call(e event.Event, c *expr.Call) {
 		m.keep, full = m.keep || steps.keep, full || steps.full || f.kind == stepResult
 		wanted = wanted || f.kind == stepResult
 		if f.kind == stepCall {
-			o.add(f, c)
+			o.add(f, m.step)
 		}
 	}
 	if wanted {
@@ -90,16 +90,16 @@ func (o *order) call(e event.Event, c *expr.Call) {
 	}
 }
 
-// add notes that the event of c belongs into the slot of f, if it does.
-func (o *order) add(f feed, c *expr.Call) {
+// add notes that an event belongs into the slot of f, if it does.
+func (o *order) add(f feed, s *expr.Step) {
 	steps := o.policy.rules[f.rule].steps
-	key, err := keyOf(steps.by, c)
+	key, err := keyOf(steps.by, s.Call)
 	if err != nil {
 		return // what has no key never merges with anything
 	}
 	if f.early {
 		// What cannot be decided is a step, but nothing that ends a match.
-		if match, err := f.where.Eval(c); !match && err == nil || err != nil && f.slot >= len(steps.steps) {
+		if match, err := f.where.EvalWith(s.Call, []expr.Bound{{Name: f.name, Step: s}}); !match && err == nil || err != nil && f.slot >= len(steps.steps) {
 			return
 		}
 	}
@@ -154,7 +154,7 @@ func (o *order) result(e event.Event, r *event.Result) {
 	for _, f := range o.feeds {
 		if f.kind == stepResult && f.matchesTool(m.step.Server, m.step.Call.Call.Tool) {
 			waited = true
-			o.add(f, m.step.Call)
+			o.add(f, m.step)
 		}
 	}
 	if waited {
@@ -171,7 +171,7 @@ func (o *order) signal(e event.Event) {
 			if m == nil {
 				m = &memo{step: expr.NewSignal(e)}
 			}
-			o.add(f, m.step.Call)
+			o.add(f, m.step)
 		}
 	}
 	if m != nil {
@@ -295,6 +295,7 @@ func (q *search) holds(slot int, chosen []*entry, extra *entry) bool {
 	}
 	switch {
 	case extra != nil:
+		q.bound = append(q.bound, expr.Bound{Name: st.name, Step: extra.Value.step})
 		return q.ask(st.where, extra.Value.step.Call, false)
 	case q.spec.require:
 		return q.ask(st.where, q.call, false)
