@@ -245,7 +245,7 @@ func (q *search) missing(w *sequence.Window[*memo], at event.Time, key string) f
 		names = append(names, st.String())
 		n += w.Len(at, key, i)
 		if st.where != nil {
-			conditions = append(conditions, strings.Join(strings.Fields(st.where.String()), " "))
+			conditions = append(conditions, oneLine(st.where))
 		}
 	}
 	wanted := strings.Join(names, ", then ")
