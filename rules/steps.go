@@ -341,7 +341,10 @@ const maxContent = 64 << 10
 // newEntry says that m happened at e.
 func newEntry(e event.Event, m *memo) entry {
 	size := 512 + len(m.step.Args)
-	if m.keep {
+	switch {
+	case m.keep && m.step.Result != nil: // it is known how long the content is
+		size += len(m.step.Result.Content)
+	case m.keep:
 		size += maxContent
 	}
 	return entry{Seq: e.Seq, At: e.At, Size: size, Value: m}
