@@ -184,8 +184,14 @@ func (o *order) judge(i int, c *expr.Call, e event.Event) finding {
 	r := o.policy.rules[i]
 	spec := r.steps
 	q := search{spec: spec, call: c}
-	if spec.last != nil && len(spec.last.Steps()) == 0 && !q.ask(spec.last, c, true) {
-		return finding{}
+	if spec.last != nil {
+		match, err := spec.last.EvalWith(c, nil)
+		switch {
+		case err == nil && !match: // whatever happened before
+			return finding{}
+		case err != nil && len(spec.last.Steps()) == 0:
+			q.undecided = err
+		}
 	}
 	key, err := keyOf(spec.by, c)
 	if err != nil {
