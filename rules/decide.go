@@ -111,11 +111,16 @@ func (s *State) judge(i int, c *expr.Call, e event.Event) finding {
 	case r.declared, r.schema != nil:
 		return s.judgeShape(r, c)
 	case undecided != nil:
-		return finding{fires: true, why: fmt.Sprintf("%s: %s", undecided, r.where), hint: "send arguments of the expected names and types"}
+		return finding{fires: true, why: fmt.Sprintf("%s: %s", undecided, oneLine(r.where)), hint: "send arguments of the expected names and types"}
 	case r.where != nil:
-		return finding{fires: true, why: "its condition holds: " + r.where.String()}
+		return finding{fires: true, why: "its condition holds: " + oneLine(r.where)}
 	}
 	return finding{fires: true, why: "the policy names " + r.over()}
+}
+
+// oneLine formats a condition for a sentence.
+func oneLine(condition *expr.Program) string {
+	return strings.Join(strings.Fields(condition.String()), " ")
 }
 
 func (s *State) judgeShape(r *rule, c *expr.Call) finding {

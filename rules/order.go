@@ -106,7 +106,7 @@ func (o *order) place(k *candidate, f feed) {
 	}
 	if f.early {
 		// What cannot be decided is a step, but nothing that ends a match.
-		if match, err := f.where.Eval(k.step.Call); !match && err == nil || err != nil && f.slot >= len(steps.steps) {
+		if match, err := f.where.EvalWith(k.step.Call, []expr.Bound{{Name: f.name, Step: k.step}}); !match && err == nil || err != nil && f.slot >= len(steps.steps) {
 			return
 		}
 	}
@@ -196,8 +196,14 @@ func (o *order) judge(i int, c *expr.Call, e event.Event) finding {
 	r := o.policy.rules[i]
 	spec := r.steps
 	q := search{spec: spec, call: c}
-	if spec.last != nil && len(spec.last.Steps()) == 0 && !q.ask(spec.last, c, true) {
-		return finding{}
+	if spec.last != nil {
+		match, err := spec.last.EvalWith(c, nil)
+		switch {
+		case err == nil && !match: // whatever happened before
+			return finding{}
+		case err != nil && len(spec.last.Steps()) == 0:
+			q.undecided = err
+		}
 	}
 	key, err := keyOf(spec.by, c)
 	if err != nil {
@@ -265,7 +271,7 @@ func (q *search) missing(w *sequence.Window[*memo], at event.Time, key string) f
 		names = append(names, st.String())
 		n += w.Len(at, key, i)
 		if st.where != nil {
-			conditions = append(conditions, strings.Join(strings.Fields(st.where.String()), " "))
+			conditions = append(conditions, oneLine(st.where))
 		}
 	}
 	wanted := strings.Join(names, ", then ")
@@ -315,6 +321,7 @@ func (q *search) holds(slot int, chosen []*entry, extra *entry) bool {
 	}
 	switch {
 	case extra != nil:
+		q.bound = append(q.bound, expr.Bound{Name: st.name, Step: extra.Value.step})
 		return q.ask(st.where, extra.Value.step.Call, false)
 	case q.spec.require:
 		return q.ask(st.where, q.call, false)

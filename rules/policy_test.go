@@ -85,6 +85,8 @@ var wrong = []struct {
 	{"rules:\n  - {name: x, sequence: [{on: a/b, runs: 1..}, {on: a/d}], within: 1m}", "2:42", `"1.." is no number of times`, "from 2"},
 	{"rules:\n  - {name: x, sequence: [{unless: {on: a/b}}, {on: a/c}], within: 1m}", "2:26", `unless stands between two steps`, ""},
 	{"rules:\n  - {name: x, sequence: [{name: y, on: a/b, runs: 2..}, {name: z, on: a/c, where: y.ok}, {on: a/d}], within: 1m}", "2:25", `only the last step can ask about the repeated step y`, ""},
+	{"rules:\n  - {name: x, sequence: [{on: a/b}, {unless: {name: v, on: a/v}}, {name: v, on: a/c}, {on: a/d}], within: 1m}", "2:74", `a second step named "v"`, ""},
+	{"rules:\n  - {name: x, sequence: [{on: a/b}, {unless: {name: v, on: a/v}}, {on: a/d, where: v.ok}], within: 1m}", "2:84", `undeclared reference to 'v'`, "its own step"},
 	{"rules:\n  - {name: x, on: a/b, require: [{on: a/c}, {unless: {on: a/d}}], within: 1m}", "2:54", `require has no unless`, "a where that does not hold"},
 	{"tools:\n  - {effects: [read]}", "2:5", "want match", ""},
 	{"tools:\n  - {match: a/b, effects: [Read It]}", "2:28", "a lower-case word", ""},

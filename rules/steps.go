@@ -30,11 +30,12 @@ type stepsSpec struct {
 
 // step is a kind of event that a rule waits for.
 type step struct {
+	name    string   // by which conditions ask about it; empty for none
 	kind    string   // "call", "result" or "signal"
 	on      []glob   // of calls and results
 	signals []string // patterns of their names
 	where   *expr.Program
-	early   bool // where asks about nothing but its own event: it is decided when the event arrives
+	early   bool // where asks about nothing but its own event, all of which is known when it arrives: it is decided then
 	at      document.Node
 }
 
@@ -44,6 +45,13 @@ const (
 	stepResult = "result"
 	stepSignal = "signal"
 )
+
+// alone reports whether where asks about nothing but st, and about nothing that is not there yet when st arrives.
+func (st *step) alone() bool {
+	return st.where != nil && !slices.ContainsFunc(st.where.Steps(), func(name string) bool {
+		return st.kind == stepCall || name != st.name
+	})
+}
 
 func (st *step) matchesTool(server, tool string) bool {
 	return slices.ContainsFunc(st.on, func(g glob) bool { return g.match(server, tool) })
@@ -149,11 +157,12 @@ func (c *compiler) step(r *rule, spec *stepsSpec, n document.Node, last bool) {
 		}
 		return
 	}
+	st.name = name
 	spec.names = append(spec.names, name)
 	if where {
 		st.where = c.conditionOn(whereNode, spec.names)
 	}
-	st.early = !spec.require && st.where != nil && len(st.where.Steps()) == 0
+	st.early = !spec.require && st.alone()
 	spec.steps = append(spec.steps, st)
 	spec.unless = append(spec.unless, nil)
 	spec.pattern.Steps = append(spec.pattern.Steps, entry)
@@ -166,7 +175,7 @@ func (c *compiler) stepName(spec *stepsSpec, n document.Node, name string) {
 		n.Fail("conditions call the step by it: use lower-case letters, digits and underscores", "%q cannot be the name of a step", name)
 	case slices.Contains(expr.Reserved, name):
 		n.Fail("", "%q already means something in conditions", name)
-	case slices.Contains(spec.names, name):
+	case slices.Contains(spec.names, name), slices.ContainsFunc(spec.unless, func(u *step) bool { return u != nil && u.name == name }):
 		n.Fail("", "a second step named %q", name)
 	}
 }
@@ -213,7 +222,7 @@ func (c *compiler) runs(n document.Node) int {
 }
 
 func (c *compiler) unless(spec *stepsSpec, n document.Node) {
-	st := c.negative(n, spec.names)
+	st := c.negative(n, spec)
 	i := len(spec.steps) - 1
 	switch {
 	case i < 0:
@@ -227,21 +236,29 @@ func (c *compiler) unless(spec *stepsSpec, n document.Node) {
 	spec.pattern.Steps[i].Unless = true
 }
 
-// negative compiles an event that must not happen: {on: …, where: …}.
-func (c *compiler) negative(n document.Node, names []string) *step {
+// negative compiles an event that must not happen: {name: …, on: …, where: …}. Nobody else can ask about it.
+func (c *compiler) negative(n document.Node, spec *stepsSpec) *step {
 	st := &step{kind: stepCall, at: n}
-	for _, f := range n.Fields("on", "where") {
+	var where document.Node
+	has := false
+	for _, f := range n.Fields("name", "on", "where") {
 		switch f.Name {
+		case "name":
+			st.name = f.Value.Text()
+			c.stepName(spec, f.Value, st.name)
 		case "on":
 			c.stepOn(st, f.Value)
 		case "where":
-			st.where = c.conditionOn(f.Value, names)
+			where, has = f.Value, true
 		}
+	}
+	if has {
+		st.where = c.conditionOn(where, append(slices.Clone(spec.names), st.name))
 	}
 	if len(st.on)+len(st.signals) == 0 {
 		n.Fail("", "want on")
 	}
-	st.early = st.where != nil && len(st.where.Steps()) == 0
+	st.early = st.alone()
 	return st
 }
 
@@ -269,7 +286,7 @@ func (c *compiler) finishSteps(r *rule, n document.Node, until document.Node, ha
 		n.Fail("within: 10m; what happened before that is forgotten", "a rule with steps wants within")
 	}
 	if hasUntil {
-		spec.until = c.negative(until, spec.names)
+		spec.until = c.negative(until, spec)
 		spec.pattern.Until = spec.until.where != nil && !spec.until.early // else it resets the window
 		c.checkAsked(spec, n)
 	}
@@ -287,7 +304,7 @@ func (c *compiler) checkAsked(spec *stepsSpec, n document.Node) {
 		for _, name := range p.Steps() {
 			i := index(name)
 			spec.keep = spec.keep || p.AsksResult(name)
-			if name == own {
+			if i < 0 || name == own {
 				continue
 			}
 			spec.pattern.Steps[i].Asked = true
@@ -299,11 +316,11 @@ func (c *compiler) checkAsked(spec *stepsSpec, n document.Node) {
 	for i := range spec.steps {
 		note(spec.steps[i].where, spec.names[i])
 		if u := spec.unless[i]; u != nil {
-			note(u.where, "")
+			note(u.where, u.name)
 		}
 	}
 	if spec.until != nil {
-		note(spec.until.where, "")
+		note(spec.until.where, spec.until.name)
 	}
 	note(spec.last, "")
 }
@@ -324,7 +341,10 @@ const maxContent = 64 << 10
 // newEntry says that m happened at e.
 func newEntry(e event.Event, m *memo) entry {
 	size := 512 + len(m.step.Args)
-	if m.keep {
+	switch {
+	case m.keep && m.step.Result != nil: // it is known how long the content is
+		size += len(m.step.Result.Content)
+	case m.keep:
 		size += maxContent
 	}
 	return entry{Seq: e.Seq, At: e.At, Size: size, Value: m}

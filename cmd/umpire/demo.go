@@ -17,8 +17,8 @@ func (a *app) demo() *cobra.Command {
 	return &cobra.Command{
 		Use:   "demo",
 		Short: "Watch an agent being talked into refunds, without Umpire and with it",
-		Long: "Demo starts a small billing MCP server, the daemon in front of it and a scripted MCP client on this machine, and\n" +
-			"plays four scenes. It takes about five seconds. Its history stays below the state directory, to look at.",
+		Long: "Demo starts three small MCP servers, the daemon in front of them and a scripted MCP client on this machine, and\n" +
+			"plays six scenes. It takes about five seconds. Its history stays below the state directory, to look at.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			state, err := config.StateDir(a.state)
 			if err != nil {

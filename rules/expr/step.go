@@ -50,13 +50,17 @@ type Bound struct {
 	*Step
 }
 
-// EvalWith evaluates the condition on c, with the steps that it may ask about.
+// EvalWith evaluates the condition on c, with the steps that it may ask about. A step that is nil or missing is not there
+// yet: the condition can be decided only if it does not depend on it.
 func (p *Program) EvalWith(c *Call, steps []Bound) (match bool, err error) {
 	if len(p.steps) == 0 {
 		return p.Eval(c)
 	}
 	f := &frame{Call: c, steps: steps}
 	for _, b := range steps {
+		if b.Step == nil {
+			continue
+		}
 		b.looked = nil
 		if b.content != nil {
 			b.content.looked = nil
@@ -65,7 +69,7 @@ func (p *Program) EvalWith(c *Call, steps []Bound) (match bool, err error) {
 	match, err = p.eval(c, f)
 	for _, b := range steps {
 		switch {
-		case !slices.Contains(p.steps, b.Name):
+		case b.Step == nil, !slices.Contains(p.steps, b.Name):
 		case b.looked != nil:
 			return false, fmt.Errorf("%s: %w", b.Name, b.looked)
 		case b.content != nil && b.content.looked != nil:

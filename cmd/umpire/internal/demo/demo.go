@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/daemon"
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/history"
 	"github.com/umpire-dev/umpire/examples/billing"
+	"github.com/umpire-dev/umpire/examples/office"
 	"github.com/umpire-dev/umpire/examples/policies"
 )
 
@@ -35,8 +37,8 @@ type Options struct {
 	Log      *slog.Logger
 }
 
-// policyFile is the policy of the demo, as it lies in examples/policies.
-const policyFile = "refunds.yaml"
+// policyFiles are the policy of the demo, as they lie in examples/policies.
+var policyFiles = []string{"exfiltration.yaml", "refunds.yaml"}
 
 // Run plays every scene and prints what happened. It fails if anything happened otherwise than it should.
 func Run(ctx context.Context, opts Options) error {
@@ -51,9 +53,10 @@ func Run(ctx context.Context, opts Options) error {
 	if err := s.build(); err != nil {
 		return err
 	}
-	s.say("A shop's billing server   %s", s.direct)
-	s.say("Umpire in front of it     %s", s.guarded)
-	s.say("Its policy                %s (%s)", filepath.Join("examples", "policies", policyFile), s.policy)
+	s.say("A shop's billing server   %s", s.bare.urls["billing"])
+	s.say("Umpire in front of it     %s", s.guarded.urls["billing"])
+	s.say("                          and of two more servers, files and mail")
+	s.say("Its policy                %s in %s (%s)", strings.Join(policyFiles, " and "), filepath.Join("examples", "policies"), s.policy)
 	s.say("A support agent           a scripted MCP client; it believes what customers write")
 	var without, with float64
 	for i, scene := range scenes {
@@ -120,18 +123,36 @@ func (s *stage) print(text string) {
 }
 func (s *stage) onClose(f func()) { s.ends = append(s.ends, f) }
 
-// stage is where the scenes are played: the shop twice, once with Umpire in front.
+// stage is where the scenes are played: the servers twice, once with Umpire in front.
 type stage struct {
 	Options
 	clock   *clock
-	bare    *billing.Shop // reached directly
-	shop    *billing.Shop // reached through Umpire
-	direct  string
-	guarded string
+	bare    world // reached directly
+	guarded world // reached through Umpire
 	policy  string
 	denied  uint64 // the first call that was denied
 	ends    []func()
 	err     error
+}
+
+// world is a shop and an office, and where a client reaches their servers.
+type world struct {
+	shop   *billing.Shop
+	office *office.Office
+	urls   map[string]string // by the name of the server
+}
+
+// open opens the servers of a new world on free ports of this machine.
+func (s *stage) open() (w world, err error) {
+	w = world{shop: billing.NewShop(200), office: office.New(), urls: map[string]string{}}
+	for name, handler := range map[string]http.Handler{
+		"billing": w.shop.Handler(), "files": w.office.FilesHandler(), "mail": w.office.MailHandler(),
+	} {
+		if w.urls[name], err = s.serve(handler); err != nil {
+			return w, err
+		}
+	}
+	return w, nil
 }
 
 func (s *stage) close() {
@@ -151,78 +172,96 @@ func (s *stage) sessionOf(call uint64) (string, error) {
 	return e.Session, err
 }
 
-func (s *stage) build() error {
-	s.bare, s.shop = billing.NewShop(200), billing.NewShop(200)
-	var err error
-	if s.direct, err = s.serve(s.bare); err != nil {
+func (s *stage) build() (err error) {
+	if s.bare, err = s.open(); err != nil {
 		return err
 	}
-	behind, err := s.serve(s.shop)
-	if err != nil {
-		return err
-	}
-	text, err := policies.Files.ReadFile(policyFile)
-	if err != nil {
-		return err
-	}
-	policy := filepath.Join(s.StateDir, policyFile)
-	if err := os.WriteFile(policy, text, 0o600); err != nil {
-		return err
-	}
-	upstream, err := config.ParseURL(behind)
-	if err != nil {
+	if s.guarded, err = s.open(); err != nil {
 		return err
 	}
 	cfg := config.Default()
-	cfg.Listen, cfg.Policies = "127.0.0.1:0", []string{policy}
-	cfg.Servers = []config.Server{{Name: "billing", URL: upstream}}
+	cfg.Listen = "127.0.0.1:0"
+	for _, name := range policyFiles {
+		text, err := policies.Files.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		policy := filepath.Join(s.StateDir, name)
+		if err := os.WriteFile(policy, text, 0o600); err != nil {
+			return err
+		}
+		cfg.Policies = append(cfg.Policies, policy)
+	}
+	for _, name := range []string{"billing", "files", "mail"} {
+		upstream, err := config.ParseURL(s.guarded.urls[name])
+		if err != nil {
+			return err
+		}
+		cfg.Servers = append(cfg.Servers, config.Server{Name: name, URL: upstream})
+	}
 	d, err := daemon.Start(daemon.Options{Config: cfg, StateDir: s.StateDir, Version: s.Version, Now: s.clock.now, Log: s.Log})
 	if err != nil {
 		return err
 	}
 	s.onClose(d.Close)
-	s.guarded = "http://" + d.Addr() + "/billing/mcp"
+	for name := range s.guarded.urls {
+		s.guarded.urls[name] = "http://" + d.Addr() + "/" + name + "/mcp"
+	}
 	s.policy = d.Status().Policy[:12]
 	return nil
 }
 
-// serve serves a shop on a free port of this machine.
-func (s *stage) serve(shop *billing.Shop) (url string, err error) {
+// serve serves MCP on a free port of this machine.
+func (s *stage) serve(handler http.Handler) (url string, err error) {
 	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/mcp", shop.Handler())
+	mux.Handle("/mcp", handler)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go server.Serve(l)                   //nolint:errcheck // it ends when it is closed
 	s.onClose(func() { server.Close() }) //nolint:errcheck // nothing is left to serve
 	return "http://" + l.Addr().String() + "/mcp", nil
 }
 
-// agent is the scripted MCP client.
+// agent is the scripted MCP client. It connects to a server when it first has a call for it.
 type agent struct {
-	url string
-	mcp *client.Client
+	name string
+	urls map[string]string
+	mcp  map[string]*client.Client
 }
 
-func (a *agent) open(ctx context.Context, name string) error {
-	c, err := client.NewStreamableHttpClient(a.url)
-	if err != nil {
-		return err
+func newAgent(name string, urls map[string]string) *agent {
+	return &agent{name: name, urls: urls, mcp: map[string]*client.Client{}}
+}
+
+func (a *agent) close() {
+	for _, c := range a.mcp {
+		c.Close() //nolint:errcheck // the scene is over
 	}
+}
+
+func (a *agent) open(ctx context.Context, server string) (*client.Client, error) {
+	if c := a.mcp[server]; c != nil {
+		return c, nil
+	}
+	c, err := client.NewStreamableHttpClient(a.urls[server])
+	if err != nil {
+		return nil, err
+	}
+	a.mcp[server] = c
 	if err := c.Start(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	req := mcp.InitializeRequest{}
 	req.Params.ProtocolVersion = "2025-11-25"
-	req.Params.ClientInfo = mcp.Implementation{Name: name, Version: "1.0"}
+	req.Params.ClientInfo = mcp.Implementation{Name: a.name, Version: "1.0"}
 	if _, err := c.Initialize(ctx, req); err != nil {
-		return err
+		return nil, err
 	}
 	_, err = c.ListTools(ctx, mcp.ListToolsRequest{})
-	a.mcp = c
-	return err
+	return c, err
 }
 
 // answer is what became of a call.
@@ -234,10 +273,14 @@ type answer struct {
 	because string
 }
 
-func (a *agent) call(ctx context.Context, tool string, args map[string]any) (answer, error) {
+func (a *agent) call(ctx context.Context, do call) (answer, error) {
+	server, err := a.open(ctx, do.server)
+	if err != nil {
+		return answer{}, err
+	}
 	req := mcp.CallToolRequest{}
-	req.Params.Name, req.Params.Arguments = tool, args
-	res, err := a.mcp.CallTool(ctx, req)
+	req.Params.Name, req.Params.Arguments = do.tool, do.args
+	res, err := server.CallTool(ctx, req)
 	if err != nil {
 		return answer{}, err
 	}
