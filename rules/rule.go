@@ -31,8 +31,6 @@ type rule struct {
 	schema   *shape.Schema // shape: with a schema
 	declared bool          // shape: declared
 	steps    *stepsSpec    // sequence: or require:
-	by       []byKey       // of steps
-	within   time.Duration // of steps
 	do       event.Action
 	observe  bool
 	at       document.Node
@@ -122,12 +120,6 @@ func (c *compiler) rule(n document.Node) {
 			c.shape(r, f.Value)
 		case "sequence", "require":
 			c.steps(r, f.Value, f.Name == "require")
-		case "by":
-			for _, k := range f.Value.List(true) {
-				r.by = append(r.by, c.byKey(k))
-			}
-		case "within":
-			r.within = f.Value.Duration(minPer, maxPer)
 		case "do":
 			switch f.Value.OneOf("log", "hold", "deny") {
 			case "log":
@@ -176,7 +168,7 @@ func (c *compiler) ruleFields(r *rule, n document.Node, has map[string]document.
 		n.Fail(`on: "*/*" is every tool of every server`, "a rule without on")
 	}
 	if r.steps != nil {
-		c.finishSteps(r, n, has["until"], given("until"))
+		c.finishSteps(r.steps, n, has)
 	}
 }
 

@@ -277,15 +277,19 @@ func (c *compiler) conditionOn(n document.Node, names []string) *expr.Program {
 	return c.compileCondition(env, n, hint)
 }
 
-// finishSteps completes the pattern with what the rule says besides its steps.
-func (c *compiler) finishSteps(r *rule, n document.Node, until document.Node, hasUntil bool) {
-	spec := r.steps
-	spec.pattern.Within = r.within
-	spec.by = r.by
-	if r.within == 0 {
+// finishSteps completes the pattern with the fields of the rule that stand next to its steps.
+func (c *compiler) finishSteps(spec *stepsSpec, n document.Node, fields map[string]document.Node) {
+	if by, ok := fields["by"]; ok {
+		for _, k := range by.List(true) {
+			spec.by = append(spec.by, c.byKey(k))
+		}
+	}
+	if within, ok := fields["within"]; ok {
+		spec.pattern.Within = within.Duration(minPer, maxPer)
+	} else {
 		n.Fail("within: 10m; what happened before that is forgotten", "a rule with steps wants within")
 	}
-	if hasUntil {
+	if until, ok := fields["until"]; ok {
 		spec.until = c.negative(until, spec)
 		spec.pattern.Until = spec.until.where != nil && !spec.until.early // else it resets the window
 		c.checkAsked(spec, n)
