@@ -51,7 +51,8 @@ func (c GateConfig) Validate() error {
 	return nil
 }
 
-// Gate is the one loop: one goroutine owns the memory, stamps events, decides, applies and appends, in this order.
+// Gate is the one place where events are made: whoever holds its lock stamps them, decides, applies and appends, in this
+// order.
 type Gate struct {
 	recorder Recorder
 	now      func() time.Time
@@ -59,20 +60,17 @@ type Gate struct {
 	holdFor  time.Duration
 	desk     *review.Desk
 	policy   atomic.Pointer[rules.Policy]
-	ops      chan func()
-	closing  sync.RWMutex // ops is open while it is read-locked and closed is false
-	closed   bool
-	stopped  sync.WaitGroup
 	flying   sync.WaitGroup        // Appends that are not done
 	failure  atomic.Pointer[error] // an Append failed: memory is ahead of the disk and has to be dropped
 
-	// Owned by the loop.
+	mu      sync.Mutex // guards what follows
+	closed  bool
 	mem     *memory
 	retries retries
 	mending struct{ next time.Time }
 }
 
-// NewGate rebuilds memory from the history and starts the loop. What a former run left open is recorded as ended: its
+// NewGate rebuilds memory from the history. What a former run left open is recorded as ended: its
 // calls in flight as lost, its calls on hold as denied, its links to child processes as closed.
 func NewGate(cfg GateConfig) (*Gate, error) {
 	if err := cfg.Validate(); err != nil {
@@ -80,7 +78,7 @@ func NewGate(cfg GateConfig) (*Gate, error) {
 	}
 	g := &Gate{
 		recorder: cfg.Recorder, now: cfg.Now, log: cfg.Log, mem: newMemory(cfg.Policy),
-		ops: make(chan func(), 256), retries: retries{}, holdFor: cmp.Or(cfg.HoldFor, rules.HoldFor),
+		retries: retries{}, holdFor: cmp.Or(cfg.HoldFor, rules.HoldFor),
 	}
 	g.desk = review.NewDesk(g)
 	if g.now == nil {
@@ -97,7 +95,6 @@ func NewGate(cfg GateConfig) (*Gate, error) {
 	if g.begin(t); t.Wait() != nil {
 		return nil, t.err
 	}
-	g.stopped.Go(g.loop)
 	return g, nil
 }
 
@@ -126,60 +123,48 @@ func lost(c *event.Call, root uint64, why string) *event.Result {
 	return &event.Result{Server: c.Server, Tool: c.Tool, Outcome: event.OutcomeLost, Root: root, Text: why}
 }
 
-// Close ends what is on hold, and the loop after what is queued and waits for what is being written. Whatever is asked afterwards fails.
+// Close ends what is on hold and waits for what is being written. Whatever is asked afterwards fails.
 func (g *Gate) Close() {
 	g.desk.Close("umpire is stopping")
-	g.closing.Lock()
-	if !g.closed {
-		g.closed = true
-		close(g.ops)
-	}
-	g.closing.Unlock()
-	g.stopped.Wait()
+	g.mu.Lock()
+	g.closed = true
+	g.mu.Unlock()
 	g.flying.Wait()
 }
 
 // Policy returns the policy in force.
 func (g *Gate) Policy() *rules.Policy { return g.policy.Load() }
 
-func (g *Gate) loop() {
-	for op := range g.ops {
-		op()
-	}
-}
-
-// submit runs op in the loop, on memory that is whole. Else t fails.
-func (g *Gate) submit(t *Ticket, op func()) *Ticket {
-	g.closing.RLock()
-	defer g.closing.RUnlock()
+// do runs op on memory that is whole, while nobody else touches it. Else t fails.
+func (g *Gate) do(t *Ticket, op func()) *Ticket {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if g.closed {
 		t.finish(errors.New("umpire is stopping"))
 		return t
 	}
-	g.ops <- func() {
-		defer func() {
-			if r := recover(); r != nil { // memory may be half way between two events
-				err := fmt.Errorf("the gate panicked: %v", r)
-				g.log.Error(err.Error(), "stack", string(debug.Stack()))
-				g.fail(err)
-				if !t.finished() {
-					t.finish(err)
-				}
+	defer func() {
+		if r := recover(); r != nil { // memory may be half way between two events
+			err := fmt.Errorf("the gate panicked: %v", r)
+			g.log.Error(err.Error(), "stack", string(debug.Stack()))
+			g.fail(err)
+			if !t.finished() {
+				t.finish(err)
 			}
-		}()
-		if err := g.mend(); err != nil {
-			t.finish(err)
-			return
 		}
-		op()
+	}()
+	if err := g.mend(); err != nil {
+		t.finish(err)
+		return t
 	}
+	op()
 	return t
 }
 
 // Call implements Judge.
 func (g *Gate) Call(who Origin, call event.Call, retry Retry) *Ticket {
 	t := newTicket()
-	return g.submit(t, func() {
+	return g.do(t, func() {
 		b := batch{gate: g, at: g.stamp()}
 		session := b.open(who)
 		if retry.Continues {
@@ -200,7 +185,7 @@ func (g *Gate) Call(who Origin, call event.Call, retry Retry) *Ticket {
 // Record implements Judge.
 func (g *Gate) Record(who Origin, cause uint64, body event.Body) *Ticket {
 	t := newTicket()
-	return g.submit(t, func() {
+	return g.do(t, func() {
 		b := batch{gate: g, at: g.stamp()}
 		switch body := body.(type) {
 		case *event.Closed:
@@ -225,13 +210,13 @@ func (g *Gate) Record(who Origin, cause uint64, body event.Body) *Ticket {
 
 // Await implements Judge.
 func (g *Gate) Await(who Origin, tool string, retry Retry, root uint64) {
-	g.submit(newTicket(), func() { g.retries.await(retry.key(who, tool), root, g.stamp()) })
+	g.do(newTicket(), func() { g.retries.await(retry.key(who, tool), root, g.stamp()) })
 }
 
 // Reopen implements Judge.
 func (g *Gate) Reopen(link string) (opened event.Opened, ok bool) {
 	t := newTicket()
-	g.submit(t, func() {
+	g.do(t, func() {
 		opened, ok = g.mem.links[link]
 		t.finish(nil)
 	})
@@ -260,7 +245,7 @@ func (g *Gate) Load(p *rules.Policy) error {
 		return err
 	}
 	t := newTicket()
-	g.submit(t, func() {
+	g.do(t, func() {
 		g.flying.Wait()
 		if err := fresh.refold(g.recorder); err != nil {
 			t.finish(err)

@@ -85,11 +85,11 @@ func (g *Gate) Expire(call uint64, reason string) (event.Verdict, error) {
 	return g.settle(call, func(h heldCall, _ event.Time) event.Body { return h.expired(reason) })
 }
 
-// settle ends a hold in the loop, so that of several decisions one counts.
+// settle ends a hold in the gate, so that of several decisions one counts.
 func (g *Gate) settle(call uint64, end func(heldCall, event.Time) event.Body) (event.Verdict, error) {
 	t := newTicket()
 	gone := false
-	g.submit(t, func() {
+	g.do(t, func() {
 		h, ok := g.mem.held[call]
 		if gone = !ok; gone {
 			t.finish(nil)
