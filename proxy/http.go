@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/umpire-dev/umpire/proxy/transport"
 	"github.com/umpire-dev/umpire/proxy/wire"
 	"github.com/umpire-dev/umpire/rules/event"
 )
@@ -47,7 +49,7 @@ func (c HTTPConfig) Validate() error {
 // as far as they may pass.
 type HTTP struct {
 	HTTPConfig
-	upstream *http.Transport
+	upstream upstream
 
 	mu    sync.Mutex
 	links map[string]*httpLink // by session id of the protocol
@@ -80,19 +82,34 @@ func NewHTTP(cfg HTTPConfig) (*HTTP, error) {
 	}
 	h := &HTTP{
 		HTTPConfig: cfg, links: map[string]*httpLink{}, known: map[string]Origin{}, done: make(chan struct{}),
-		upstream: &http.Transport{
-			Proxy:                 http.ProxyFromEnvironment,
-			DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-			TLSHandshakeTimeout:   10 * time.Second,
-			MaxIdleConnsPerHost:   256, // the default of 2 halves the throughput
-			IdleConnTimeout:       90 * time.Second,
-			DisableCompression:    true, // bytes are judged as they are
-			ForceAttemptHTTP2:     true,
-			ResponseHeaderTimeout: 0, // tools may take as long as they like
-		},
+		upstream: newUpstream(cfg.URL),
 	}
 	go h.sweep()
 	return h, nil
+}
+
+// upstream is the way to a server.
+type upstream interface {
+	http.RoundTripper
+	CloseIdleConnections()
+}
+
+// newUpstream returns the shortest way to u: net/http's own only where it needs TLS or leads through another proxy. Tools may
+// take as long as they like to answer.
+func newUpstream(u *url.URL) upstream {
+	through, err := http.ProxyFromEnvironment(&http.Request{URL: u})
+	if u.Scheme == "http" && through == nil && err == nil && transport.Quiet {
+		return transport.NewClient(net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "80")))
+	}
+	return &http.Transport{
+		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		TLSHandshakeTimeout: 10 * time.Second,
+		MaxIdleConnsPerHost: 256, // the default of 2 halves the throughput
+		IdleConnTimeout:     90 * time.Second,
+		DisableCompression:  true, // bytes are judged as they are
+		ForceAttemptHTTP2:   true,
+	}
 }
 
 // Close gives up what is unanswered and closes the connections to the server. The sessions of the protocol are the
@@ -129,6 +146,9 @@ func (h *HTTP) sweep() {
 			h.mu.Unlock()
 			for _, l := range idle {
 				l.Close("not used for an hour")
+			}
+			if c, ok := h.upstream.(*transport.Client); ok {
+				c.Sweep()
 			}
 		}
 	}

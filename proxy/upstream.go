@@ -11,6 +11,7 @@ import (
 	"net/textproto"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/umpire-dev/umpire/proxy/transport"
@@ -61,7 +62,7 @@ func (x *exchange) roundTrip(out *outgoing) {
 		x.stream(out, resp)
 		return
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, wire.MaxSize+1))
+	body, err := readAll(resp)
 	switch {
 	case err != nil && x.r.Context().Err() != nil: // the client has gone
 	case err != nil:
@@ -73,26 +74,23 @@ func (x *exchange) roundTrip(out *outgoing) {
 	}
 }
 
+// readAll reads a body to its end, or until it is too long for a message.
+func readAll(resp *http.Response) ([]byte, error) {
+	var buf bytes.Buffer
+	if n := resp.ContentLength; n > 0 && n <= wire.MaxSize {
+		buf.Grow(int(n) + bytes.MinRead)
+	}
+	_, err := buf.ReadFrom(io.LimitReader(resp.Body, wire.MaxSize+1))
+	return buf.Bytes(), err
+}
+
 // send makes the request to the server. Redirects within the server's origin are followed; others are an error, since a
 // client that follows them would go past Umpire.
 func (x *exchange) send(body []byte) (*http.Response, error) {
 	target := *x.http.URL
 	target.RawQuery = addQuery(target.RawQuery, x.r.URL.RawQuery)
 	for range 4 {
-		req, err := http.NewRequestWithContext(x.r.Context(), x.r.Method, target.String(), bytes.NewReader(body))
-		if err != nil {
-			return nil, err
-		}
-		if len(body) == 0 {
-			req.Body = http.NoBody
-		}
-		copyHeaders(req.Header, x.r.Header)
-		req.Header.Set("Accept-Encoding", "identity")
-		for name, values := range x.http.Headers {
-			req.Header[name] = values
-		}
-		once(req.Header)
-		resp, err := x.http.upstream.RoundTrip(req)
+		resp, err := x.http.upstream.RoundTrip(x.request(&target, body))
 		if err != nil || resp.StatusCode < 300 && resp.StatusCode != http.StatusSwitchingProtocols || resp.StatusCode > 399 {
 			return resp, err
 		}
@@ -110,6 +108,30 @@ func (x *exchange) send(body []byte) (*http.Response, error) {
 	}
 	return nil, errors.New("it redirects in a circle")
 }
+
+// request makes the request for the server: the client's own, but for what belongs to its connection.
+func (x *exchange) request(target *url.URL, body []byte) *http.Request {
+	req := &http.Request{
+		Method: x.r.Method, URL: target, Host: target.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: make(http.Header, len(x.r.Header)+len(x.http.Headers)+2), Body: http.NoBody, ContentLength: int64(len(body)),
+	}
+	if len(body) > 0 {
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+		req.Body, _ = req.GetBody()
+	}
+	copyHeaders(req.Header, x.r.Header)
+	req.Header["Accept-Encoding"] = identity
+	for name, values := range x.http.Headers {
+		req.Header[name] = values
+	}
+	if req.Header["User-Agent"] == nil {
+		req.Header["User-Agent"] = nil // else net/http gives it one of its own
+	}
+	once(req.Header)
+	return req.WithContext(x.r.Context())
+}
+
+var identity = []string{"identity"}
 
 // once keeps net/http from sending a request again when a connection breaks, which it does where one of these headers
 // is spelled like this: a call that was judged once must not run twice.
@@ -459,7 +481,7 @@ func (x *exchange) write(status int, body []byte) {
 		}
 		return
 	}
-	x.w.Header().Set("Content-Length", fmt.Sprint(len(body)))
+	x.w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	if status == http.StatusNoContent || status == http.StatusNotModified {
 		x.w.Header().Del("Content-Length")
 	}
@@ -474,7 +496,7 @@ var hopByHop = []string{
 	"Transfer-Encoding", "Upgrade", "Content-Length", "Expect", "Host", "Alt-Svc",
 }
 
-// copyHeaders copies the headers that belong to the message and not to its connection.
+// copyHeaders copies the headers that belong to the message and not to its connection. Their values are shared.
 func copyHeaders(dst, src http.Header) {
 	var named []string
 	for _, line := range src["Connection"] {
@@ -484,7 +506,7 @@ func copyHeaders(dst, src http.Header) {
 	}
 	for name, values := range src {
 		if !slices.Contains(hopByHop, name) && !slices.Contains(named, name) {
-			dst[name] = slices.Clone(values)
+			dst[name] = values
 		}
 	}
 }

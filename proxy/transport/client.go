@@ -1,0 +1,235 @@
+package transport
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+)
+
+// The bounds of a Client's connections.
+const (
+	dialTimeout = 10 * time.Second
+	idleTimeout = 90 * time.Second
+	maxIdle     = 256
+	maxHeaders  = 1 << 20 // bytes of the status line and headers of one answer
+	maxInterim  = 5       // 1xx answers before the real one
+	longBody    = 32 << 10
+)
+
+// Client speaks HTTP/1.1 without TLS to one address. The goroutine that asks writes the request and reads the answer
+// itself, on a connection of a pool: handing both to goroutines of the connection, as http.Transport does, costs a small
+// exchange as much again. A request is never sent twice.
+type Client struct {
+	addr string
+
+	mu     sync.Mutex
+	idle   []*clientConn // the last used one last
+	closed bool
+}
+
+// NewClient returns a Client of the server at addr, a host and a port.
+func NewClient(addr string) *Client { return &Client{addr: addr} }
+
+// RoundTrip implements http.RoundTripper. What keeps a connection from being used again is an error where nothing was
+// sent yet: errors.As finds a *net.OpError whose Op is "dial".
+func (c *Client) RoundTrip(req *http.Request) (*http.Response, error) {
+	ctx := req.Context()
+	conn, err := c.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// A deadline in the past ends whatever waits for the connection.
+	conn.leave = context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) }) //nolint:errcheck // then it is broken anyway
+	resp, err := conn.exchange(req)
+	if err != nil {
+		conn.leave()
+		conn.Close() //nolint:errcheck // it is given up
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, err
+	}
+	return resp, nil
+}
+
+// get returns a connection that the server has not closed.
+func (c *Client) get(ctx context.Context) (*clientConn, error) {
+	for {
+		c.mu.Lock()
+		n := len(c.idle) - 1
+		if n < 0 {
+			c.mu.Unlock()
+			break
+		}
+		conn := c.idle[n]
+		c.idle[n], c.idle = nil, c.idle[:n]
+		c.mu.Unlock()
+		if time.Since(conn.used) < idleTimeout && quiet(conn.Conn) {
+			return conn, nil
+		}
+		conn.Close() //nolint:errcheck // it is given up
+	}
+	d := net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}
+	nc, err := d.DialContext(ctx, "tcp", c.addr)
+	if err != nil {
+		return nil, err
+	}
+	conn := &clientConn{Conn: nc, client: c, w: bufio.NewWriterSize(nc, 4<<10)}
+	conn.r = bufio.NewReaderSize(conn, 4<<10)
+	return conn, nil
+}
+
+// put keeps a connection for the next request.
+func (c *Client) put(conn *clientConn) {
+	conn.used = time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed || len(c.idle) == maxIdle {
+		conn.Close() //nolint:errcheck // it is given up
+		return
+	}
+	c.idle = append(c.idle, conn)
+}
+
+// Sweep closes connections that have not been used for long.
+func (c *Client) Sweep() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old := 0
+	for old < len(c.idle) && time.Since(c.idle[old].used) > idleTimeout {
+		c.idle[old].Close() //nolint:errcheck // it is given up
+		old++
+	}
+	c.idle = append([]*clientConn(nil), c.idle[old:]...)
+}
+
+// CloseIdleConnections closes the connections that no request uses, and every other one when its request ends.
+func (c *Client) CloseIdleConnections() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	for _, conn := range c.idle {
+		conn.Close() //nolint:errcheck // it is given up
+	}
+	c.idle = nil
+}
+
+// clientConn is a connection, and what its request and answer need.
+type clientConn struct {
+	net.Conn
+	client *Client
+	r      *bufio.Reader
+	w      *bufio.Writer
+	used   time.Time
+	budget int         // bytes that the headers of this answer may still have; none is no bound
+	leave  func() bool // stops waiting for the end of the request's context
+	whole  chan error  // the request is written; nil if that did not need a goroutine
+}
+
+var errHeaders = errors.New("its headers are too long")
+
+// Read implements io.Reader.
+func (c *clientConn) Read(p []byte) (int, error) {
+	if c.budget < 0 {
+		return 0, errHeaders
+	}
+	n, err := c.Conn.Read(p)
+	if c.budget > 0 {
+		if c.budget -= n; c.budget == 0 {
+			c.budget = -1
+		}
+	}
+	return n, err
+}
+
+// exchange writes the request and reads the head of its answer. A server may answer before it has read all, so a long
+// body is written meanwhile.
+func (c *clientConn) exchange(req *http.Request) (*http.Response, error) {
+	write := func() error {
+		if err := req.Write(c.w); err != nil {
+			return err
+		}
+		return c.w.Flush()
+	}
+	var sent error
+	if c.whole = nil; req.ContentLength > longBody {
+		c.whole = make(chan error, 1)
+		go func(whole chan<- error) { whole <- write() }(c.whole)
+	} else {
+		sent = write() // if it was not read to its end, there may be an answer that says why
+	}
+	c.budget = maxHeaders
+	for range maxInterim {
+		resp, err := http.ReadResponse(c.r, req)
+		switch {
+		case err != nil && sent != nil:
+			return nil, sent
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			return nil, errors.New("it closed the connection without an answer")
+		case err != nil:
+			return nil, err
+		case resp.StatusCode < 200 && resp.StatusCode != http.StatusSwitchingProtocols:
+			continue
+		}
+		c.budget = 0
+		keep := sent == nil && !resp.Close && !req.Close && resp.StatusCode != http.StatusSwitchingProtocols
+		resp.Body = &clientBody{ReadCloser: resp.Body, conn: c, keep: keep, ctx: req.Context()}
+		return resp, nil
+	}
+	return nil, errors.New("it does not come to its answer")
+}
+
+// clientBody gives its connection back when it was read to its end.
+type clientBody struct {
+	io.ReadCloser
+	conn *clientConn
+	keep bool
+	ctx  context.Context //nolint:containedctx // of the request: a body lives as long as it
+}
+
+// Read implements io.Reader.
+func (b *clientBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	switch {
+	case err == nil:
+	case errors.Is(err, io.EOF):
+		b.end(b.keep)
+	case errors.Is(err, os.ErrDeadlineExceeded) && b.ctx.Err() != nil:
+		err = b.ctx.Err()
+	}
+	return n, err
+}
+
+// Close implements io.Closer. An answer that was not read to its end takes its connection with it.
+func (b *clientBody) Close() error {
+	b.end(false)
+	return nil
+}
+
+func (b *clientBody) end(keep bool) {
+	c := b.conn
+	if c == nil {
+		return
+	}
+	b.conn = nil
+	keep = c.leave() && keep && c.r.Buffered() == 0
+	if c.whole != nil {
+		select {
+		case err := <-c.whole:
+			keep = keep && err == nil
+		default: // the server has answered and the request is not written: it never will be
+			keep = false
+		}
+	}
+	if !keep {
+		c.Close() //nolint:errcheck // it is given up
+		return
+	}
+	c.client.put(c)
+}
