@@ -34,6 +34,8 @@ type Message struct {
 	Params gjson.Result // does not exist if there are none
 	Result gjson.Result // of a Response, unless it is an error
 	Error  gjson.Result // of a Response that is an error
+
+	members members
 }
 
 // Frame is what one HTTP body, one line or one server-sent event holds.
@@ -85,22 +87,20 @@ func ambiguous(path, format string, args ...any) *Error {
 	return e
 }
 
-// Parse reads a frame. The error is an *Error.
+// Parse reads a frame. The error is an *Error. The frame keeps data, which must not change any more.
 func Parse(data []byte, from Side) (Frame, error) {
-	s := scanner{data: data, side: from}
-	spans, batch, refused := s.frame()
+	s := scanner{raw: data, data: view(data), side: from, keys: make([]span, 0, 16), path: make([]span, 0, 8)}
+	messages, batch, refused := s.frame()
 	if refused != nil {
 		if !batch && s.ids == 1 {
-			refused.ID = idToken(string(data[s.id.from:s.id.to]))
+			refused.ID = idToken(s.members.id)
 		}
 		return Frame{}, refused
 	}
-	f := Frame{Batch: batch, Messages: make([]Message, len(spans))}
-	for i, x := range spans {
-		m := &f.Messages[i]
-		m.Raw = data[x.from:x.to]
+	for i := range messages {
+		m := &messages[i]
 		if !batch {
-			m.Raw = data
+			m.Raw = data // with the spaces around it
 		}
 		if refused := m.read(); refused != nil {
 			if !batch {
@@ -109,7 +109,7 @@ func Parse(data []byte, from Side) (Frame, error) {
 			return Frame{}, refused
 		}
 	}
-	return f, nil
+	return Frame{Messages: messages, Batch: batch}, nil
 }
 
 // idToken returns raw if it can be the id of a message.
@@ -122,25 +122,9 @@ func idToken(raw string) string {
 
 // read extracts the members of the envelope from bytes that have passed the scanner.
 func (m *Message) read() *Error {
-	var version, id, method gjson.Result
-	gjson.ParseBytes(m.Raw).ForEach(func(k, v gjson.Result) bool {
-		switch k.Str {
-		case "jsonrpc":
-			version = v
-		case "id":
-			id = v
-		case "method":
-			method = v
-		case "params":
-			m.Params = v
-		case "result":
-			m.Result = v
-		case "error":
-			m.Error = v
-		}
-		return true
-	})
-	m.ID = idToken(id.Raw)
+	version, id, method := gjson.Parse(m.members.version), m.members.id, gjson.Parse(m.members.method)
+	m.Params, m.Result, m.Error = gjson.Parse(m.members.params), gjson.Parse(m.members.result), gjson.Parse(m.members.problem)
+	m.ID = idToken(id)
 	invalid := func(path, format string, args ...any) *Error {
 		return refuse(CodeInvalidRequest, path, format, args...)
 	}
@@ -153,7 +137,7 @@ func (m *Message) read() *Error {
 			return ambiguous("", "both a request and a response")
 		case method.Type != gjson.String:
 			return invalid("method", "want a string")
-		case id.Exists() && m.ID == "":
+		case id != "" && m.ID == "":
 			return invalid("id", "want a string or a number")
 		}
 		m.Kind, m.Method = Request, method.Str
@@ -163,7 +147,7 @@ func (m *Message) read() *Error {
 		return m.checkParams()
 	case m.Result.Exists() == m.Error.Exists():
 		return invalid("", "neither a request nor a response, or both result and error")
-	case m.ID == "" && (m.Result.Exists() || id.Exists() && id.Type != gjson.Null):
+	case m.ID == "" && (m.Result.Exists() || id != "" && id != "null"):
 		return invalid("id", "want a string or a number")
 	case m.Error.Exists() && !m.Error.IsObject():
 		return invalid("error", "want an object")
@@ -188,7 +172,7 @@ func (m *Message) checkParams() *Error {
 	if m.Kind == Notification {
 		return refuse(CodeInvalidRequest, "id", "a tools/call without id")
 	}
-	name, args := m.Params.Get("name"), m.Params.Get("arguments")
+	name, args := gjson.Parse(m.members.name), gjson.Parse(m.members.args)
 	if name.Type != gjson.String || name.Str == "" {
 		return refuse(CodeInvalidRequest, "params.name", "want the name of a tool")
 	}
@@ -211,20 +195,22 @@ type Call struct {
 
 // Call reads a message for which IsCall holds.
 func (m *Message) Call() Call {
-	c := Call{Name: m.Params.Get("name").Str, Args: []byte("{}")}
-	if args := m.Params.Get("arguments"); args.IsObject() {
-		c.Args = []byte(args.Raw)
+	c := Call{Name: gjson.Parse(m.members.name).Str, Args: []byte("{}")}
+	if args := m.members.args; strings.HasPrefix(args, "{") {
+		c.Args = unview(args)
 	}
-	state := m.Params.Get("requestState")
-	c.RequestState = state.Str
-	c.Continues = state.Exists() || m.Params.Get("inputResponses").Exists()
+	c.RequestState = gjson.Parse(m.members.state).Str
+	c.Continues = m.members.state != "" || m.members.inputs != ""
 	return c
 }
 
 // Meta returns a member of params._meta.
 func (m *Message) Meta(key string) gjson.Result {
 	var found gjson.Result
-	m.Params.Get("_meta").ForEach(func(k, v gjson.Result) bool {
+	if m.members.meta == "" {
+		return found
+	}
+	gjson.Parse(m.members.meta).ForEach(func(k, v gjson.Result) bool {
 		if k.Str == key {
 			found = v
 		}
@@ -288,7 +274,7 @@ func Batch(messages [][]byte) []byte {
 func (m *Message) Name() string {
 	switch {
 	case m.Method == methodCall, m.Method == "prompts/get":
-		return m.Params.Get("name").Str
+		return gjson.Parse(m.members.name).Str
 	case m.Method == "resources/read":
 		return m.Params.Get("uri").Str
 	case strings.HasPrefix(m.Method, "tasks/"):

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -8,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -58,7 +61,7 @@ func (c CleanerConfig) Validate() error {
 
 // Cleaner replaces what must not be stored. It can be shared.
 type Cleaner struct {
-	paths    [][]string
+	paths    []secretPath
 	patterns []*regexp.Regexp
 	maxValue int
 	secret   []byte
@@ -94,39 +97,45 @@ func NewCleaner(c CleanerConfig) (*Cleaner, error) {
 				return nil, fmt.Errorf("redact %q: want a path such as args.**.password, or a regular expression between slashes", r)
 			}
 		}
-		out.paths = append(out.paths, path)
+		out.paths = append(out.paths, newSecretPath(path))
 	}
 	return out, nil
 }
 
-// Clean returns the JSON value raw as it may be stored, and what it took out. Root is the name of the value in paths:
-// "args" or "result". If nothing is taken out, it returns raw itself.
+// Clean returns the JSON value raw as it may be stored, on one line, and what it took out. Root is the name of the value
+// in paths: "args" or "result". If nothing is taken out of a line, it returns raw itself.
 func (c *Cleaner) Clean(root string, raw []byte) ([]byte, []event.Finding) {
-	w := cleaning{Cleaner: c, limit: c.maxValue}
+	if bytes.IndexByte(raw, '\n') >= 0 || bytes.IndexByte(raw, '\r') >= 0 { // no string holds them as they are
+		var line bytes.Buffer
+		if json.Compact(&line, raw) == nil {
+			raw = line.Bytes()
+		}
+	}
+	text := view(raw)
+	w := cleaning{Cleaner: c, limit: c.maxValue, tokens: suspicious(text), path: append(make([]string, 0, 8), root)}
 	whole := 4 * c.maxValue
-	out := raw
-	if len(c.paths) > 0 || len(c.patterns) > 0 || len(raw) > c.maxValue || suspicious(raw) {
-		out = w.value([]string{root}, gjson.ParseBytes(raw), raw)
+	out := text
+	if len(c.paths) > 0 || len(c.patterns) > 0 || len(raw) > c.maxValue || w.tokens {
+		out = w.value(gjson.Parse(text))
 	}
 	for len(out) > whole && w.limit > MinMaxValue/16 {
-		w = cleaning{Cleaner: c, limit: w.limit / 4}
-		out = w.value([]string{root}, gjson.ParseBytes(raw), raw)
+		w = cleaning{Cleaner: c, limit: w.limit / 4, tokens: w.tokens, path: w.path[:1]}
+		out = w.value(gjson.Parse(text))
 	}
 	if len(out) > whole || len(w.findings) > maxFindings {
 		return []byte("{}"), []event.Finding{{Kind: event.Truncated, Path: root, Size: len(raw)}}
 	}
-	return out, w.findings
+	return unview(out), w.findings
 }
 
 // Text returns a text as it may be stored, at most MinMaxValue bytes long.
 func (c *Cleaner) Text(s string) string {
-	w := cleaning{Cleaner: c, limit: MinMaxValue}
-	return w.text(nil, s)
+	w := cleaning{Cleaner: c, limit: MinMaxValue, tokens: true}
+	return w.text(s)
 }
 
 // suspicious reports whether raw may hold a well-known token. Escapes can spell anything.
-func suspicious(raw []byte) bool {
-	s := string(raw)
+func suspicious(s string) bool {
 	if strings.Contains(s, `\u00`) {
 		return true
 	}
@@ -144,69 +153,64 @@ func suspicious(raw []byte) bool {
 type cleaning struct {
 	*Cleaner
 	limit    int
+	tokens   bool     // there may be well-known tokens
+	path     []string // where the value stands that is looked at
 	findings []event.Finding
 }
 
-func (w *cleaning) found(kind string, path []string, size int) {
-	w.findings = append(w.findings, event.Finding{Kind: kind, Path: strings.Join(path, "."), Size: size})
+func (w *cleaning) found(kind string, size int) {
+	w.findings = append(w.findings, event.Finding{Kind: kind, Path: strings.Join(w.path, "."), Size: size})
 }
 
-// value returns v, which stands at path, as it may be stored; raw is v's own text.
-func (w *cleaning) value(path []string, v gjson.Result, raw []byte) []byte {
-	if w.secretPath(path) && v.Type != gjson.Null {
-		w.found(event.Redacted, path, len(raw))
-		return quote(w.digest(v.String()))
-	}
+// value returns v as it may be stored.
+func (w *cleaning) value(v gjson.Result) string {
 	switch {
+	case v.Type != gjson.Null && w.secretPath():
+		w.found(event.Redacted, len(v.Raw))
+		return quote(w.digest(v.String()))
 	case v.Type == gjson.String:
-		if clean := w.text(path, v.Str); clean != v.Str {
+		if clean := w.text(v.Str); clean != v.Str {
 			return quote(clean)
 		}
-		return raw
 	case v.IsObject() || v.IsArray():
-		return w.members(path, v, raw)
+		return w.members(v)
 	}
-	return raw
+	return v.Raw
 }
 
-func (w *cleaning) members(path []string, v gjson.Result, raw []byte) []byte {
+// members returns an object or array with its members as they may be stored. It copies only where one is not.
+func (w *cleaning) members(v gjson.Result) string {
 	object := v.IsObject()
 	var out []byte
-	changed := false
-	n := 0
+	done, n := 0, 0 // how much of v is in out; how many members were seen
 	v.ForEach(func(key, member gjson.Result) bool {
 		name := key.Str
-		if n > 0 {
-			out = append(out, ',')
-		}
-		if object {
-			out = append(append(out, key.Raw...), ':')
-		} else {
-			name = fmt.Sprint(n)
+		if !object {
+			name = strconv.Itoa(n)
 		}
 		n++
-		inner := []byte(member.Raw)
-		clean := w.value(append(path[:len(path):len(path)], name), member, inner)
-		changed = changed || string(clean) != member.Raw
-		out = append(out, clean...)
+		w.path = append(w.path, name)
+		clean := w.value(member)
+		w.path = w.path[:len(w.path)-1]
+		if from := member.Index - v.Index; clean != member.Raw {
+			out = append(append(out, v.Raw[done:from]...), clean...)
+			done = from + len(member.Raw)
+		}
 		return true
 	})
-	if !changed {
-		return raw
+	if done == 0 {
+		return v.Raw
 	}
-	if object {
-		return append(append([]byte{'{'}, out...), '}')
-	}
-	return append(append([]byte{'['}, out...), ']')
+	return string(append(out, v.Raw[done:]...))
 }
 
 // text replaces secrets in s and cuts it.
-func (w *cleaning) text(path []string, s string) string {
+func (w *cleaning) text(s string) string {
 	size := len(s)
 	clean := s
 	for _, t := range tokenPatterns {
 		for _, l := range t.literals {
-			if strings.Contains(clean, l) {
+			if w.tokens && strings.Contains(clean, l) {
 				clean = t.pattern.ReplaceAllStringFunc(clean, w.digest)
 				break
 			}
@@ -221,10 +225,10 @@ func (w *cleaning) text(path []string, s string) string {
 		})
 	}
 	if clean != s {
-		w.found(event.Redacted, path, size)
+		w.found(event.Redacted, size)
 	}
 	if len(clean) > w.limit {
-		w.found(event.Truncated, path, size)
+		w.found(event.Truncated, size)
 		cut := w.limit
 		for cut > 0 && !utf8.RuneStart(clean[cut]) {
 			cut--
@@ -241,9 +245,26 @@ func (w *cleaning) digest(secret string) string {
 	return "[redacted " + hex.EncodeToString(mac.Sum(nil)[:8]) + "]"
 }
 
-func (w *cleaning) secretPath(path []string) bool {
+// secretPath is a path of Redact. Most are a name at any depth, and such a path is compared with the end of a value's only.
+type secretPath struct {
+	steps   []string
+	anyRoot bool // a "**" stood before the steps, which have no other
+}
+
+func newSecretPath(steps []string) secretPath {
+	if steps[0] == "**" && !slices.Contains(steps[1:], "**") {
+		return secretPath{steps: steps[1:], anyRoot: true}
+	}
+	return secretPath{steps: steps}
+}
+
+func (w *cleaning) secretPath() bool {
 	for _, p := range w.paths {
-		if matchPath(p, path) {
+		path := w.path
+		if p.anyRoot {
+			path = path[max(0, len(path)-len(p.steps)):]
+		}
+		if matchPath(p.steps, path) {
 			return true
 		}
 	}
@@ -265,10 +286,10 @@ func matchPath(pattern, path []string) bool {
 	return len(path) > 0 && (pattern[0] == "*" || strings.EqualFold(pattern[0], path[0])) && matchPath(pattern[1:], path[1:])
 }
 
-func quote(s string) []byte {
+func quote(s string) string {
 	text, err := json.Marshal(s)
 	if err != nil {
 		panic("wire: " + err.Error()) // strings always marshal
 	}
-	return text
+	return string(text)
 }

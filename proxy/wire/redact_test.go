@@ -1,6 +1,7 @@
 package wire_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -147,7 +148,7 @@ func TestCleanerConfig(t *testing.T) {
 
 // Whatever is cleaned stays JSON, gets no longer than allowed, and is clean.
 func FuzzClean(f *testing.F) {
-	for _, s := range []string{`{"password":"x","a":["AKIAIOSFODNN7EXAMPLE"]}`, `{"a":{"b":{"password":{"c":1}}}}`, `["\u0041KIAIOSFODNN7EXAMPLE"]`, `"x"`, `{"":"é"}`} {
+	for _, s := range []string{`{"password":"x","a":["AKIAIOSFODNN7EXAMPLE"]}`, `{"a":{"b":{"password":{"c":1}}}}`, `["\u0041KIAIOSFODNN7EXAMPLE"]`, `"x"`, `{"":"é"}`, "{\n}"} {
 		f.Add(s)
 	}
 	c := cleaner(f, "args.**.password", "/s.cret/")
@@ -161,6 +162,14 @@ func FuzzClean(f *testing.F) {
 		if !json.Valid(out) || len(out) > 4*2048 {
 			t.Fatalf("%q becomes %q", args, out)
 		}
+		if bytes.ContainsAny(out, "\r\n") {
+			t.Fatalf("%q becomes %q, which is more than one line", args, out)
+		}
+		if bytes.ContainsAny(args, "\r\n") {
+			var line bytes.Buffer
+			json.Compact(&line, args)
+			args = line.Bytes()
+		}
 		if findings == nil && string(out) != string(args) {
 			t.Fatalf("%q becomes %q without a finding", args, out)
 		}
@@ -168,4 +177,15 @@ func FuzzClean(f *testing.F) {
 			t.Fatalf("%q becomes %q, in which there is still %v", args, out, again)
 		}
 	})
+}
+
+func BenchmarkClean(b *testing.B) {
+	args := []byte(`{"order_id":"ord_1","amount":12.5,"to":{"name":"a","iban":"DE02120300000000202051"},"note":"` + strings.Repeat("thanks ", 140) + `"}`)
+	c := cleaner(b, wire.DefaultRedact...)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, f := c.Clean("args", args); f != nil {
+			b.Fatal(f)
+		}
+	}
 }

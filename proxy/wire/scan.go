@@ -1,7 +1,7 @@
 package wire
 
 import (
-	"bytes"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -58,18 +58,60 @@ var protocolKeys = [...][]string{
 }
 
 // scanner makes the one pass over a frame. It checks the grammar of RFC 8259 and everything that two parsers could
-// read differently. It extracts nothing but the id, so that a refusal can name it. After an error it is not used again.
+// read differently, and notes where the members are that Umpire reads. After an error it is not used again.
 type scanner struct {
-	data []byte
+	raw  []byte
+	data string // the same bytes
 	pos  int
 	side Side
 
-	depth  int
-	keys   []span // keys of all open objects, innermost last
-	path   []span // keys that lead to the value being read
-	doubts *Error // the first thing that parsers read differently; the grammar is checked to the end regardless
-	ids    int    // members named id in the envelope
-	id     span   // the value of the last of them
+	depth   int
+	keys    []span // keys of all open objects, innermost last
+	path    []span // keys that lead to the value being read
+	doubts  *Error // the first thing that parsers read differently; the grammar is checked to the end regardless
+	ids     int    // members named id in the envelope
+	members members
+}
+
+// members are the parts of a message that Umpire reads, each as it stands in the text; empty if it is not there.
+type members struct {
+	version, id, method, params, result, problem string
+	name, args, meta, state, inputs              string // of params
+}
+
+// note keeps a member of an object that stands at a place.
+func (m *members) note(at place, key, value string) {
+	switch at {
+	case envelope:
+		switch key {
+		case "jsonrpc":
+			m.version = value
+		case "id":
+			m.id = value
+		case "method":
+			m.method = value
+		case "params":
+			m.params = value
+		case "result":
+			m.result = value
+		case "error":
+			m.problem = value
+		}
+	case params:
+		switch key {
+		case "name":
+			m.name = value
+		case "arguments":
+			m.args = value
+		case "_meta":
+			m.meta = value
+		case "requestState":
+			m.state = value
+		case "inputResponses":
+			m.inputs = value
+		}
+	case elsewhere, result, meta, problem:
+	}
 }
 
 // span is a part of the data, from and to. For keys, escaped says that it holds a backslash.
@@ -79,19 +121,19 @@ type span struct {
 }
 
 func (s *scanner) text(x span) string {
-	raw := string(s.data[x.from:x.to])
+	raw := s.data[x.from:x.to]
 	if !x.escaped {
 		return raw
 	}
 	return unescape(raw)
 }
 
-// frame reads the whole data as one message or one batch and returns where the messages stand.
-func (s *scanner) frame() (messages []span, batch bool, err *Error) {
+// frame reads the whole data as one message or one batch.
+func (s *scanner) frame() (messages []Message, batch bool, err *Error) {
 	if len(s.data) > MaxSize {
 		return nil, false, refuse(CodeInvalidRequest, "", "message of %d bytes is longer than %d", len(s.data), MaxSize)
 	}
-	if bytes.HasPrefix(s.data, []byte("\xEF\xBB\xBF")) {
+	if strings.HasPrefix(s.data, "\xEF\xBB\xBF") {
 		return nil, false, refuse(CodeParse, "", "byte order mark: send plain UTF-8")
 	}
 	s.space()
@@ -119,18 +161,19 @@ func (s *scanner) frame() (messages []span, batch bool, err *Error) {
 	return messages, batch, s.doubts
 }
 
-func (s *scanner) message(messages []span) ([]span, *Error) {
+func (s *scanner) message(messages []Message) ([]Message, *Error) {
 	if len(messages) == MaxBatch {
 		return nil, refuse(CodeInvalidRequest, "", "a batch of more than %d messages", MaxBatch)
 	}
 	from := s.pos
+	s.members = members{}
 	if err := s.value(envelope); err != nil {
 		return nil, err
 	}
 	if s.data[from] != '{' {
 		return nil, refuse(CodeInvalidRequest, "", "a message has to be a JSON object")
 	}
-	return append(messages, span{from: from, to: s.pos}), nil
+	return append(messages, Message{Raw: s.raw[from:s.pos:s.pos], members: s.members}), nil
 }
 
 func (s *scanner) syntax(what string) *Error {
@@ -195,7 +238,7 @@ func (s *scanner) value(at place) *Error {
 }
 
 func (s *scanner) word(w string) *Error {
-	if !strings.HasPrefix(string(s.data[s.pos:min(len(s.data), s.pos+len(w))]), w) {
+	if !strings.HasPrefix(s.data[s.pos:], w) {
 		return s.syntax("no JSON value")
 	}
 	s.pos += len(w)
@@ -268,9 +311,11 @@ func (s *scanner) object(at place) *Error {
 			return err
 		}
 		s.path = s.path[:len(s.path)-1]
-		if at == envelope && s.text(key) == "id" {
-			s.ids++
-			s.id = span{from: from, to: s.pos}
+		if at == envelope || at == params {
+			name := s.text(key)
+			if s.members.note(at, name, s.data[from:s.pos]); at == envelope && name == "id" {
+				s.ids++
+			}
 		}
 		s.space()
 		switch {
@@ -311,15 +356,18 @@ func (s *scanner) key(at place, key span, before []span, many map[string]bool) m
 				if s.text(x) == s.text(key) {
 					s.doubt("duplicate key %q", clip(s.text(key)))
 				}
-			} else if string(s.data[x.from:x.to]) == string(raw) {
-				s.doubt("duplicate key %q", clip(string(raw)))
+			} else if s.data[x.from:x.to] == raw {
+				s.doubt("duplicate key %q", clip(raw))
 			}
 		}
 	}
 	if at != elsewhere {
 		name := s.text(key)
+		if slices.Contains(protocolKeys[at], name) {
+			return many
+		}
 		for _, known := range protocolKeys[at] {
-			if name != known && len(name) <= 3*len(known) && strings.EqualFold(name, known) {
+			if len(name) <= 3*len(known) && strings.EqualFold(name, known) {
 				s.doubt("key %q in %s, which some parsers take for %q", clip(name), placeNames[at], known)
 			}
 		}
@@ -360,9 +408,14 @@ func (s *scanner) take(c byte) bool {
 func (s *scanner) str() (span, *Error) {
 	s.pos++
 	x := span{from: s.pos}
-	for s.pos < len(s.data) {
-		c := s.data[s.pos]
-		switch {
+	for {
+		for s.pos < len(s.data) && plain[s.data[s.pos]] {
+			s.pos++
+		}
+		if s.pos == len(s.data) {
+			return x, s.syntax("string without end")
+		}
+		switch c := s.data[s.pos]; {
 		case c == '"':
 			x.to = s.pos
 			s.pos++
@@ -374,18 +427,23 @@ func (s *scanner) str() (span, *Error) {
 			}
 		case c < 0x20:
 			return x, s.syntax("control character in a string")
-		case c < utf8.RuneSelf:
-			s.pos++
 		default:
-			r, n := utf8.DecodeRune(s.data[s.pos:])
+			r, n := utf8.DecodeRuneInString(s.data[s.pos:])
 			if r == utf8.RuneError && n == 1 {
 				return x, s.syntax("not UTF-8")
 			}
 			s.pos += n
 		}
 	}
-	return x, s.syntax("string without end")
 }
+
+// plain are the bytes that stand for themselves in a string, and alone.
+var plain = func() (plain [256]bool) {
+	for c := byte(0x20); c < utf8.RuneSelf; c++ {
+		plain[c] = c != '"' && c != '\\'
+	}
+	return plain
+}()
 
 func (s *scanner) escape() *Error {
 	if s.pos+1 >= len(s.data) {
@@ -427,7 +485,7 @@ func (s *scanner) number() *Error {
 		}
 	}
 	if s.pos-from > maxNumber || tooLarge(s.data[exponent:s.pos]) {
-		s.doubt("number %s, which parsers round or refuse", clip(string(s.data[from:s.pos])))
+		s.doubt("number %s, which parsers round or refuse", clip(s.data[from:s.pos]))
 	}
 	return nil
 }
@@ -441,9 +499,9 @@ func (s *scanner) digits() bool {
 }
 
 // tooLarge reports whether the digits of an exponent are beyond 300.
-func tooLarge(digits []byte) bool {
+func tooLarge(digits string) bool {
 	n := 0
-	for _, d := range digits {
+	for _, d := range []byte(digits) {
 		if n = 10*n + int(d-'0'); n > 300 {
 			return true
 		}

@@ -5,10 +5,17 @@ import (
 	"strconv"
 	"unicode"
 	"unicode/utf16"
+	"unsafe"
 )
 
-func isHex(b []byte) bool {
-	for _, c := range b {
+// view returns b as a text without copying it. It is for messages, which nobody changes once they are read.
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) } //nolint:gosec // see above
+
+// unview returns the bytes of a part of what view returned, under the same condition.
+func unview(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) } //nolint:gosec // see above
+
+func isHex(s string) bool {
+	for _, c := range []byte(s) {
 		if (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'f') {
 			return false
 		}
@@ -27,7 +34,7 @@ func unescape(raw string) string {
 
 // loneSurrogate reports whether a string token's inside has a \u escape that is half a surrogate pair. Go and most
 // parsers replace it, JavaScript keeps it, and Python may turn it into a byte of its own.
-func loneSurrogate(raw []byte) bool {
+func loneSurrogate(raw string) bool {
 	for i := 0; i+1 < len(raw); i++ {
 		if raw[i] != '\\' {
 			continue
@@ -50,8 +57,8 @@ func loneSurrogate(raw []byte) bool {
 	return false
 }
 
-func hex4(b []byte) rune {
-	n, err := strconv.ParseUint(string(b[:4]), 16, 16)
+func hex4(s string) rune {
+	n, err := strconv.ParseUint(s[:4], 16, 16)
 	if err != nil {
 		return 0
 	}
