@@ -91,6 +91,7 @@ type DB struct {
 	stopped chan struct{} // closed when the writer has ended
 	jobs    []func(*bbolt.Tx) error
 	results []chan error
+	buf     []byte // of the writer
 }
 
 // Open opens the history, and creates it unless cfg.ReadOnly.

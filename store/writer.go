@@ -1,6 +1,7 @@
 package store
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -13,6 +14,9 @@ import (
 
 // asyncEvery is how long an asynchronous Append waits for company.
 const asyncEvery = 10 * time.Millisecond
+
+// maxBuf is how many bytes of a commit are kept for the next one.
+const maxBuf = 1 << 20
 
 // ErrClosed says that the DB is closed.
 var ErrClosed = errors.New("store: closed")
@@ -107,17 +111,24 @@ func (db *DB) commit(batch []pending) {
 		events := tx.Bucket(bucketEvents)
 		events.FillPercent = 0.95 // keys only grow
 		ix := newIndexer()
+		buf := db.buf[:0] // bbolt wants keys and values to stay as they are until the commit
 		for _, p := range batch {
 			for _, e := range p.events {
-				text, err := e.MarshalJSON()
-				if err != nil {
+				from := len(buf)
+				buf = binary.BigEndian.AppendUint64(buf, e.Seq)
+				to := len(buf)
+				var err error
+				if buf, err = e.AppendJSON(buf); err != nil {
 					return fmt.Errorf("event %d: %w", e.Seq, err)
 				}
-				if err := events.Put(seqKey(e.Seq), text); err != nil {
+				if err := events.Put(buf[from:to:to], buf[to:len(buf):len(buf)]); err != nil {
 					return fmt.Errorf("event %d: %w", e.Seq, err)
 				}
 				ix.add(e)
 			}
+		}
+		if db.buf = buf; cap(buf) > maxBuf {
+			db.buf = nil
 		}
 		return ix.flush(tx)
 	})

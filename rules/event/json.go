@@ -31,7 +31,10 @@ type record struct {
 var ErrBody = errors.New("event: want exactly one body of a known kind")
 
 // MarshalJSON implements json.Marshaler.
-func (e Event) MarshalJSON() ([]byte, error) {
+func (e Event) MarshalJSON() ([]byte, error) { return e.AppendJSON(nil) }
+
+// appendAny appends the JSON form of any event.
+func (e Event) appendAny(dst []byte) ([]byte, error) {
 	r := record{V: e.V, Seq: e.Seq, At: e.At, Session: e.Session, Cause: e.Cause}
 	switch b := e.Body.(type) {
 	case *Opened:
@@ -57,11 +60,16 @@ func (e Event) MarshalJSON() ([]byte, error) {
 	default:
 		return nil, ErrBody
 	}
-	// Unlike json.Marshal, the encoder leaves <, > and & in the client's own arguments as they are.
+	text, err := marshal(r)
+	return append(dst, text...), err
+}
+
+// marshal leaves <, > and & in the client's own arguments as they are, unlike json.Marshal.
+func marshal(v any) ([]byte, error) {
 	var out bytes.Buffer
 	enc := json.NewEncoder(&out)
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(r); err != nil {
+	if err := enc.Encode(v); err != nil {
 		return nil, fmt.Errorf("event: %w", err)
 	}
 	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), nil
