@@ -222,6 +222,9 @@ func media(h http.Header) (mediaType string, ok bool) {
 	if len(values) == 0 || len(values) == 1 && values[0] == "" {
 		return "", true
 	}
+	if len(values) == 1 && (values[0] == "application/json" || values[0] == "text/event-stream") {
+		return values[0], true
+	}
 	mediaType, params, err := mime.ParseMediaType(values[0])
 	charset := params["charset"]
 	plain := charset == "" || strings.EqualFold(charset, "utf-8") || mediaType != "application/json" && mediaType != "text/event-stream"

@@ -3,6 +3,8 @@ package proxy
 import (
 	"crypto/sha256"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/umpire-dev/umpire/proxy/review"
@@ -46,15 +48,20 @@ type Ticket struct {
 	Verdict event.Verdict
 	Hold    *review.Slot // if the call is on hold: the Slot has the verdict that counts
 	err     error
-	done    chan struct{}
+	over    atomic.Bool
+	done    sync.WaitGroup
 }
 
-func newTicket() *Ticket { return &Ticket{done: make(chan struct{})} }
+func newTicket() *Ticket {
+	t := &Ticket{}
+	t.done.Add(1)
+	return t
+}
 
 // Wait returns once the record is on disk. If it cannot be, the error is ErrNotRecorded and the verdict denies. The
 // fields of t may be read afterwards.
 func (t *Ticket) Wait() error {
-	<-t.done
+	t.done.Wait()
 	return t.err
 }
 
@@ -77,17 +84,11 @@ func (t *Ticket) finish(err error) {
 			t.Hold = nil
 		}
 	}
-	close(t.done)
+	t.over.Store(true)
+	t.done.Done()
 }
 
-func (t *Ticket) finished() bool {
-	select {
-	case <-t.done:
-		return true
-	default:
-		return false
-	}
-}
+func (t *Ticket) finished() bool { return t.over.Load() }
 
 // Denier is the Judge where nothing can be judged: it denies every call and records nothing.
 type Denier struct {

@@ -45,6 +45,7 @@ type Link struct {
 // request is a request of the client that the server has not answered.
 type request struct {
 	id     string // the raw token
+	key    string // wire.Key of it
 	method string
 	modern bool
 	call   *event.Call // for tools/call, with what follows
@@ -102,11 +103,10 @@ func (l *Link) FromClient(m *wire.Message) Ruling {
 	if m.Kind != wire.Request {
 		return Ruling{forward: m.Raw}
 	}
-	r := &request{id: m.ID, method: m.Method, modern: m.Protocol() != "", sent: !m.IsCall()}
-	key := wire.Key(m.ID)
+	r := &request{id: m.ID, key: wire.Key(m.ID), method: m.Method, modern: m.Protocol() != "", sent: !m.IsCall()}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, taken := l.waiting[key]; taken {
+	if _, taken := l.waiting[r.key]; taken {
 		l.signal("id-in-use", fmt.Sprintf("a second request with the id %.60s before the first was answered", m.ID))
 		return Ruling{reply: wire.ErrorReply(m.ID, wire.CodeInvalidRequest, "a request with this id has not been answered yet")}
 	}
@@ -115,13 +115,14 @@ func (l *Link) FromClient(m *wire.Message) Ruling {
 		return Ruling{reply: wire.ErrorReply(m.ID, wire.CodeUnavailable, fmt.Sprintf("%d requests are unanswered, and no more can be", maxWaiting))}
 	}
 	l.learn(m)
-	l.waiting[key] = r
+	l.waiting[r.key] = r
 	if !m.IsCall() {
 		return Ruling{forward: m.Raw}
 	}
 	call := m.Call()
-	r.call, r.args = l.event(m, call), call.Args
-	r.ticket = l.judge.Call(l.asserted(m), *r.call, Retry{Continues: call.Continues, State: call.RequestState, Args: call.Args})
+	who := l.asserted(m)
+	r.call, r.args = l.event(who, m, call), call.Args
+	r.ticket = l.judge.Call(who, *r.call, Retry{Continues: call.Continues, State: call.RequestState, Args: call.Args})
 	return Ruling{
 		wait: func() ([]byte, []byte) { return l.release(m, r) },
 		held: func() *wait { return r.held(m) },
@@ -132,12 +133,11 @@ func (l *Link) FromClient(m *wire.Message) Ruling {
 func (l *Link) release(m *wire.Message, r *request) (forward, reply []byte) {
 	v, err := r.ticket.Settled()
 	passes := err == nil && v.Action.Passes()
-	key := wire.Key(m.ID)
 	l.mu.Lock()
-	ended := l.waiting[key] != r // Fail has recorded that it is lost
+	ended := l.waiting[r.key] != r // Fail has recorded that it is lost
 	if !ended {
 		if r.sent = passes; !passes {
-			delete(l.waiting, key)
+			delete(l.waiting, r.key)
 		}
 	}
 	l.mu.Unlock()
@@ -183,11 +183,11 @@ func patience(d time.Duration) string {
 }
 
 // event makes the event of a call, without what must not be stored.
-func (l *Link) event(m *wire.Message, call wire.Call) *event.Call {
+func (l *Link) event(who Origin, m *wire.Message, call wire.Call) *event.Call {
 	args, findings := l.clean.Clean("args", call.Args)
 	return &event.Call{
-		Link: l.who.Link, Server: l.who.Server, Tool: call.Name, ID: json.RawMessage(m.ID), Args: args, Size: len(call.Args),
-		Peer: l.asserted(m).Peer, Findings: findings,
+		Link: who.Link, Server: who.Server, Tool: call.Name, ID: json.RawMessage(m.ID), Args: args, Size: len(call.Args),
+		Peer: who.Peer, Findings: findings,
 	}
 }
 

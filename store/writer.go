@@ -16,7 +16,7 @@ import (
 const asyncEvery = 10 * time.Millisecond
 
 // maxBuf is how many bytes of a commit are kept for the next one.
-const maxBuf = 1 << 20
+const maxBuf = 4 << 20
 
 // ErrClosed says that the DB is closed.
 var ErrClosed = errors.New("store: closed")

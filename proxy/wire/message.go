@@ -242,6 +242,9 @@ func Key(id string) string {
 // canonicalNumber maps number tokens of equal value to equal texts: digits without zeros at their ends, and a power of
 // ten. The scanner bounds both.
 func canonicalNumber(token string) string {
+	if plainInteger(token) {
+		return token + "e0"
+	}
 	mantissa, exponent, _ := strings.Cut(strings.ToLower(token), "e")
 	sign, digits := "", mantissa
 	if d, negative := strings.CutPrefix(mantissa, "-"); negative {
@@ -262,6 +265,16 @@ func canonicalNumber(token string) string {
 		return "0"
 	}
 	return fmt.Sprintf("%s%se%d", sign, short, power+len(digits)-len(short))
+}
+
+// plainInteger reports whether a token is made of digits alone, without zeros at its ends.
+func plainInteger(token string) bool {
+	for _, c := range []byte(token) {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return token != "" && token[0] != '0' && token[len(token)-1] != '0'
 }
 
 // Batch joins messages to a batch, each with the bytes that it came with.
