@@ -142,7 +142,11 @@ func (s *State) judgeShape(r *rule, c *expr.Call) finding {
 	if path, ok := c.Truncated(); ok {
 		return finding{fires: true, why: path + " is longer than the history keeps, so the arguments cannot be checked"}
 	}
-	if problem := schema.Check(c.Args); problem != "" {
+	args, ok := c.Document()
+	if !ok {
+		return finding{fires: true, why: "the arguments are no JSON object"}
+	}
+	if problem := schema.Check(args); problem != "" {
 		return finding{fires: true, why: problem, hint: "correct the arguments"}
 	}
 	return finding{}

@@ -199,12 +199,12 @@ func (v *stepVal) result() (any, error) {
 	}
 	if s.content == nil {
 		s.content = &Call{Call: &event.Call{Findings: s.Result.Findings}, hidden: hiddenPaths(s.Result.Findings)}
-		s.content.args = &object{call: s.content, json: gjson.ParseBytes(s.Result.Content), path: "result"}
+		s.content.args = object{call: s.content, json: gjson.ParseBytes(s.Result.Content), path: "result"}
 	}
 	if why, ok := s.content.hidden["result"]; ok {
 		return hidden{call: s.content, path: "result", why: why}, nil
 	}
-	return s.content.args, nil
+	return s.content.root(), nil
 }
 
 // flowsFunction declares flows(from, to): whether the same value stands in both, however it is spelled. Both may be
