@@ -47,28 +47,63 @@ func pay(seq uint64) event.Event {
 	}
 }
 
-// BenchmarkDecide is one decision on 1 KiB of arguments, over a history of 1,000 calls, under rules of all kinds of which
-// five match the tool.
+// BenchmarkDecide is one decision on 1 KiB of arguments that nobody has looked at yet, over a history of 1,000 calls, under
+// rules of all kinds of which five match the tool.
 func BenchmarkDecide(b *testing.B) {
 	for _, n := range []int{10, 100, 1000} {
 		b.Run(fmt.Sprintf("rules=%d", n), func(b *testing.B) {
-			p, err := compile(manyRules(n))
-			if err != nil {
-				b.Fatal(err)
-			}
-			s := rules.NewState(p)
-			for e := range history(s, 1000) {
-				s.Apply(e)
-			}
-			e := pay(10_001)
+			s, calls := judged(b, manyRules(n), pay)
 			b.ReportAllocs()
-			for b.Loop() {
-				if v := s.Decide(e); v.Action != event.Allow {
+			for i := 0; b.Loop(); i++ {
+				if v := s.Decide(calls[i%len(calls)]); v.Action != event.Allow {
 					b.Fatal(v)
 				}
 			}
 		})
 	}
+}
+
+// BenchmarkCall is all that rules do about one call, live: its decision, and what is remembered of it, of its verdict and
+// of its result.
+func BenchmarkCall(b *testing.B) {
+	for _, n := range []int{10, 100, 1000} {
+		b.Run(fmt.Sprintf("rules=%d", n), func(b *testing.B) {
+			s, calls := judged(b, manyRules(n), pay)
+			next := calls[len(calls)-1]
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				next.Seq, next.At, next.Body = next.Seq+3, next.At.Add(time.Millisecond), calls[i%len(calls)].Body
+				live(s, next)
+			}
+		})
+	}
+}
+
+// live judges a call and remembers it, its verdict and its result, as the gate does.
+func live(s *rules.State, call event.Event) {
+	v := s.Decide(call)
+	s.Apply(call)
+	s.Apply(event.Event{V: event.Version, Seq: call.Seq + 1, At: call.At, Session: call.Session, Cause: call.Seq, Body: &v})
+	s.Apply(event.Event{V: event.Version, Seq: call.Seq + 2, At: call.At, Session: call.Session, Cause: call.Seq, Body: &event.Result{
+		Server: "shop", Tool: "pay", Outcome: event.OutcomeOK, Content: json.RawMessage(`{"content":[]}`),
+	}})
+}
+
+// judged returns a state after 1,000 calls, and calls that come next.
+func judged(t testing.TB, policy string, call func(seq uint64) event.Event) (s *rules.State, next []event.Event) {
+	t.Helper()
+	p, err := compile(policy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = rules.NewState(p)
+	for i := range uint64(1000) {
+		live(s, call(3*i+1))
+	}
+	for i := range uint64(64) {
+		next = append(next, call(10_001+3*i))
+	}
+	return s, next
 }
 
 // history is n calls, each with its verdict by s and its result.

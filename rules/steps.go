@@ -53,10 +53,6 @@ func (st *step) alone() bool {
 	})
 }
 
-func (st *step) matchesTool(server, tool string) bool {
-	return slices.ContainsFunc(st.on, func(g glob) bool { return g.match(server, tool) })
-}
-
 func (st *step) matchesSignal(name string) bool {
 	return slices.ContainsFunc(st.signals, func(pattern string) bool { return match.Match(name, pattern) })
 }
