@@ -43,7 +43,10 @@ func pay(seq uint64) event.Event {
 	args := fmt.Sprintf(`{"customer":"c_%d","amount":%d.5,"note":%q}`, seq%100, seq%50, strings.Repeat("thanks ", 140))
 	return event.Event{
 		V: event.Version, Seq: seq, At: event.At(begin).Add(time.Duration(seq) * time.Millisecond), Session: fmt.Sprintf("s%d", seq%10),
-		Body: &event.Call{Link: "l", Server: "shop", Tool: "pay", ID: json.RawMessage("1"), Args: json.RawMessage(args), Size: len(args)},
+		Body: &event.Call{
+			Link: "l", Server: "shop", Tool: "pay", ID: json.RawMessage("1"), Args: json.RawMessage(args), Size: len(args),
+			Peer: event.Peer{Principal: "local:alice", Agent: "bot"},
+		},
 	}
 }
 
@@ -85,9 +88,11 @@ func live(s *rules.State, call event.Event) {
 	s.Apply(call)
 	s.Apply(event.Event{V: event.Version, Seq: call.Seq + 1, At: call.At, Session: call.Session, Cause: call.Seq, Body: &v})
 	s.Apply(event.Event{V: event.Version, Seq: call.Seq + 2, At: call.At, Session: call.Session, Cause: call.Seq, Body: &event.Result{
-		Server: "shop", Tool: "pay", Outcome: event.OutcomeOK, Content: json.RawMessage(`{"content":[]}`),
+		Server: "shop", Tool: "pay", Outcome: event.OutcomeOK, Content: paid,
 	}})
 }
+
+var paid = json.RawMessage(`{"content":[]}`)
 
 // judged returns a state after 1,000 calls, and calls that come next.
 func judged(t testing.TB, policy string, call func(seq uint64) event.Event) (s *rules.State, next []event.Event) {

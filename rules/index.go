@@ -4,12 +4,10 @@ import "slices"
 
 // index finds entries (rules, slots of rules) by the tool that their globs match, without asking every glob.
 type index struct {
-	exact   map[toolName][]int // by the one tool that a glob matches
+	exact   map[glob][]int // of one tool
 	servers map[string][]globbed
 	wild    []globbed // with a pattern for the server
 }
-
-type toolName struct{ server, tool string }
 
 // globbed is an entry and one of its globs.
 type globbed struct {
@@ -18,7 +16,7 @@ type globbed struct {
 }
 
 func newIndex() *index {
-	return &index{exact: map[toolName][]int{}, servers: map[string][]globbed{}}
+	return &index{exact: map[glob][]int{}, servers: map[string][]globbed{}}
 }
 
 // add notes that an entry is about what any of the globs match.
@@ -26,8 +24,7 @@ func (x *index) add(entry int, globs []glob) {
 	for _, g := range globs {
 		switch {
 		case g.exact():
-			name := toolName{g.server, g.tool}
-			x.exact[name] = append(x.exact[name], entry)
+			x.exact[g] = append(x.exact[g], entry)
 		case g.oneServer():
 			x.servers[g.server] = append(x.servers[g.server], globbed{entry, g})
 		default:
@@ -38,7 +35,7 @@ func (x *index) add(entry int, globs []glob) {
 
 // find appends to list, which must be empty, the entries that are about a tool, in order.
 func (x *index) find(list []int, server, tool string) []int {
-	list = append(list, x.exact[toolName{server, tool}]...)
+	list = append(list, x.exact[glob{server, tool}]...)
 	for _, more := range [...][]globbed{x.servers[server], x.wild} {
 		for _, g := range more {
 			if g.match(server, tool) {

@@ -224,14 +224,16 @@ func (o *order) judge(i int, c *expr.Call, e event.Event) finding {
 		return finding{fires: true, why: err.Error(), hint: "send the argument"}
 	}
 	match, unknown := o.windows[i].Find(e.At, key, o.holds)
-	within := document.FormatDuration(spec.pattern.Within)
 	switch {
 	case unknown:
-		return finding{fires: true, unknown: !spec.require, why: fmt.Sprintf("too much has happened in %s%s to tell whether the steps match", within, byText(spec.by, c))}
 	case spec.require && match == nil:
 		return q.missing(o.windows[i], e.At, key)
 	case spec.require || match == nil:
 		return finding{}
+	}
+	within := document.FormatDuration(spec.pattern.Within)
+	if unknown {
+		return finding{fires: true, unknown: !spec.require, why: fmt.Sprintf("too much has happened in %s%s to tell whether the steps match", within, byText(spec.by, c))}
 	}
 	f := finding{fires: true}
 	var parts []string

@@ -30,8 +30,10 @@ func (c *Call) value(r gjson.Result, path string) ref.Val {
 	case gjson.String:
 		return types.String(r.Str)
 	case gjson.Number:
-		if n, err := strconv.ParseInt(r.Raw, 10, 64); err == nil {
-			return types.Int(n)
+		if !strings.ContainsAny(r.Raw, ".eE") {
+			if n, err := strconv.ParseInt(r.Raw, 10, 64); err == nil {
+				return types.Int(n)
+			}
 		}
 		f, err := strconv.ParseFloat(r.Raw, 64)
 		if err != nil {

@@ -102,11 +102,11 @@ func (s *Schema) Check(args map[string]any) string {
 		return twin
 	}
 	err := s.schema.Validate(args)
-	var v *jsonschema.ValidationError
-	switch {
-	case err == nil:
+	if err == nil {
 		return ""
-	case errors.As(err, &v):
+	}
+	var v *jsonschema.ValidationError
+	if errors.As(err, &v) {
 		return sentence(v, "args")
 	}
 	return firstLine(err.Error())
