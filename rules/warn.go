@@ -50,6 +50,7 @@ func (p *Policy) Warnings(servers []string, keep time.Duration) document.Errors 
 					}
 				}
 			}
+			out = append(out, p.keyless(i)...)
 			if r.steps.last != nil && r.steps.last.Never() {
 				warn(r.at, "", "can never match: the condition of its last step is always false")
 			}

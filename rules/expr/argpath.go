@@ -67,6 +67,17 @@ func ParseArgPath(text string) (ArgPath, error) {
 // String returns the path as written.
 func (p ArgPath) String() string { return p.text }
 
+// Keys returns the keys on the way to the argument; ok is false if an element of a list is on it.
+func (p ArgPath) Keys() (keys []string, ok bool) {
+	for _, st := range p.steps {
+		if st.isIndex {
+			return nil, false
+		}
+		keys = append(keys, st.key)
+	}
+	return keys, len(keys) > 0
+}
+
 // Scalar is a string, number or boolean argument.
 type Scalar struct {
 	Text     string // a string's own text; the token of a number, without needless zeros; "true" or "false"
