@@ -235,6 +235,21 @@ func ExampleParse() {
 	// Output: wire: duplicate key "name" at params: ambiguous message
 }
 
+// Two stacks of keys and the list of messages, however long the message is. An object with
+// many keys takes a set of them more.
+func TestParseKeepsToItsBudget(t *testing.T) {
+	data := []byte(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"pay","arguments":{"customer":"c_7","lines":[{"sku":"a","n":1},{"sku":"b","n":2}],"note":"` +
+		strings.Repeat("thanks ", 140) + `"},"_meta":{"progressToken":3}}}`)
+	if n := testing.AllocsPerRun(1000, func() {
+		frame, err := wire.Parse(data, wire.FromClient)
+		if err != nil || !frame.Messages[0].IsCall() {
+			t.Fatal(err)
+		}
+	}); n > 3 {
+		t.Errorf("Parse makes %v allocations, at most 3 are allowed", n)
+	}
+}
+
 func BenchmarkParse(b *testing.B) {
 	for _, size := range []int{256, 1024, 65536} {
 		text := strings.Repeat("x", size)
