@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/umpire-dev/umpire/examples/policies"
 	"github.com/umpire-dev/umpire/rules"
 	"github.com/umpire-dev/umpire/rules/event"
 )
@@ -149,4 +150,56 @@ func BenchmarkRefold(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(len(events)), "events/op")
+}
+
+// BenchmarkDecideAfterFailures is one decision under examples/policies/loops.yaml for an agent that fails a lot, at
+// something else each time.
+func BenchmarkDecideAfterFailures(b *testing.B) {
+	text, err := policies.Files.ReadFile("loops.yaml")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, n := range []int{10, 100, 1000} {
+		b.Run(fmt.Sprintf("failures=%d", n), func(b *testing.B) {
+			s := failed(b, string(text), n)
+			e := lookup(uint64(3*n+1), n)
+			b.ReportAllocs()
+			for b.Loop() {
+				if v := s.Decide(e); v.Action != event.Allow {
+					b.Fatal(v)
+				}
+			}
+		})
+	}
+}
+
+// failed returns a state after n different calls that failed, half a second after each other.
+func failed(t testing.TB, policy string, n int) *rules.State {
+	t.Helper()
+	p, err := compile(policy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := rules.NewState(p)
+	for i := range n {
+		e := lookup(uint64(3*i+1), i)
+		v := event.Verdict{Action: event.Allow}
+		s.Apply(e)
+		s.Apply(event.Event{V: event.Version, Seq: e.Seq + 1, At: e.At, Session: e.Session, Cause: e.Seq, Body: &v})
+		s.Apply(event.Event{V: event.Version, Seq: e.Seq + 2, At: e.At, Session: e.Session, Cause: e.Seq, Body: &event.Result{
+			Server: "catalogue", Tool: e.Body.(*event.Call).Tool, Outcome: event.OutcomeFailed, Content: paid,
+		}})
+	}
+	return s
+}
+
+// lookup is the i-th of many calls of which no two are the same, and no twenty in a minute of the same tool.
+func lookup(seq uint64, i int) event.Event {
+	return event.Event{
+		V: event.Version, Seq: seq, At: event.At(begin).Add(time.Duration(i) * time.Second / 2), Session: "s1",
+		Body: &event.Call{
+			Server: "catalogue", Tool: fmt.Sprintf("get_%d", i%10), ID: json.RawMessage("1"), Args: json.RawMessage(fmt.Sprintf(`{"id":%d}`, i)),
+			Peer: event.Peer{Principal: "local:alice", Agent: "bot"},
+		},
+	}
 }

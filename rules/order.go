@@ -328,8 +328,15 @@ func (q *search) holds(slot int, chosen []*entry, extra *entry) bool {
 		}
 		q.bound = append(q.bound, b)
 	}
-	if slot == sequence.Last {
-		return q.spec.last == nil || len(q.spec.last.Steps()) == 0 || q.ask(q.spec.last, q.call, true)
+	switch {
+	case slot != sequence.Last:
+	case q.spec.last == nil || len(q.spec.last.Steps()) == 0:
+		return true
+	case q.misses(q.spec.last):
+		match, err := q.spec.last.EvalWith(q.call, q.bound)
+		return match || err != nil // what is missing is an error, unless the condition is false without it
+	default:
+		return q.ask(q.spec.last, q.call, true)
 	}
 	st := q.spec.slot(slot)
 	if st.where == nil || st.early {
@@ -343,6 +350,11 @@ func (q *search) holds(slot int, chosen []*entry, extra *entry) bool {
 		return q.ask(st.where, q.call, false)
 	}
 	return q.ask(st.where, chosen[slot].Value.step.Call, true)
+}
+
+// misses reports whether a step that the condition asks about is not chosen yet.
+func (q *search) misses(p *expr.Program) bool {
+	return slices.ContainsFunc(q.bound, func(b expr.Bound) bool { return b.Step == nil && slices.Contains(p.Steps(), b.Name) })
 }
 
 // ask evaluates a condition; undecided is what it is if it cannot be decided.

@@ -336,6 +336,11 @@ func (c *compiler) checkAsked(spec *stepsSpec, n document.Node) {
 		note(spec.until.where, spec.until.name)
 	}
 	note(spec.last, "")
+	if spec.last != nil && len(spec.last.Steps()) > 1 {
+		for _, name := range spec.last.Steps() {
+			spec.pattern.Steps[index(name)].Sift = true
+		}
+	}
 }
 
 // memo is an event that some rule may ask about, with what is known of it by now.

@@ -1,6 +1,7 @@
 package expr
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -23,8 +24,11 @@ type Step struct {
 	Result *event.Result // nil while there is none
 	Signal *event.Signal // nil if it is a call
 
-	content *Call // the result's content, in the place of arguments
+	content *Call   // the result's content, in the place of arguments
+	val     stepVal // scratch: the step as a condition sees it
 }
+
+var errNotThere = errors.New("a step is not there yet")
 
 // NewSignal prepares the signal in e, whose body must be a Signal.
 func NewSignal(e event.Event) *Step {
@@ -96,9 +100,10 @@ func (f *frame) ResolveName(name string) (any, bool) {
 	for _, b := range f.steps {
 		if b.Name == name {
 			if b.Step == nil {
-				return types.NewErr("%s is not there yet", name), true
+				return types.WrapErr(errNotThere), true
 			}
-			return &stepVal{step: b.Step, name: name}, true
+			b.val = stepVal{step: b.Step, name: name}
+			return &b.val, true
 		}
 	}
 	return f.Call.ResolveName(name)
