@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/umpire-dev/umpire/examples/policies"
 	"github.com/umpire-dev/umpire/rules"
 	"github.com/umpire-dev/umpire/rules/event"
 )
@@ -43,32 +44,72 @@ func pay(seq uint64) event.Event {
 	args := fmt.Sprintf(`{"customer":"c_%d","amount":%d.5,"note":%q}`, seq%100, seq%50, strings.Repeat("thanks ", 140))
 	return event.Event{
 		V: event.Version, Seq: seq, At: event.At(begin).Add(time.Duration(seq) * time.Millisecond), Session: fmt.Sprintf("s%d", seq%10),
-		Body: &event.Call{Link: "l", Server: "shop", Tool: "pay", ID: json.RawMessage("1"), Args: json.RawMessage(args), Size: len(args)},
+		Body: &event.Call{
+			Link: "l", Server: "shop", Tool: "pay", ID: json.RawMessage("1"), Args: json.RawMessage(args), Size: len(args),
+			Peer: event.Peer{Principal: "local:alice", Agent: "bot"},
+		},
 	}
 }
 
-// BenchmarkDecide is one decision on 1 KiB of arguments, over a history of 1,000 calls, under rules of all kinds of which
-// five match the tool.
+// BenchmarkDecide is one decision on 1 KiB of arguments that nobody has looked at yet, over a history of 1,000 calls, under
+// rules of all kinds of which five match the tool.
 func BenchmarkDecide(b *testing.B) {
 	for _, n := range []int{10, 100, 1000} {
 		b.Run(fmt.Sprintf("rules=%d", n), func(b *testing.B) {
-			p, err := compile(manyRules(n))
-			if err != nil {
-				b.Fatal(err)
-			}
-			s := rules.NewState(p)
-			for e := range history(s, 1000) {
-				s.Apply(e)
-			}
-			e := pay(10_001)
+			s, calls := judged(b, manyRules(n), pay)
 			b.ReportAllocs()
-			for b.Loop() {
-				if v := s.Decide(e); v.Action != event.Allow {
+			for i := 0; b.Loop(); i++ {
+				if v := s.Decide(calls[i%len(calls)]); v.Action != event.Allow {
 					b.Fatal(v)
 				}
 			}
 		})
 	}
+}
+
+// BenchmarkCall is all that rules do about one call, live: its decision, and what is remembered of it, of its verdict and
+// of its result.
+func BenchmarkCall(b *testing.B) {
+	for _, n := range []int{10, 100, 1000} {
+		b.Run(fmt.Sprintf("rules=%d", n), func(b *testing.B) {
+			s, calls := judged(b, manyRules(n), pay)
+			next := calls[len(calls)-1]
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				next.Seq, next.At, next.Body = next.Seq+3, next.At.Add(time.Millisecond), calls[i%len(calls)].Body
+				live(s, next)
+			}
+		})
+	}
+}
+
+// live judges a call and remembers it, its verdict and its result, as the gate does.
+func live(s *rules.State, call event.Event) {
+	v := s.Decide(call)
+	s.Apply(call)
+	s.Apply(event.Event{V: event.Version, Seq: call.Seq + 1, At: call.At, Session: call.Session, Cause: call.Seq, Body: &v})
+	s.Apply(event.Event{V: event.Version, Seq: call.Seq + 2, At: call.At, Session: call.Session, Cause: call.Seq, Body: &event.Result{
+		Server: "shop", Tool: "pay", Outcome: event.OutcomeOK, Content: paid,
+	}})
+}
+
+var paid = json.RawMessage(`{"content":[]}`)
+
+// judged returns a state after 1,000 calls, and calls that come next.
+func judged(t testing.TB, policy string, call func(seq uint64) event.Event) (s *rules.State, next []event.Event) {
+	t.Helper()
+	p, err := compile(policy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = rules.NewState(p)
+	for i := range uint64(1000) {
+		live(s, call(3*i+1))
+	}
+	for i := range uint64(64) {
+		next = append(next, call(10_001+3*i))
+	}
+	return s, next
 }
 
 // history is n calls, each with its verdict by s and its result.
@@ -109,4 +150,56 @@ func BenchmarkRefold(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(len(events)), "events/op")
+}
+
+// BenchmarkDecideAfterFailures is one decision under examples/policies/loops.yaml for an agent that fails a lot, at
+// something else each time.
+func BenchmarkDecideAfterFailures(b *testing.B) {
+	text, err := policies.Files.ReadFile("loops.yaml")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, n := range []int{10, 100, 1000} {
+		b.Run(fmt.Sprintf("failures=%d", n), func(b *testing.B) {
+			s := failed(b, string(text), n)
+			e := lookup(uint64(3*n+1), n)
+			b.ReportAllocs()
+			for b.Loop() {
+				if v := s.Decide(e); v.Action != event.Allow {
+					b.Fatal(v)
+				}
+			}
+		})
+	}
+}
+
+// failed returns a state after n different calls that failed, half a second after each other.
+func failed(t testing.TB, policy string, n int) *rules.State {
+	t.Helper()
+	p, err := compile(policy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := rules.NewState(p)
+	for i := range n {
+		e := lookup(uint64(3*i+1), i)
+		v := event.Verdict{Action: event.Allow}
+		s.Apply(e)
+		s.Apply(event.Event{V: event.Version, Seq: e.Seq + 1, At: e.At, Session: e.Session, Cause: e.Seq, Body: &v})
+		s.Apply(event.Event{V: event.Version, Seq: e.Seq + 2, At: e.At, Session: e.Session, Cause: e.Seq, Body: &event.Result{
+			Server: "catalogue", Tool: e.Body.(*event.Call).Tool, Outcome: event.OutcomeFailed, Content: paid,
+		}})
+	}
+	return s
+}
+
+// lookup is the i-th of many calls of which no two are the same, and no twenty in a minute of the same tool.
+func lookup(seq uint64, i int) event.Event {
+	return event.Event{
+		V: event.Version, Seq: seq, At: event.At(begin).Add(time.Duration(i) * time.Second / 2), Session: "s1",
+		Body: &event.Call{
+			Server: "catalogue", Tool: fmt.Sprintf("get_%d", i%10), ID: json.RawMessage("1"), Args: json.RawMessage(fmt.Sprintf(`{"id":%d}`, i)),
+			Peer: event.Peer{Principal: "local:alice", Agent: "bot"},
+		},
+	}
 }

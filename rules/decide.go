@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strconv"
@@ -28,8 +29,8 @@ type finding struct {
 	retry    time.Duration
 }
 
-// Decide returns the verdict on the call in e, or on the call whose hold the Review or the Expired in e ends. It reads s
-// and never writes it. A panic within it is a deny.
+// Decide returns the verdict on the call in e, or on the call whose hold the Review or the Expired in e ends. It reads what
+// s knows and never changes it; of s it writes the scratch space alone. A panic within it is a deny.
 func (s *State) Decide(e event.Event) (v event.Verdict) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -66,46 +67,62 @@ func (s *State) decide(e event.Event, approved bool) event.Verdict {
 			hint: "use another tool",
 		})
 	}
-	c := expr.NewCall(e, p.tool(call.Server, call.Tool))
-	var quiet []string
-	for _, i := range p.matching(call.Server, call.Tool) {
+	s.quiet = s.quiet[:0]
+	s.view.look(e)
+	for n, i := range s.view.rules {
+		f := s.judge(n, e)
+		if !f.fires {
+			continue
+		}
 		r := p.rules[i]
-		f := s.judge(i, c, e)
-		if f.fires {
-			do := r.do
-			if f.unknown {
-				do = event.Hold
-			}
-			report(r.name, do, r.observe || p.observe, f)
-		} else if f.why != "" {
-			quiet = append(quiet, r.name+" "+f.why)
+		do := r.do
+		if f.unknown {
+			do = event.Hold
 		}
+		report(r.name, do, r.observe || p.observe, f)
 	}
-	if v.Rule == "" {
-		v.Why = "no rule objects"
-		if len(v.Also) > 0 {
-			v.Why = "no rule in force objects"
-		}
-		if approved {
-			v.Why = "no rule denies it"
-		}
-		if len(quiet) > 0 {
-			v.Why += ": " + strings.Join(quiet, ", ")
-		}
+	switch {
+	case v.Rule != "":
+	case approved:
+		v.Why = s.sentence("no rule denies it")
+	case len(v.Also) > 0:
+		v.Why = s.sentence("no rule in force objects")
+	default:
+		v.Why = s.sentence("no rule objects")
 	}
 	return v
 }
 
-// judge asks rule i about a call. If the rule does not fire, why says how close it is, if that can be said.
-func (s *State) judge(i int, c *expr.Call, e event.Event) finding {
+// chunkSize is how many bytes sentences share. Each is short, so most cost no allocation.
+const chunkSize = 4 << 10
+
+// sentence returns a sentence that ends with how close the rules are that do not fire.
+func (s *State) sentence(begin string) string {
+	if len(s.quiet) == 0 {
+		return begin
+	}
+	if n := len(begin) + len(s.quiet); s.chunk.Cap()-s.chunk.Len() < n {
+		s.chunk.Reset()
+		s.chunk.Grow(max(n, chunkSize))
+	}
+	from := s.chunk.Len()
+	s.chunk.WriteString(begin)
+	s.chunk.Write(s.quiet)
+	return s.chunk.String()[from:]
+}
+
+// judge asks the rule at index n of s.view.rules about a call.
+func (s *State) judge(n int, e event.Event) finding {
+	i, c := s.view.rules[n], &s.view.call
 	r := s.policy.rules[i]
+	if r.rate != nil {
+		return s.judgeRate(n, e)
+	}
 	applies, undecided := r.applies(c)
 	if !applies {
 		return finding{}
 	}
 	switch {
-	case r.rate != nil:
-		return s.judgeRate(i, c, e)
 	case r.steps != nil:
 		return s.order.judge(i, c, e)
 	case r.declared, r.schema != nil:
@@ -142,23 +159,29 @@ func (s *State) judgeShape(r *rule, c *expr.Call) finding {
 	if path, ok := c.Truncated(); ok {
 		return finding{fires: true, why: path + " is longer than the history keeps, so the arguments cannot be checked"}
 	}
-	if problem := schema.Check(c.Args); problem != "" {
+	args, ok := c.Document()
+	if !ok {
+		return finding{fires: true, why: "the arguments are no JSON object"}
+	}
+	if problem := schema.Check(args); problem != "" {
 		return finding{fires: true, why: problem, hint: "correct the arguments"}
 	}
 	return finding{}
 }
 
-func (s *State) judgeRate(i int, c *expr.Call, e event.Event) finding {
-	r, w := s.policy.rules[i], s.windows[i]
-	spec := r.rate
-	o, err := r.occurrence(c)
-	if err != nil {
-		return finding{fires: true, why: err.Error(), hint: "send the argument"}
-	}
-	if w.Full(e.At) {
+func (s *State) judgeRate(n int, e event.Event) finding {
+	i, c := s.view.rules[n], &s.view.call
+	w, spec := s.windows[i], s.policy.rules[i].rate
+	x := s.view.rate(n, w)
+	switch {
+	case !x.applies:
+		return finding{}
+	case x.err != nil:
+		return finding{fires: true, why: x.err.Error(), hint: "send the argument"}
+	case w.Full(e.At):
 		return finding{fires: true, why: fmt.Sprintf("it already tracks %d calls and can count no more", rate.MaxEntries)}
 	}
-	q := question{rule: r, window: w, call: c, at: e.At, occurrence: o, counted: s.continues(i, c.Call) || s.counts(i, e.Seq)}
+	q := question{state: s, rule: s.policy.rules[i], window: w, call: c, at: e.At, occurrence: x.occurrence, counted: s.continues(i, c.Call) || s.counts(i, e.Seq)}
 	switch {
 	case spec.limit != nil:
 		return q.sum()
@@ -173,6 +196,7 @@ func (s *State) judgeRate(i int, c *expr.Call, e event.Event) finding {
 // question is: may this call be added to what is in the window?
 type question struct {
 	occurrence
+	state   *State
 	rule    *rule
 	window  *rate.Window
 	call    *expr.Call
@@ -180,13 +204,30 @@ type question struct {
 	counted bool // the call continues one that is in the window already
 }
 
-func (q question) count() finding {
+// below notes how close the rule is, which does not fire: "refund-burst 2 of 3 …".
+func (q *question) below(n, limit int, what, of string) finding {
+	b := strconv.AppendInt(q.near(), int64(n), 10)
+	b = strconv.AppendInt(append(b, " of "...), int64(limit), 10)
+	q.state.quiet = append(append(b, what...), of...)
+	return finding{}
+}
+
+// near begins the note of how close the rule is.
+func (q *question) near() []byte {
+	separator := ", "
+	if len(q.state.quiet) == 0 {
+		separator = ": "
+	}
+	return append(append(append(q.state.quiet, separator...), q.rule.name...), ' ')
+}
+
+func (q *question) count() finding {
 	n, limit := q.window.Count(q.at, q.key), q.rule.rate.max
 	if !q.counted {
 		n++
 	}
 	if n <= limit {
-		return finding{why: strconv.Itoa(n) + " of " + strconv.Itoa(limit)}
+		return q.below(n, limit, "", "")
 	}
 	f := finding{fires: true, evidence: q.evidence(), retry: q.free(limit)}
 	f.why = fmt.Sprintf("%s call of %s in %s%s (limit %d)%s",
@@ -195,10 +236,10 @@ func (q question) count() finding {
 	return f
 }
 
-func (q question) inFlight() finding {
+func (q *question) inFlight() finding {
 	n, limit := q.window.Count(q.at, q.key), q.rule.rate.max
 	if q.counted || n < limit {
-		return finding{why: fmt.Sprintf("%d of %d in flight", n, limit)}
+		return q.below(n, limit, " in flight", "")
 	}
 	f := finding{fires: true, evidence: q.evidence()}
 	f.why = fmt.Sprintf("%d of %s still unanswered%s (limit %d)%s", n, q.rule.over(), q.by(), limit, after(f.evidence))
@@ -206,35 +247,37 @@ func (q question) inFlight() finding {
 	return f
 }
 
-func (q question) sum() finding {
+func (q *question) sum() finding {
 	spec := q.rule.rate
-	var sum, left apd.Decimal
-	q.window.Sum(q.at, q.key, &sum)
+	sum := &q.state.sum
+	q.window.Sum(q.at, q.key, sum)
 	if !q.counted {
-		rate.Add(&sum, &sum, q.entry.Amount)
+		rate.Add(sum, sum, q.entry.Amount)
 	}
 	if sum.Cmp(spec.limit) <= 0 {
-		return finding{why: plain(&sum) + " of " + plain(spec.limit)}
+		q.state.quiet = appendPlain(append(appendPlain(q.near(), sum), " of "...), spec.limit)
+		return finding{}
 	}
 	f := finding{fires: true, evidence: q.evidence(), retry: q.freeSum()}
-	f.why = fmt.Sprintf("%s %s makes the sum %s in %s%s (limit %s)%s", spec.sum, plain(q.entry.Amount), plain(&sum),
+	f.why = fmt.Sprintf("%s %s makes the sum %s in %s%s (limit %s)%s", spec.sum, plain(q.entry.Amount), plain(sum),
 		document.FormatDuration(spec.per), q.by(), plain(spec.limit), after(f.evidence))
-	rate.Sub(&sum, &sum, q.entry.Amount)
-	if rate.Sub(&left, spec.limit, &sum); left.Negative { // more was approved, or the policy was tightened
+	rate.Sub(sum, sum, q.entry.Amount)
+	left := sum
+	if rate.Sub(left, spec.limit, sum); left.Negative { // more was approved, or the policy was tightened
 		left.SetInt64(0)
 	}
-	f.hint = fmt.Sprintf("at most %s in %s; %s is left", plain(spec.limit), document.FormatDuration(spec.per), plain(&left))
+	f.hint = fmt.Sprintf("at most %s in %s; %s is left", plain(spec.limit), document.FormatDuration(spec.per), plain(left))
 	return f
 }
 
-func (q question) distinct() finding {
+func (q *question) distinct() finding {
 	spec := q.rule.rate
 	n, seen := q.window.Distinct(q.at, q.key, q.entry.Value)
 	if q.entry.Value == "" || seen {
-		return finding{why: fmt.Sprintf("%d of %d different %s", n, spec.max, spec.distinct)}
+		return q.below(n, spec.max, " different ", spec.distinct.String())
 	}
 	if n++; n <= spec.max {
-		return finding{why: fmt.Sprintf("%d of %d different %s", n, spec.max, spec.distinct)}
+		return q.below(n, spec.max, " different ", spec.distinct.String())
 	}
 	f := finding{fires: true, evidence: q.evidence(), retry: q.freeDistinct()}
 	f.why = fmt.Sprintf("%s different %s in %s%s (limit %d)%s", ordinal(n), spec.distinct,
@@ -244,7 +287,7 @@ func (q question) distinct() finding {
 }
 
 // evidence returns the newest calls in the window, oldest first.
-func (q question) evidence() []uint64 {
+func (q *question) evidence() []uint64 {
 	var seqs []uint64
 	for e := range q.window.Newest(q.at, q.key) {
 		if seqs = append(seqs, e.Seq); len(seqs) == event.MaxEvidence {
@@ -259,7 +302,7 @@ func (q question) evidence() []uint64 {
 const maxWalk = 10_000
 
 // free returns how long until fewer than limit calls are left in the window, 0 if waiting does not help.
-func (q question) free(limit int) time.Duration {
+func (q *question) free(limit int) time.Duration {
 	n := 0
 	for e := range q.window.Newest(q.at, q.key) {
 		if n++; n == limit {
@@ -273,7 +316,7 @@ func (q question) free(limit int) time.Duration {
 }
 
 // freeSum returns how long until the sum has room for the amount, 0 if it never has.
-func (q question) freeSum() time.Duration {
+func (q *question) freeSum() time.Duration {
 	total := new(apd.Decimal).Set(q.entry.Amount)
 	n := 0
 	for e := range q.window.Newest(q.at, q.key) {
@@ -291,7 +334,7 @@ func (q question) freeSum() time.Duration {
 }
 
 // freeDistinct returns how long until there is room for one more value.
-func (q question) freeDistinct() time.Duration {
+func (q *question) freeDistinct() time.Duration {
 	values := map[string]bool{}
 	n := 0
 	for e := range q.window.Newest(q.at, q.key) {
@@ -309,12 +352,12 @@ func (q question) freeDistinct() time.Duration {
 }
 
 // until returns how long e stays in the window.
-func (q question) until(e rate.Entry) time.Duration {
+func (q *question) until(e rate.Entry) time.Duration {
 	return e.At.Add(q.rule.rate.per).Sub(q.at)
 }
 
 // by formats the key: ` by session s3, args.order_id "ord_1"`.
-func (q question) by() string { return byText(q.rule.rate.by, q.call) }
+func (q *question) by() string { return byText(q.rule.rate.by, q.call) }
 
 func byText(by []byKey, c *expr.Call) string {
 	if len(by) == 0 {
@@ -353,12 +396,14 @@ func after(seqs []uint64) string {
 }
 
 // plain formats d without exponent and needless zeros.
-func plain(d *apd.Decimal) string {
-	text := d.Text('f')
-	if strings.Contains(text, ".") {
-		text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
+func plain(d *apd.Decimal) string { return string(appendPlain(nil, d)) }
+
+func appendPlain(to []byte, d *apd.Decimal) []byte {
+	from := len(to)
+	if to = d.Append(to, 'f'); bytes.IndexByte(to[from:], '.') >= 0 {
+		to = bytes.TrimRight(bytes.TrimRight(to, "0"), ".")
 	}
-	return text
+	return to
 }
 
 // clip shortens what came from a call for a sentence.

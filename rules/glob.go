@@ -28,7 +28,10 @@ func (g glob) match(server, tool string) bool {
 }
 
 // exact reports whether g matches one tool only.
-func (g glob) exact() bool { return !match.IsPattern(g.server) && !match.IsPattern(g.tool) }
+func (g glob) exact() bool { return g.oneServer() && !match.IsPattern(g.tool) }
+
+// oneServer reports whether g matches tools of one server only.
+func (g glob) oneServer() bool { return !match.IsPattern(g.server) }
 
 // covers reports whether everything that other matches, g matches too. It may say no when the answer is yes.
 func (g glob) covers(other glob) bool {

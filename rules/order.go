@@ -17,10 +17,15 @@ import (
 type order struct {
 	policy  *Policy
 	windows []*sequence.Window[*memo] // of each rule; nil for rules without steps
-	feeds   []feed
+	feeds   []feed                    // of calls and results
+	calls   *index                    // of feeds
+	signals []feed
 	judging *candidate            // the call whose verdict comes next, if it can be a step
 	held    map[uint64]*candidate // such calls that wait for a person
 	memos   map[uint64]*memo      // by Seq of the call
+	found   []int                 // scratch: feeds
+	search  search                // scratch
+	holds   sequence.Holds[*memo] // of search
 }
 
 // candidate is an event, and where it is to be remembered.
@@ -42,14 +47,23 @@ type addition struct {
 }
 
 func newOrder(p *Policy) *order {
-	o := &order{policy: p, windows: make([]*sequence.Window[*memo], len(p.rules)), memos: map[uint64]*memo{}, held: map[uint64]*candidate{}}
+	o := &order{
+		policy: p, windows: make([]*sequence.Window[*memo], len(p.rules)), calls: newIndex(),
+		memos: map[uint64]*memo{}, held: map[uint64]*candidate{},
+	}
+	o.holds = o.search.holds
 	for i, r := range p.rules {
 		if r.steps == nil {
 			continue
 		}
 		o.windows[i] = sequence.New(&r.steps.pattern, o.forget)
 		for slot := range r.steps.pattern.Slots() {
-			if st := r.steps.slot(slot); st != nil {
+			switch st := r.steps.slot(slot); {
+			case st == nil:
+			case st.kind == stepSignal:
+				o.signals = append(o.signals, feed{i, slot, st})
+			default:
+				o.calls.add(len(o.feeds), st.on)
 				o.feeds = append(o.feeds, feed{i, slot, st})
 			}
 		}
@@ -67,21 +81,19 @@ func (o *order) forget(m *memo) {
 // call notes where a call is to be remembered if it passes. A call that continues another is the same step as that one.
 func (o *order) call(e event.Event, c *expr.Call) {
 	o.judging = nil
-	if len(o.feeds) == 0 || c.Retry != 0 {
+	if o.found = o.calls.find(o.found[:0], c.Server, c.Call.Tool); len(o.found) == 0 || c.Retry != 0 {
 		return
 	}
-	m := &memo{seq: e.Seq, step: &expr.Step{Call: c}}
+	m := &memo{seq: e.Seq, step: &expr.Step{Call: expr.NewCall(e, c.Tool)}}
 	k := &candidate{memo: m}
 	wanted, full := false, false
-	for _, f := range o.feeds {
-		if f.kind == stepSignal || !f.matchesTool(c.Server, c.Call.Tool) {
-			continue
-		}
+	for _, i := range o.found {
+		f := o.feeds[i]
 		steps := o.policy.rules[f.rule].steps
 		m.keep, full = m.keep || steps.keep, full || steps.full || f.kind == stepResult
 		wanted = wanted || f.kind == stepResult
 		if f.kind == stepCall {
-			o.place(k, f)
+			o.place(k, c, f)
 		}
 	}
 	if wanted {
@@ -97,16 +109,16 @@ func (o *order) call(e event.Event, c *expr.Call) {
 	}
 }
 
-// place notes that k belongs into the slot of f, if it does.
-func (o *order) place(k *candidate, f feed) {
+// place notes that k belongs into the slot of f, if it does. C is the call of k; it need not be the copy that k keeps.
+func (o *order) place(k *candidate, c *expr.Call, f feed) {
 	steps := o.policy.rules[f.rule].steps
-	key, err := keyOf(steps.by, k.step.Call)
+	key, err := keyOf(steps.by, c)
 	if err != nil {
 		return // what has no key never merges with anything
 	}
 	if f.early {
 		// What cannot be decided is a step, but nothing that ends a match.
-		if match, err := f.where.EvalWith(k.step.Call, []expr.Bound{{Name: f.name, Step: k.step}}); !match && err == nil || err != nil && f.slot >= len(steps.steps) {
+		if match, err := f.where.EvalWith(c, []expr.Bound{{Name: f.name, Step: k.step}}); !match && err == nil || err != nil && f.slot >= len(steps.steps) {
 			return
 		}
 	}
@@ -166,10 +178,11 @@ func (o *order) result(e event.Event, r *event.Result) {
 	}
 	k := &candidate{memo: m}
 	waited := false
-	for _, f := range o.feeds {
-		if f.kind == stepResult && f.matchesTool(m.step.Server, m.step.Call.Call.Tool) {
+	o.found = o.calls.find(o.found[:0], m.step.Server, m.step.Call.Call.Tool)
+	for _, i := range o.found {
+		if f := o.feeds[i]; f.kind == stepResult {
 			waited = true
-			o.place(k, f)
+			o.place(k, m.step.Call, f)
 		}
 	}
 	if waited {
@@ -180,12 +193,12 @@ func (o *order) result(e event.Event, r *event.Result) {
 
 func (o *order) signal(e event.Event) {
 	k := &candidate{memo: &memo{}}
-	for _, f := range o.feeds {
-		if f.kind == stepSignal && f.matchesSignal(e.Body.(*event.Signal).Name) {
+	for _, f := range o.signals {
+		if f.matchesSignal(e.Body.(*event.Signal).Name) {
 			if k.step == nil {
 				k.step = expr.NewSignal(e)
 			}
-			o.place(k, f)
+			o.place(k, k.step.Call, f)
 		}
 	}
 	o.remember(e, k)
@@ -195,7 +208,8 @@ func (o *order) signal(e event.Event) {
 func (o *order) judge(i int, c *expr.Call, e event.Event) finding {
 	r := o.policy.rules[i]
 	spec := r.steps
-	q := search{spec: spec, call: c}
+	q := &o.search
+	*q = search{spec: spec, call: c, bound: q.bound}
 	if spec.last != nil {
 		match, err := spec.last.EvalWith(c, nil)
 		switch {
@@ -209,15 +223,17 @@ func (o *order) judge(i int, c *expr.Call, e event.Event) finding {
 	if err != nil {
 		return finding{fires: true, why: err.Error(), hint: "send the argument"}
 	}
-	match, unknown := o.windows[i].Find(e.At, key, q.holds)
-	within := document.FormatDuration(spec.pattern.Within)
+	match, unknown := o.windows[i].Find(e.At, key, o.holds)
 	switch {
 	case unknown:
-		return finding{fires: true, unknown: !spec.require, why: fmt.Sprintf("too much has happened in %s%s to tell whether the steps match", within, byText(spec.by, c))}
 	case spec.require && match == nil:
 		return q.missing(o.windows[i], e.At, key)
 	case spec.require || match == nil:
 		return finding{}
+	}
+	within := document.FormatDuration(spec.pattern.Within)
+	if unknown {
+		return finding{fires: true, unknown: !spec.require, why: fmt.Sprintf("too much has happened in %s%s to tell whether the steps match", within, byText(spec.by, c))}
 	}
 	f := finding{fires: true}
 	var parts []string
@@ -312,8 +328,15 @@ func (q *search) holds(slot int, chosen []*entry, extra *entry) bool {
 		}
 		q.bound = append(q.bound, b)
 	}
-	if slot == sequence.Last {
-		return q.spec.last == nil || len(q.spec.last.Steps()) == 0 || q.ask(q.spec.last, q.call, true)
+	switch {
+	case slot != sequence.Last:
+	case q.spec.last == nil || len(q.spec.last.Steps()) == 0:
+		return true
+	case q.misses(q.spec.last):
+		match, err := q.spec.last.EvalWith(q.call, q.bound)
+		return match || err != nil // what is missing is an error, unless the condition is false without it
+	default:
+		return q.ask(q.spec.last, q.call, true)
 	}
 	st := q.spec.slot(slot)
 	if st.where == nil || st.early {
@@ -327,6 +350,11 @@ func (q *search) holds(slot int, chosen []*entry, extra *entry) bool {
 		return q.ask(st.where, q.call, false)
 	}
 	return q.ask(st.where, chosen[slot].Value.step.Call, true)
+}
+
+// misses reports whether a step that the condition asks about is not chosen yet.
+func (q *search) misses(p *expr.Program) bool {
+	return slices.ContainsFunc(q.bound, func(b expr.Bound) bool { return b.Step == nil && slices.Contains(p.Steps(), b.Name) })
 }
 
 // ask evaluates a condition; undecided is what it is if it cannot be decided.

@@ -11,7 +11,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -26,8 +25,7 @@ type Policy struct {
 	sources []event.Source
 	env     event.Env
 	rules   []*rule
-	exact   map[string][]int // server/tool -> rules that name just this tool, in order
-	wild    []int            // rules with a pattern, in order
+	index   *index // of rules
 	tools   []toolSpec
 	allow   []glob
 	allowed bool // an allow list was given
@@ -61,7 +59,7 @@ func Fields() []string { return append([]string(nil), fields...) }
 // Compile compiles one policy from one or more files; rule names must be unique across them. The error is a
 // document.Errors with every problem of every file.
 func Compile(sources []event.Source, env event.Env) (*Policy, error) {
-	p := &Policy{sources: sources, env: env, exact: map[string][]int{}, digest: Digest(sources, env)}
+	p := &Policy{sources: sources, env: env, index: newIndex(), digest: Digest(sources, env)}
 	conditions, err := expr.New(env)
 	if err != nil {
 		return nil, err
@@ -82,19 +80,7 @@ func Compile(sources []event.Source, env event.Env) (*Policy, error) {
 		return nil, problems
 	}
 	for i, r := range p.rules {
-		for _, g := range r.on {
-			if !g.exact() {
-				p.wild = append(p.wild, i)
-				break
-			}
-		}
-		if len(p.wild) == 0 || p.wild[len(p.wild)-1] != i {
-			for _, g := range r.on {
-				if list := p.exact[g.String()]; !slices.Contains(list, i) {
-					p.exact[g.String()] = append(list, i)
-				}
-			}
-		}
+		p.index.add(i, r.on)
 	}
 	return p, nil
 }
@@ -155,7 +141,7 @@ func (p *Policy) Hides(server, tool string) bool {
 	if p.allowed && !p.allows(server, tool) {
 		return true
 	}
-	for _, i := range p.matching(server, tool) {
+	for _, i := range p.index.find(nil, server, tool) {
 		if r := p.rules[i]; r.outright() && r.do == event.Deny && !r.observe {
 			return true
 		}
@@ -172,24 +158,6 @@ func (p *Policy) allows(server, tool string) bool {
 	return false
 }
 
-// matching returns the indexes of the rules whose on matches the tool, in order.
-func (p *Policy) matching(server, tool string) []int {
-	exact := p.exact[server+"/"+tool]
-	if len(p.wild) == 0 {
-		return exact
-	}
-	out := make([]int, 0, len(exact)+4)
-	for _, i := range p.wild {
-		for len(exact) > 0 && exact[0] < i {
-			out, exact = append(out, exact[0]), exact[1:]
-		}
-		if p.rules[i].matches(server, tool) {
-			out = append(out, i)
-		}
-	}
-	return append(out, exact...)
-}
-
 // tool returns what p says about a tool; the first entry that matches counts. Tools that no entry names count as able
 // to write and to reach out.
 func (p *Policy) tool(server, name string) expr.Tool {
@@ -198,8 +166,10 @@ func (p *Policy) tool(server, name string) expr.Tool {
 			return expr.Tool{Name: name, Effects: t.effects, Results: t.results}
 		}
 	}
-	return expr.Tool{Name: name, Effects: []string{"write", "egress"}, Results: "untrusted"}
+	return expr.Tool{Name: name, Effects: unnamedEffects, Results: "untrusted"}
 }
+
+var unnamedEffects = []string{"write", "egress"}
 
 // compiler compiles the files of a policy.
 type compiler struct {

@@ -87,6 +87,20 @@ var wrong = []struct {
 	{"rules:\n  - {name: x, sequence: [{name: y, on: a/b, runs: 2..}, {name: z, on: a/c, where: y.ok}, {on: a/d}], within: 1m}", "2:25", `only the last step can ask about the repeated step y`, ""},
 	{"rules:\n  - {name: x, sequence: [{on: a/b}, {unless: {name: v, on: a/v}}, {name: v, on: a/c}, {on: a/d}], within: 1m}", "2:74", `a second step named "v"`, ""},
 	{"rules:\n  - {name: x, sequence: [{on: a/b}, {unless: {name: v, on: a/v}}, {on: a/d, where: v.ok}], within: 1m}", "2:84", `undeclared reference to 'v'`, "its own step"},
+	// What would need memory without bounds.
+	{"rules:\n  - {name: x, sequence: [{on: a/b}, {on: a/c}]}", "2:5", `a rule with steps wants within`, "what happened before that is forgotten"},
+	{"rules:\n  - {name: x, sequence: [{on: a/b}, {on: a/c}], within: 91d}", "2:57", `91d is not from 1s to 90d`, ""},
+	{"rules:\n  - {name: x, sequence: [{on: a/b}, {on: a/c}], within: 0s}", "2:57", `0s is not from 1s to 90d`, ""},
+	{"rules:\n  - {name: x, sequence: [{on: a/b, runs: 1001..}, {on: a/d}], within: 1m}", "2:42", `"1001.." is no number of times`, "to 1000"},
+	{"rules:\n  - {name: x, sequence: [{on: a/b}, {on: a/b}, {on: a/b}, {on: a/b}, {on: a/b}, {on: a/b}, {on: a/b}, {on: a/b}, {on: a/c}], within: 1m}", "2:25", `9 steps; at most 8`, ""},
+	// Steps ask about themselves and those before them, so that no two can ask about each other.
+	{"rules:\n  - {name: x, sequence: [{name: y, on: a/b, where: z.ok}, {name: z, on: a/c, where: y.ok}, {on: a/d}], within: 1m}", "2:52", `undeclared reference to 'z'`, "not about later ones: z"},
+	{"rules:\n  - {name: x, sequence: [{name: y, on: a/b}, {unless: {on: a/v, where: z.ok}}, {name: z, on: a/c}, {on: a/d}], within: 1m}", "2:72", `undeclared reference to 'z'`, "not about later ones: z"},
+	{"rules:\n  - {name: x, sequence: [{name: y, on: a/b}, {name: z, on: a/d, where: z.ok}], within: 1m}", "2:72", `undeclared reference to 'z'`, "those before it: y"},
+	{"rules:\n  - {name: x, on: a/d, require: [{name: y, on: a/b, where: z.ok}, {name: z, on: a/c}], within: 1m}", "2:60", `undeclared reference to 'z'`, "not about later ones: z"},
+	{"rules:\n  - {name: x, sequence: [{name: y, on: a/b}, {on: a/d, where: x.ok}], within: 1m}", "2:63", `undeclared reference to 'x'`, "those before it: y"},
+	{"rules:\n  - {name: x, sequence: [{name: y, on: a/b}, {on: a/d}], until: {on: a/u, where: z.ok}, within: 1m}", "2:82", `undeclared reference to 'z'`, "those before it: y"},
+	{"rules:\n  - {name: x, sequence: [{name: y, on: a/b}, {name: y, on: a/d}], within: 1m}", "2:53", `a second step named "y"`, ""},
 	{"rules:\n  - {name: x, on: a/b, require: [{on: a/c}, {unless: {on: a/d}}], within: 1m}", "2:54", `require has no unless`, "a where that does not hold"},
 	{"tools:\n  - {effects: [read]}", "2:5", "want match", ""},
 	{"tools:\n  - {match: a/b, effects: [Read It]}", "2:28", "a lower-case word", ""},
@@ -285,10 +299,9 @@ func allPolicies(t *testing.T) map[string]string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, part := range txtar.Parse(data).Files {
-			if part.Name != "transcript" {
-				out[f+" "+part.Name] = string(part.Data)
-			}
+		sources, _ := split(t, txtar.Parse(data))
+		for _, src := range sources {
+			out[f+" "+src.Name] = src.Text
 		}
 	}
 	return out

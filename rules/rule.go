@@ -71,15 +71,6 @@ func (k byKey) String() string {
 	return k.arg.String()
 }
 
-func (r *rule) matches(server, tool string) bool {
-	for _, g := range r.on {
-		if g.match(server, tool) {
-			return true
-		}
-	}
-	return false
-}
-
 // outright reports whether r has no condition: it applies to every call of the tool.
 func (r *rule) outright() bool {
 	return r.where == nil && r.rate == nil && r.schema == nil && !r.declared && r.steps == nil

@@ -3,6 +3,7 @@ package rules
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/cockroachdb/apd/v3"
 
@@ -25,6 +26,17 @@ type State struct {
 	judging  event.Event             // the call whose first verdict comes next
 	held     map[uint64]held         // calls that wait for a person
 	order    *order                  // what rules with steps remember
+	scratch
+}
+
+// scratch is memory that a State uses again and again. It is no knowledge: an empty one does as well.
+type scratch struct {
+	view  view            // the call that is being judged
+	found []int           // rules
+	spare []occurrence    // for the next entry of waiting
+	sum   apd.Decimal     // of a window
+	quiet []byte          // how close rules are that do not fire
+	chunk strings.Builder // sentences
 }
 
 // declaration is a declared schema, or why there is none to go by.
@@ -51,6 +63,7 @@ func NewState(p *Policy) *State {
 		order:    newOrder(p),
 		held:     map[uint64]held{},
 	}
+	s.view.policy = p
 	for i, r := range p.rules {
 		if r.rate != nil {
 			s.windows[i] = rate.New(r.rate.per)
@@ -91,27 +104,29 @@ func (s *State) catalog(c *event.Catalog) {
 // call notes what to count if the call passes, and counts it at once where attempts count.
 func (s *State) call(e event.Event, b *event.Call) {
 	s.judging = e
-	c := expr.NewCall(e, s.policy.tool(b.Server, b.Tool))
-	s.order.call(e, c)
-	for _, i := range s.policy.matching(b.Server, b.Tool) {
-		r := s.policy.rules[i]
-		if r.rate == nil {
+	s.view.look(e)
+	s.order.call(e, &s.view.call)
+	list := s.spare
+	for n, i := range s.view.rules {
+		spec := s.policy.rules[i].rate
+		if spec == nil {
 			continue
 		}
 		s.windows[i].Evict(e.At)
-		if applies, _ := r.applies(c); !applies {
+		x := s.view.rate(n, s.windows[i])
+		if !x.applies || x.err != nil {
 			continue
 		}
-		o, err := r.occurrence(c)
-		if err != nil {
-			continue
-		}
+		o := x.kept()
 		o.rule, o.retry, o.entry.Seq = i, b.Retry, e.Seq
-		if r.rate.counts == countAttempted {
+		if spec.counts == countAttempted {
 			s.add(o, e.At)
 		} else {
-			s.waiting[e.Seq] = append(s.waiting[e.Seq], o)
+			list = append(list, o)
 		}
+	}
+	if len(list) > 0 {
+		s.waiting[e.Seq], s.spare = list, nil
 	}
 }
 
@@ -120,12 +135,17 @@ func (s *State) verdict(e event.Event, v *event.Verdict) {
 		s.hold(e, v)
 		return
 	}
+	list := s.waiting[e.Cause]
 	if v.Action.Passes() {
-		for _, o := range s.waiting[e.Cause] {
+		for _, o := range list {
 			s.add(o, e.At)
 		}
 	}
-	delete(s.waiting, e.Cause)
+	if list != nil {
+		delete(s.waiting, e.Cause)
+		clear(list)
+		s.spare = list[:0]
+	}
 	delete(s.held, e.Cause)
 }
 
@@ -141,7 +161,8 @@ func (s *State) add(o occurrence, at event.Time) {
 
 // result gives slots back: those of failed calls where only successes count, those of answered calls in flight.
 func (s *State) result(e event.Event, b *event.Result) {
-	for _, i := range s.policy.matching(b.Server, b.Tool) {
+	s.found = s.policy.index.find(s.found[:0], b.Server, b.Tool)
+	for _, i := range s.found {
 		spec := s.policy.rules[i].rate
 		if spec == nil {
 			continue
@@ -172,31 +193,22 @@ func (r *rule) applies(c *expr.Call) (bool, error) {
 	return match, nil
 }
 
-// occurrence returns the key under which r counts the call, and what it adds.
-func (r *rule) occurrence(c *expr.Call) (o occurrence, err error) {
-	if o.key, err = keyOf(r.rate.by, c); err != nil {
-		return o, err
-	}
-	switch spec := r.rate; {
-	case spec.limit != nil:
-		o.entry.Amount, err = spec.amount(c)
-	case spec.distinct.String() != "":
-		o.entry.Value, err = spec.value(c)
-	}
-	return o, err
-}
-
-// keyOf joins the parts of by; every part carries its length, so that no two lists of parts give the same key.
-func keyOf(by []byKey, c *expr.Call) (string, error) {
-	var key []byte
+// appendKey joins the parts of by; every part carries its length, so that no two lists of parts give the same key.
+func appendKey(key []byte, by []byKey, c *expr.Call) ([]byte, error) {
 	for _, k := range by {
 		text, err := k.text(c)
 		if err != nil {
-			return "", err
+			return key, err
 		}
 		key = append(append(strconv.AppendInt(key, int64(len(text)), 10), ':'), text...)
 	}
-	return string(key), nil
+	return key, nil
+}
+
+// keyOf returns the key under which steps of the same by find each other.
+func keyOf(by []byKey, c *expr.Call) (string, error) {
+	key, err := appendKey(nil, by, c)
+	return string(key), err
 }
 
 // text returns the part of the key; a part that is missing is an error, so that calls without it never share a key.
@@ -228,26 +240,40 @@ func (k byKey) text(c *expr.Call) (string, error) {
 	return text, nil
 }
 
-func (spec *rateSpec) amount(c *expr.Call) (*apd.Decimal, error) {
+// measure says what the call adds to a window.
+func (spec *rateSpec) measure(c *expr.Call, x *rated) error {
+	switch {
+	case spec.limit != nil:
+		x.entry.Amount = &x.amount
+		return spec.amount(c, &x.amount)
+	case spec.distinct.String() != "":
+		return spec.value(c, &x.entry.Value)
+	}
+	return nil
+}
+
+func (spec *rateSpec) amount(c *expr.Call, d *apd.Decimal) error {
 	s, found, err := spec.sum.Lookup(c)
 	switch {
 	case err != nil:
-		return nil, err
+		return err
 	case !found:
-		return nil, fmt.Errorf("%s is missing, and the rule sums it", spec.sum)
+		return fmt.Errorf("%s is missing, and the rule sums it", spec.sum)
 	}
-	d, err := rate.Amount(s.Text)
-	if err != nil {
-		return nil, fmt.Errorf("%s cannot be summed: %w", spec.sum, err)
+	if err := rate.SetAmount(d, s.Text); err != nil {
+		return fmt.Errorf("%s cannot be summed: %w", spec.sum, err)
 	}
-	return d, nil
+	return nil
 }
 
-// value returns the distinct value; a call without it adds none.
-func (spec *rateSpec) value(c *expr.Call) (string, error) {
+// value sets the distinct value; a call without it adds none.
+func (spec *rateSpec) value(c *expr.Call, value *string) error {
 	s, found, err := spec.distinct.Lookup(c)
 	if err != nil || !found {
-		return "", err
+		return err
 	}
-	return "=" + s.Text, nil // an empty text is a value, too
+	if *value = s.Text; s.Text == "" || s.Text[0] == '=' {
+		*value = "=" + s.Text // an empty text is a value, too
+	}
+	return nil
 }

@@ -22,6 +22,7 @@ type stepsSpec struct {
 	until   *step         // nil for none
 	last    *expr.Program // condition on the call being judged, of a sequence
 	names   []string      // of steps; empty for those without
+	listed  []string      // names of all steps, those that do not stand in names yet included
 	by      []byKey
 	require bool // deny unless there is a match
 	keep    bool // a condition asks for the content of some step's result
@@ -51,10 +52,6 @@ func (st *step) alone() bool {
 	return st.where != nil && !slices.ContainsFunc(st.where.Steps(), func(name string) bool {
 		return st.kind == stepCall || name != st.name
 	})
-}
-
-func (st *step) matchesTool(server, tool string) bool {
-	return slices.ContainsFunc(st.on, func(g glob) bool { return g.match(server, tool) })
 }
 
 func (st *step) matchesSignal(name string) bool {
@@ -110,19 +107,28 @@ func (c *compiler) steps(r *rule, n document.Node, require bool) {
 		return
 	}
 	r.steps = spec
+	fields := make([][]document.Field, len(list))
 	for i, item := range list {
-		c.step(r, spec, item, !require && i == len(list)-1)
+		fields[i] = item.Fields("name", "on", "where", "runs", "unless")
+		for _, f := range fields[i] {
+			if f.Name == "name" && f.Value.IsText() {
+				spec.listed = append(spec.listed, f.Value.Text())
+			}
+		}
+	}
+	for i, item := range list {
+		c.step(r, spec, item, fields[i], !require && i == len(list)-1)
 	}
 	c.checkAsked(spec, n)
 }
 
 // step compiles one item of the list.
-func (c *compiler) step(r *rule, spec *stepsSpec, n document.Node, last bool) {
+func (c *compiler) step(r *rule, spec *stepsSpec, n document.Node, fields []document.Field, last bool) {
 	st := step{kind: stepCall, at: n}
 	entry := sequence.Step{Runs: 1}
 	name, whereNode := "", document.Node{}
 	var where, unless, runs bool
-	for _, f := range n.Fields("name", "on", "where", "runs", "unless") {
+	for _, f := range fields {
 		switch f.Name {
 		case "name":
 			name = f.Value.Text()
@@ -152,15 +158,15 @@ func (c *compiler) step(r *rule, spec *stepsSpec, n document.Node, last bool) {
 		if st.kind != stepCall || runs {
 			n.Fail("the last step is the call being judged", "the last step can be nothing but a single call")
 		}
-		if r.on = st.on; where {
-			spec.last = c.conditionOn(whereNode, spec.names)
+		if r.on, spec.listed = st.on, nil; where {
+			spec.last = c.conditionOn(whereNode, spec, spec.names)
 		}
 		return
 	}
 	st.name = name
 	spec.names = append(spec.names, name)
 	if where {
-		st.where = c.conditionOn(whereNode, spec.names)
+		st.where = c.conditionOn(whereNode, spec, spec.names)
 	}
 	st.early = !spec.require && st.alone()
 	spec.steps = append(spec.steps, st)
@@ -253,7 +259,7 @@ func (c *compiler) negative(n document.Node, spec *stepsSpec) *step {
 		}
 	}
 	if has {
-		st.where = c.conditionOn(where, append(slices.Clone(spec.names), st.name))
+		st.where = c.conditionOn(where, spec, append(slices.Clone(spec.names), st.name))
 	}
 	if len(st.on)+len(st.signals) == 0 {
 		n.Fail("", "want on")
@@ -263,7 +269,7 @@ func (c *compiler) negative(n document.Node, spec *stepsSpec) *step {
 }
 
 // conditionOn compiles a condition that may ask about the named steps.
-func (c *compiler) conditionOn(n document.Node, names []string) *expr.Program {
+func (c *compiler) conditionOn(n document.Node, spec *stepsSpec, names []string) *expr.Program {
 	known := slices.DeleteFunc(slices.Clone(names), func(s string) bool { return s == "" || !stepName.MatchString(s) || slices.Contains(expr.Reserved, s) })
 	env, err := c.conditions.With(known)
 	if err != nil {
@@ -273,6 +279,9 @@ func (c *compiler) conditionOn(n document.Node, names []string) *expr.Program {
 	hint := "a condition may ask about its own step and those before it"
 	if len(known) > 0 {
 		hint += ": " + strings.Join(known, ", ")
+	}
+	if i := slices.IndexFunc(spec.listed, func(s string) bool { return !slices.Contains(known, s) }); i >= 0 {
+		hint += "; not about later ones: " + strings.Join(spec.listed[i:], ", ")
 	}
 	return c.compileCondition(env, n, hint)
 }
@@ -327,6 +336,11 @@ func (c *compiler) checkAsked(spec *stepsSpec, n document.Node) {
 		note(spec.until.where, spec.until.name)
 	}
 	note(spec.last, "")
+	if spec.last != nil && len(spec.last.Steps()) > 1 {
+		for _, name := range spec.last.Steps() {
+			spec.pattern.Steps[index(name)].Sift = true
+		}
+	}
 }
 
 // memo is an event that some rule may ask about, with what is known of it by now.

@@ -33,7 +33,8 @@ var begin = time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
 //	3s catalog billing {"tools": […]}
 //	4s signal refused what was seen
 //
-// A line that is not indented is an event at that time; the indented lines below it are the verdict.
+// A line that is not indented is an event at that time; the indented lines below it are the verdict. A file named
+// warnings, if there is one, holds what check warns of.
 func TestTranscripts(t *testing.T) {
 	files, err := filepath.Glob("../testdata/rules/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -50,15 +51,27 @@ func TestTranscripts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := play(t, p, text)
-			if got == text {
+			same := true
+			expect := func(f *txtar.File, got string) {
+				if got == string(f.Data) {
+					return
+				}
+				if same = false; !*update {
+					t.Errorf("%s is otherwise (-update writes it):\n%s", f.Name, got)
+				}
+				f.Data = []byte(got)
+			}
+			for i := range a.Files {
+				switch f := &a.Files[i]; f.Name {
+				case "transcript":
+					expect(f, play(t, p, text))
+				case "warnings":
+					expect(f, warnings(p))
+				}
+			}
+			if same || !*update {
 				return
 			}
-			if !*update {
-				t.Errorf("the transcript goes otherwise (-update writes it):\n%s", got)
-				return
-			}
-			a.Files[len(a.Files)-1].Data = []byte(got)
 			if err := os.WriteFile(file, txtar.Format(a), 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -70,13 +83,28 @@ func TestTranscripts(t *testing.T) {
 func split(t *testing.T, a *txtar.Archive) (sources []event.Source, transcript string) {
 	t.Helper()
 	for _, f := range a.Files {
-		if f.Name == "transcript" {
+		switch f.Name {
+		case "transcript":
 			return sources, string(f.Data)
+		case "warnings":
+			continue
 		}
 		sources = append(sources, event.Source{Name: f.Name, Text: string(f.Data)})
 	}
 	t.Fatal("no transcript")
 	return nil, ""
+}
+
+// warnings formats what check warns of, with hints.
+func warnings(p *rules.Policy) string {
+	var out strings.Builder
+	for _, w := range p.Warnings(nil, 0) {
+		fmt.Fprintf(&out, "%s:%d: %s\n", w.File, w.Line, w.Msg)
+		if w.Hint != "" {
+			fmt.Fprintf(&out, "  hint: %s\n", w.Hint)
+		}
+	}
+	return out.String()
 }
 
 // play runs a transcript and returns it with what was decided. Beside the state that decides, it keeps one that only

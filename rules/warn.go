@@ -9,15 +9,15 @@ import (
 	"github.com/tidwall/match"
 
 	"github.com/umpire-dev/umpire/rules/document"
-	"github.com/umpire-dev/umpire/rules/event"
 )
 
 // Len returns the number of rules.
 func (p *Policy) Len() int { return len(p.rules) }
 
-// Warnings returns what is allowed but probably not meant: rules, steps and tool entries that can never match, windows
-// longer than the history is kept, and conditions that take a call without an argument for a match. Servers are the names
-// of the configured servers, nil if they are not known; keep is 0 if it is not known.
+// Warnings returns what is allowed but probably not meant: rules, steps and tool entries that can never match, rules that
+// another hides, steps that a call without an argument escapes, windows longer than the history is kept, and conditions
+// that take a call without an argument for a match. Servers are the names of the configured servers, nil if they are not
+// known; keep is 0 if it is not known.
 func (p *Policy) Warnings(servers []string, keep time.Duration) document.Errors {
 	var out document.Errors
 	for i, r := range p.rules {
@@ -50,6 +50,7 @@ func (p *Policy) Warnings(servers []string, keep time.Duration) document.Errors 
 					}
 				}
 			}
+			out = append(out, p.keyless(i)...)
 			if r.steps.last != nil && r.steps.last.Never() {
 				warn(r.at, "", "can never match: the condition of its last step is always false")
 			}
@@ -67,8 +68,8 @@ func (p *Policy) Warnings(servers []string, keep time.Duration) document.Errors 
 					"also matches every call without %s", "args."+strings.Join(bare, ", args."))
 			}
 		}
-		if j := p.hidden(i); j >= 0 {
-			warn(r.at, "", "never decides: rule %s denies all of it", p.rules[j].name)
+		if why, hint := p.hidden(i); why != "" {
+			warn(r.at, hint, "%s", why)
 		}
 	}
 	for i, t := range p.tools {
@@ -81,20 +82,4 @@ func (p *Policy) Warnings(servers []string, keep time.Duration) document.Errors 
 		}
 	}
 	return out
-}
-
-// hidden returns the index of a rule that denies every call to which rule i applies, whatever it asks; -1 if there is
-// none.
-func (p *Policy) hidden(i int) int {
-	for j, r := range p.rules {
-		if i == j || !r.outright() || r.do != event.Deny || r.observe || p.rules[i].outright() && j > i {
-			continue
-		}
-		if !slices.ContainsFunc(p.rules[i].on, func(g glob) bool {
-			return !slices.ContainsFunc(r.on, func(o glob) bool { return o.covers(g) })
-		}) {
-			return j
-		}
-	}
-	return -1
 }

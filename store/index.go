@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 
@@ -101,13 +102,13 @@ func (ix *indexer) flush(tx *bbolt.Tx) error {
 		}
 	}
 	calls := tx.Bucket(bucketCalls)
-	for call, result := range ix.results {
-		if err := calls.Put(seqKey(call), seqKey(result)); err != nil {
+	for _, call := range slices.Sorted(maps.Keys(ix.results)) { // in order: bbolt moves what stands behind a new key
+		if err := calls.Put(seqKey(call), seqKey(ix.results[call])); err != nil {
 			return fmt.Errorf("call %d: %w", call, err)
 		}
 	}
-	for call, verdict := range ix.settled {
-		if err := calls.Put(settledKey(call), seqKey(verdict)); err != nil {
+	for _, call := range slices.Sorted(maps.Keys(ix.settled)) {
+		if err := calls.Put(settledKey(call), seqKey(ix.settled[call])); err != nil {
 			return fmt.Errorf("call %d: %w", call, err)
 		}
 	}

@@ -20,8 +20,8 @@ func (a *app) check() *cobra.Command {
 		Use:   "check [FILE…]",
 		Short: "Check policies and the configuration",
 		Long: "Check compiles policies or configurations and prints what is wrong with them: file, line, column, the line itself\n" +
-			"and a hint. It warns of rules that can never match. Several policy files are one policy. Without FILE it checks\n" +
-			"the configuration that serve would use.",
+			"and a hint. It warns of what is probably not meant: rules that can never match or that another rule hides, steps that\n" +
+			"calls escape. Several policy files are one policy. Without FILE it checks the configuration that serve would use.",
 		Args: cobra.ArbitraryArgs,
 		RunE: func(_ *cobra.Command, args []string) error {
 			if schema {

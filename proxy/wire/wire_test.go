@@ -235,17 +235,36 @@ func ExampleParse() {
 	// Output: wire: duplicate key "name" at params: ambiguous message
 }
 
+// Two stacks of keys and the list of messages, however long the message is. An object with
+// many keys takes a set of them more.
+func TestParseKeepsToItsBudget(t *testing.T) {
+	data := []byte(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"pay","arguments":{"customer":"c_7","lines":[{"sku":"a","n":1},{"sku":"b","n":2}],"note":"` +
+		strings.Repeat("thanks ", 140) + `"},"_meta":{"progressToken":3}}}`)
+	if n := testing.AllocsPerRun(1000, func() {
+		frame, err := wire.Parse(data, wire.FromClient)
+		if err != nil || !frame.Messages[0].IsCall() {
+			t.Fatal(err)
+		}
+	}); n > 3 {
+		t.Errorf("Parse makes %v allocations, at most 3 are allowed", n)
+	}
+}
+
 func BenchmarkParse(b *testing.B) {
 	for _, size := range []int{256, 1024, 65536} {
 		text := strings.Repeat("x", size)
-		fields := "{" + strings.Repeat(`"field":12.5,`, 0)
+		fields := "{"
 		for i := 0; len(fields) < size; i++ {
 			fields += fmt.Sprintf(`"field%d":"value %d",`, i, i)
 		}
 		fields = strings.TrimSuffix(fields, ",") + "}"
-		for name, args := range map[string]string{"text": `{"a":"` + text + `"}`, "fields": fields} {
+		for _, kind := range []string{"text", "fields"} {
+			args := fields
+			if kind == "text" {
+				args = `{"a":"` + text + `"}`
+			}
 			data := []byte(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x","arguments":` + args + `,"_meta":{"progressToken":3}}}`)
-			b.Run(fmt.Sprintf("%s/%d", name, size), func(b *testing.B) {
+			b.Run(fmt.Sprintf("args=%s/bytes=%d", kind, size), func(b *testing.B) {
 				b.SetBytes(int64(len(data)))
 				b.ReportAllocs()
 				for b.Loop() {

@@ -22,6 +22,7 @@ type step struct {
 	key     string
 	index   int
 	isIndex bool
+	path    string // from the top to here, as findings spell it: "args.items.0"
 }
 
 var stepPattern = regexp.MustCompile(`^(?:\.([A-Za-z_][A-Za-z0-9_]*)|\[([0-9]{1,6})\]|\[("(?:[^"\\]|\\.)*")\])`)
@@ -33,6 +34,7 @@ func ParseArgPath(text string) (ArgPath, error) {
 		return ArgPath{}, fmt.Errorf("%q is no path of an argument, such as args.order_id", text)
 	}
 	p := ArgPath{text: text}
+	path := "args"
 	for rest != "" {
 		m := stepPattern.FindStringSubmatch(rest)
 		if m == nil {
@@ -44,15 +46,18 @@ func ParseArgPath(text string) (ArgPath, error) {
 			if err != nil {
 				return ArgPath{}, fmt.Errorf("%q: %w", text, err)
 			}
-			p.steps = append(p.steps, step{index: n, isIndex: true})
+			path += "." + strconv.Itoa(n)
+			p.steps = append(p.steps, step{index: n, isIndex: true, path: path})
 		case m[3] != "":
 			key, err := strconv.Unquote(m[3])
 			if err != nil {
 				return ArgPath{}, fmt.Errorf("%q: %s is no string", text, m[3])
 			}
-			p.steps = append(p.steps, step{key: key})
+			path += "." + key
+			p.steps = append(p.steps, step{key: key, path: path})
 		default:
-			p.steps = append(p.steps, step{key: m[1]})
+			path += "." + m[1]
+			p.steps = append(p.steps, step{key: m[1], path: path})
 		}
 		rest = rest[len(m[0]):]
 	}
@@ -61,6 +66,17 @@ func ParseArgPath(text string) (ArgPath, error) {
 
 // String returns the path as written.
 func (p ArgPath) String() string { return p.text }
+
+// Keys returns the keys on the way to the argument; ok is false if an element of a list is on it.
+func (p ArgPath) Keys() (keys []string, ok bool) {
+	for _, st := range p.steps {
+		if st.isIndex {
+			return nil, false
+		}
+		keys = append(keys, st.key)
+	}
+	return keys, len(keys) > 0
+}
 
 // Scalar is a string, number or boolean argument.
 type Scalar struct {
@@ -71,10 +87,11 @@ type Scalar struct {
 // Lookup returns the argument at p. Found is false if it is missing or null. It is an error if the argument is an
 // object or an array, if it is not stored in full, or if a key on the way differs from another in case alone.
 func (p ArgPath) Lookup(c *Call) (s Scalar, found bool, err error) {
-	at, path := c.args.json, "args"
-	if c.hidden[path] != "" {
+	if c.hidden["args"] != "" {
 		return Scalar{}, false, errors.New("the arguments are longer than the history keeps")
 	}
+	root := c.root()
+	at, path := root.json, "args"
 	for i, st := range p.steps {
 		switch {
 		case st.isIndex && at.IsArray():
@@ -82,11 +99,13 @@ func (p ArgPath) Lookup(c *Call) (s Scalar, found bool, err error) {
 			if st.index >= len(elems) {
 				return Scalar{}, false, nil
 			}
-			at, path = elems[st.index], path+"."+strconv.Itoa(st.index)
+			at = elems[st.index]
 		case !st.isIndex && at.IsObject():
-			obj := c.args.members()
-			if i > 0 {
-				obj = membersOf(at)
+			var obj members
+			if i == 0 {
+				obj = root.members()
+			} else {
+				obj = membersOf(at, nil)
 			}
 			v, ok, err := obj.find(st.key)
 			if err != nil {
@@ -95,11 +114,11 @@ func (p ArgPath) Lookup(c *Call) (s Scalar, found bool, err error) {
 			if !ok {
 				return Scalar{}, false, nil
 			}
-			at, path = v, path+"."+st.key
+			at = v
 		default:
 			return Scalar{}, false, fmt.Errorf("%s cannot be read: %s is no %s", p, path, container(st))
 		}
-		if c.hidden[path] == event.Truncated {
+		if path = st.path; c.hidden[path] == event.Truncated {
 			return Scalar{}, false, fmt.Errorf("%s is longer than the history keeps", path)
 		}
 	}
@@ -125,6 +144,12 @@ func container(s step) string {
 
 // canonicalNumber gives equal numbers equal texts: 42, 42.0 and 4.2e1 are "42". Exponents beyond ±400 stay as they are.
 func canonicalNumber(raw string) string {
+	if !strings.ContainsAny(raw, "eE") && !strings.HasPrefix(raw, "0") && !strings.HasPrefix(raw, "-") { // nothing moves
+		if strings.Contains(raw, ".") {
+			return strings.TrimSuffix(strings.TrimRight(raw, "0"), ".")
+		}
+		return raw
+	}
 	mantissa, exponent := raw, ""
 	if i := strings.IndexAny(raw, "eE"); i >= 0 {
 		mantissa, exponent = raw[:i], raw[i+1:]

@@ -10,17 +10,19 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/umpire-dev/umpire/rules/event"
+	"github.com/umpire-dev/umpire/rules/shape"
 )
 
-// Call is a call as conditions see it. It reads the arguments lazily: a field that no condition mentions is never
-// decoded. A Call is good for one event and one goroutine.
+// Call is a call as conditions see it. It reads the arguments lazily, and once: a call whose arguments nobody mentions is
+// never parsed, and a field that no condition mentions is never decoded. A Call is good for one goroutine.
 type Call struct {
 	*event.Call
-	Session string
-	Tool    Tool
-	args    *object
-	hidden  map[string]string // path of a value that is not stored in full -> why
-	looked  error             // a condition looked at such a value: the first that did
+	Session  string
+	Tool     Tool
+	args     object
+	document map[string]any    // the arguments, decoded once something asks for all of them
+	hidden   map[string]string // path of a value that is not stored in full -> why
+	looked   error             // a condition looked at such a value: the first that did
 }
 
 // Tool is what a policy says about a tool.
@@ -32,11 +34,42 @@ type Tool struct {
 
 // NewCall prepares the call in e, whose body must be a Call.
 func NewCall(e event.Event, tool Tool) *Call {
-	body := e.Body.(*event.Call)
-	c := &Call{Call: body, Session: e.Session, Tool: tool}
-	c.args = &object{call: c, json: gjson.ParseBytes(body.Args), path: "args"}
-	c.hidden = hiddenPaths(body.Findings)
+	c := &Call{}
+	c.Reset(e, tool)
 	return c
+}
+
+// maxReused bounds the memory that Reset keeps.
+const maxReused = 256
+
+// Reset prepares the call in e in the place of the one before, whose values must not be in use any more.
+func (c *Call) Reset(e event.Event, tool Tool) {
+	body, list := e.Body.(*event.Call), c.args.list[:0]
+	if cap(list) > maxReused {
+		list = nil
+	}
+	*c = Call{Call: body, Session: e.Session, Tool: tool, hidden: hiddenPaths(body.Findings)}
+	c.args = object{call: c, path: "args", list: list}
+}
+
+// root returns the arguments. Their text is copied when they are first asked for.
+func (c *Call) root() *object {
+	if c.args.json.Raw == "" {
+		c.args.json = gjson.ParseBytes(c.Args)
+	}
+	return &c.args
+}
+
+// Document returns the arguments as a schema wants them; ok is false if they are no object. It must not be changed.
+func (c *Call) Document() (args map[string]any, ok bool) {
+	root := c.root()
+	if c.document == nil && root.json.IsObject() {
+		c.document = make(map[string]any, len(root.members()))
+		for _, m := range root.members() {
+			c.document[m.key] = shape.Decode(m.value)
+		}
+	}
+	return c.document, c.document != nil
 }
 
 // hiddenPaths returns the kinds of findings by their path; nil if there are none.
@@ -68,7 +101,7 @@ func (c *Call) ResolveName(name string) (any, bool) {
 		if why, ok := c.hidden["args"]; ok {
 			return hidden{call: c, path: "args", why: why}, true
 		}
-		return c.args, true
+		return c.root(), true
 	case "tool":
 		return &toolVal{tool: &c.Tool}, true
 	case "server":
@@ -100,8 +133,9 @@ type member struct {
 	value gjson.Result
 }
 
-func membersOf(obj gjson.Result) members {
-	m := make(members, 0, 8)
+// membersOf takes obj apart, in the place of what stood in m.
+func membersOf(obj gjson.Result, m members) members {
+	m = m[:0]
 	obj.ForEach(func(k, v gjson.Result) bool {
 		m = append(m, member{k.Str, v})
 		return true

@@ -7,6 +7,7 @@ package expr
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"cel.dev/cel-go/cel"
@@ -60,6 +61,7 @@ type Program struct {
 	prog    cel.Program
 	never   bool
 	bare    []string
+	asksFor []string // what it asks has() about: "args.a.b", "step.args.a"
 	steps   []string // that it asks about
 	results []string // those of whose results it asks for the content
 }
@@ -91,7 +93,7 @@ func (e *Env) Compile(source string) (*Program, error) {
 	if err != nil {
 		return nil, &Issue{Line: 1, Column: 1, Msg: tidy(err.Error())}
 	}
-	p := &Program{source: source, prog: prog, bare: bareArguments(checked)}
+	p := &Program{source: source, prog: prog, bare: bareArguments(checked), asksFor: presence(checked)}
 	p.steps, p.results = asked(checked, e.steps)
 	p.never, err = e.isFalse(source)
 	return p, err
@@ -106,6 +108,14 @@ func (p *Program) Never() bool { return p.never }
 // Unguarded returns the top-level arguments that the condition reads and never asks has() about: a call without one of
 // them cannot be decided.
 func (p *Program) Unguarded() []string { return p.bare }
+
+// Guards reports whether the condition asks has() about an argument, of its own call or of the named step: then it says
+// itself what becomes of a call without.
+func (p *Program) Guards(step string, arg ArgPath) bool {
+	keys, ok := arg.Keys()
+	path := "args." + strings.Join(keys, ".")
+	return ok && (slices.Contains(p.asksFor, path) || slices.Contains(p.asksFor, step+"."+path))
+}
 
 // Eval evaluates the condition on c.
 func (p *Program) Eval(c *Call) (match bool, err error) { return p.eval(c, c) }
@@ -190,6 +200,23 @@ func bareArguments(checked *cel.Ast) []string {
 		}
 	}
 	return out
+}
+
+// presence returns the paths about which a condition asks has().
+func presence(checked *cel.Ast) (paths []string) {
+	ast.PostOrderVisit(checked.NativeRep().Expr(), ast.NewExprVisitor(func(e ast.Expr) {
+		if e.Kind() != ast.SelectKind || !e.AsSelect().IsTestOnly() {
+			return
+		}
+		path := ""
+		for ; e.Kind() == ast.SelectKind; e = e.AsSelect().Operand() {
+			path = "." + e.AsSelect().FieldName() + path
+		}
+		if e.Kind() == ast.IdentKind {
+			paths = append(paths, e.AsIdent()+path)
+		}
+	}))
+	return paths
 }
 
 // tidy strips from a message what CEL adds for the authors of parsers.

@@ -1,6 +1,7 @@
 package expr
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -23,8 +24,11 @@ type Step struct {
 	Result *event.Result // nil while there is none
 	Signal *event.Signal // nil if it is a call
 
-	content *Call // the result's content, in the place of arguments
+	content *Call   // the result's content, in the place of arguments
+	val     stepVal // scratch: the step as a condition sees it
 }
+
+var errNotThere = errors.New("a step is not there yet")
 
 // NewSignal prepares the signal in e, whose body must be a Signal.
 func NewSignal(e event.Event) *Step {
@@ -96,9 +100,10 @@ func (f *frame) ResolveName(name string) (any, bool) {
 	for _, b := range f.steps {
 		if b.Name == name {
 			if b.Step == nil {
-				return types.NewErr("%s is not there yet", name), true
+				return types.WrapErr(errNotThere), true
 			}
-			return &stepVal{step: b.Step, name: name}, true
+			b.val = stepVal{step: b.Step, name: name}
+			return &b.val, true
 		}
 	}
 	return f.Call.ResolveName(name)
@@ -199,12 +204,12 @@ func (v *stepVal) result() (any, error) {
 	}
 	if s.content == nil {
 		s.content = &Call{Call: &event.Call{Findings: s.Result.Findings}, hidden: hiddenPaths(s.Result.Findings)}
-		s.content.args = &object{call: s.content, json: gjson.ParseBytes(s.Result.Content), path: "result"}
+		s.content.args = object{call: s.content, json: gjson.ParseBytes(s.Result.Content), path: "result"}
 	}
 	if why, ok := s.content.hidden["result"]; ok {
 		return hidden{call: s.content, path: "result", why: why}, nil
 	}
-	return s.content.args, nil
+	return s.content.root(), nil
 }
 
 // flowsFunction declares flows(from, to): whether the same value stands in both, however it is spelled. Both may be

@@ -30,8 +30,10 @@ func (c *Call) value(r gjson.Result, path string) ref.Val {
 	case gjson.String:
 		return types.String(r.Str)
 	case gjson.Number:
-		if n, err := strconv.ParseInt(r.Raw, 10, 64); err == nil {
-			return types.Int(n)
+		if !strings.ContainsAny(r.Raw, ".eE") {
+			if n, err := strconv.ParseInt(r.Raw, 10, 64); err == nil {
+				return types.Int(n)
+			}
 		}
 		f, err := strconv.ParseFloat(r.Raw, 64)
 		if err != nil {
@@ -78,16 +80,17 @@ func (c *Call) sub(path, member string) string {
 
 // object is a JSON object that decodes members when they are asked for.
 type object struct {
-	call *Call
-	json gjson.Result
-	path string
-	list members       // once something asks for one
-	all  traits.Mapper // once something needs all of them converted
+	call   *Call
+	json   gjson.Result
+	path   string
+	list   members // once something asks for one: then it is listed
+	listed bool
+	all    traits.Mapper // once something needs all of them converted
 }
 
 func (o *object) members() members {
-	if o.list == nil {
-		o.list = membersOf(o.json)
+	if !o.listed {
+		o.list, o.listed = membersOf(o.json, o.list), true
 	}
 	return o.list
 }

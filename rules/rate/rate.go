@@ -76,6 +76,14 @@ func (w *Window) Full(t event.Time) bool {
 	return w.Len() >= MaxEntries && w.inside(w.log[w.head].At, t)
 }
 
+// Key returns key as a string. If something is counted under it, that costs no allocation.
+func (w *Window) Key(key []byte) string {
+	if k := w.keys[string(key)]; k != nil {
+		return w.log[k.last-1-w.base].key
+	}
+	return string(key)
+}
+
 // Add records e under key. It also evicts what has left the window at e.At.
 func (w *Window) Add(key string, e Entry) {
 	w.Evict(e.At)

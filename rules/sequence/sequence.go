@@ -39,6 +39,9 @@ type Step struct {
 	Unless bool
 	// Asked says that a later condition asks about the event chosen here.
 	Asked bool
+	// Sift says that the condition on the call being judged asks about this step and about others. Find asks it about each
+	// event alone first: of many ways to choose, most cannot be a match for one of their events.
+	Sift bool
 }
 
 // UnlessSlot returns the slot of the events that may not stand behind step i.
@@ -197,7 +200,8 @@ func (s *slots[T]) live(slot int, at event.Time, within time.Duration) []Entry[T
 // the call being judged.
 type Holds[T any] func(slot int, chosen []*Entry[T], extra *Entry[T]) bool
 
-// Last is the slot of the call being judged, whose condition may ask about every step.
+// Last is the slot of the call being judged, whose condition may ask about every step. While some of those that it asks
+// about are missing in chosen, the question is whether it still may hold.
 const Last = -1
 
 // Find looks for a match under key at the given time. It returns the events of the match, oldest first, or says that it
@@ -217,7 +221,7 @@ func (w *Window[T]) Find(at event.Time, key string, holds Holds[T]) (match []Ent
 	for slot := range w.pattern.Slots() {
 		f.slots = append(f.slots, s.live(slot, at, w.pattern.Within))
 	}
-	if f.step(0, 0) {
+	if f.sift() && f.step(0, 0) {
 		return f.match, false
 	}
 	return nil, f.checks > MaxChecks
@@ -236,6 +240,27 @@ type finder[T any] struct {
 func (f *finder[T]) ask(slot int, extra *Entry[T]) bool {
 	f.checks++
 	return f.checks <= MaxChecks && f.holds(slot, f.chosen, extra)
+}
+
+// sift leaves out the events that can be part of no match, whatever else is chosen. It reports whether enough are left.
+func (f *finder[T]) sift() bool {
+	for i, step := range f.pattern.Steps {
+		if !step.Sift {
+			continue
+		}
+		var left []Entry[T]
+		for n := range f.slots[i] {
+			f.chosen[i] = &f.slots[i][n]
+			if f.ask(Last, nil) {
+				left = append(left, f.slots[i][n])
+			}
+		}
+		f.chosen[i] = nil
+		if f.slots[i] = left; len(left) < step.Runs {
+			return false
+		}
+	}
+	return true
 }
 
 // step chooses an event for step i and all steps behind it; events have to stand behind seq.

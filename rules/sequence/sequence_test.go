@@ -58,6 +58,11 @@ func drawRule(t *rapid.T) rule {
 			break
 		}
 	}
+	if rapid.Bool().Draw(t, "sift") {
+		for _, i := range r.refs[sequence.Last] {
+			r.pattern.Steps[i].Sift = true
+		}
+	}
 	return r
 }
 
@@ -74,7 +79,23 @@ func (r rule) says(slot int, own *entry, chosen func(step int) *entry) bool {
 	return h.Sum32()%uint32(r.odds+1) > 0
 }
 
+// asks is the condition on the call being judged: it says something about each step that it asks about, and something about
+// all of them together, which is not known before all of them are chosen.
+func (r rule) asks(chosen func(step int) *entry) bool {
+	all := true
+	for _, i := range r.refs[sequence.Last] {
+		e := chosen(i)
+		if all = all && e != nil; e != nil && !r.says(-2-i, e, chosen) {
+			return false
+		}
+	}
+	return !all || r.says(sequence.Last, nil, chosen)
+}
+
 func (r rule) holds(slot int, chosen []*entry, extra *entry) bool {
+	if slot == sequence.Last {
+		return r.asks(func(i int) *entry { return chosen[i] })
+	}
 	own := extra
 	if slot >= 0 && slot < len(r.pattern.Steps) {
 		own = chosen[slot]
@@ -101,7 +122,7 @@ func (r rule) model(slots [][]entry, sets [][]entry) bool {
 		}
 		for _, j := range r.refs[sequence.Last] { // a repeated step: for each of its events
 			for _, e := range sets[j] {
-				if !r.says(sequence.Last, nil, func(k int) *entry {
+				if !r.asks(func(k int) *entry {
 					if k == j {
 						return &e
 					}
@@ -111,7 +132,7 @@ func (r rule) model(slots [][]entry, sets [][]entry) bool {
 				}
 			}
 		}
-		return r.says(sequence.Last, nil, one)
+		return r.asks(one)
 	}
 	var fit []entry
 	for _, e := range slots[i] {

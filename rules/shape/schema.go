@@ -96,40 +96,36 @@ func schemaError(err error) error {
 	return fmt.Errorf("schema does not compile: %s", firstLine(err.Error()))
 }
 
-// Check returns what is wrong with the arguments, a JSON object, in one sentence; empty if they fit.
-func (s *Schema) Check(args []byte) string {
-	if !gjson.ValidBytes(args) {
-		return "the arguments are no JSON"
-	}
-	instance := decode(gjson.ParseBytes(args))
-	if twin := s.twin(instance); twin != "" {
+// Check returns what is wrong with the arguments, an object from Decode, in one sentence; empty if they fit.
+func (s *Schema) Check(args map[string]any) string {
+	if twin := s.twin(args); twin != "" {
 		return twin
 	}
-	err := s.schema.Validate(instance)
-	var v *jsonschema.ValidationError
-	switch {
-	case err == nil:
+	err := s.schema.Validate(args)
+	if err == nil {
 		return ""
-	case errors.As(err, &v):
+	}
+	var v *jsonschema.ValidationError
+	if errors.As(err, &v) {
 		return sentence(v, "args")
 	}
 	return firstLine(err.Error())
 }
 
-// decode makes of JSON what the validator works on. It is several times as fast as encoding/json.
-func decode(r gjson.Result) any {
+// Decode makes of JSON, which must be valid, what Check works on. It is several times as fast as encoding/json.
+func Decode(r gjson.Result) any {
 	switch {
 	case r.IsObject():
 		m := map[string]any{}
 		r.ForEach(func(k, v gjson.Result) bool {
-			m[k.Str] = decode(v)
+			m[k.Str] = Decode(v)
 			return true
 		})
 		return m
 	case r.IsArray():
 		list := []any{}
 		r.ForEach(func(_, v gjson.Result) bool {
-			list = append(list, decode(v))
+			list = append(list, Decode(v))
 			return true
 		})
 		return list
@@ -143,23 +139,19 @@ func decode(r gjson.Result) any {
 	return r.Type == gjson.True
 }
 
-// twin finds an argument that differs from a declared one in case alone: some servers read it as the declared one.
-func (s *Schema) twin(instance any) string {
-	m, ok := instance.(map[string]any)
-	if !ok {
-		return ""
-	}
-	names := make([]string, 0, len(m))
-	for name := range m {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	for _, name := range names {
-		if declared, ok := s.twins[strings.ToLower(name)]; ok && declared != name {
-			return fmt.Sprintf("args.%s differs from the declared %s in case alone, and servers disagree whether they are the same", name, declared)
+// twin finds an argument that differs from a declared one in case alone: some servers read it as the declared one. Of
+// several it returns the first in the order of the alphabet.
+func (s *Schema) twin(args map[string]any) string {
+	first := ""
+	for name := range args {
+		if declared, ok := s.twins[strings.ToLower(name)]; ok && declared != name && (first == "" || name < first) {
+			first = name
 		}
 	}
-	return ""
+	if first == "" {
+		return ""
+	}
+	return fmt.Sprintf("args.%s differs from the declared %s in case alone, and servers disagree whether they are the same", first, s.twins[strings.ToLower(first)])
 }
 
 // maxProblems bounds how many problems a sentence lists.
