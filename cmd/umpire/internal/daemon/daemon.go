@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -267,7 +268,7 @@ func (d *Daemon) Addr() string {
 }
 
 // attach serves a shim until one of its ends is gone.
-func (d *Daemon) attach(hello transport.Hello, client, server net.Conn) {
+func (d *Daemon) attach(hello transport.Hello, client, server io.ReadWriteCloser) {
 	d.serving.Add(1)
 	defer d.serving.Done()
 	d.mu.Lock()
