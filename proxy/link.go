@@ -74,6 +74,7 @@ func NewLink(cfg LinkConfig) *Link {
 type Ruling struct {
 	wait    func() (forward, reply []byte)
 	held    func() *wait
+	ticket  *Ticket // what wait waits for first
 	forward []byte
 	reply   []byte
 }
@@ -86,6 +87,9 @@ func (r Ruling) Wait() (forward, reply []byte) {
 	}
 	return r.forward, r.reply
 }
+
+// settled reports whether Wait can return at once, unless a call is on hold.
+func (r Ruling) settled() bool { return r.ticket == nil || r.ticket.finished() }
 
 // Origin returns who the two are, as far as it is known by now.
 func (l *Link) Origin() Origin {
@@ -124,7 +128,7 @@ func (l *Link) FromClient(m *wire.Message) Ruling {
 	r.ticket = l.judge.Call(l.asserted(m), *r.call, Retry{Continues: call.Continues, State: call.RequestState, Args: call.Args})
 	return Ruling{
 		wait: func() ([]byte, []byte) { return l.release(m, r) },
-		held: func() *wait { return r.held(m) },
+		held: func() *wait { return r.held(m) }, ticket: r.ticket,
 	}
 }
 
@@ -278,7 +282,7 @@ func (l *Link) answered(m *wire.Message, r *request) Ruling {
 		}
 		l.judge.Await(who, r.call.Tool, Retry{State: m.Result.Get("requestState").Str, Args: r.args}, root)
 	}
-	return Ruling{wait: func() ([]byte, []byte) {
+	return Ruling{ticket: t, wait: func() ([]byte, []byte) {
 		if err := t.Wait(); err != nil {
 			return wire.ErrorReply(m.ID, wire.CodeNotRecorded, "the tool has answered, but the answer cannot be recorded and so not be given: "+err.Error()), nil
 		}
@@ -307,7 +311,7 @@ func (l *Link) listed(m *wire.Message) Ruling {
 		return true
 	})
 	t := l.judge.Record(who, 0, catalog)
-	return Ruling{wait: func() ([]byte, []byte) {
+	return Ruling{ticket: t, wait: func() ([]byte, []byte) {
 		if err := t.Wait(); err != nil {
 			return wire.ErrorReply(m.ID, wire.CodeNotRecorded, err.Error()), nil
 		}

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/umpire-dev/umpire/proxy/transport"
 	"github.com/umpire-dev/umpire/proxy/wire"
@@ -16,7 +18,8 @@ import (
 type Conn interface {
 	// Read returns the next frame. After transport.ErrTooLong or transport.ErrLineBreak the next call goes on.
 	Read() ([]byte, error)
-	Write(frame []byte) error
+	// Write sends frames at once, in their order.
+	Write(frames ...[]byte) error
 	// CloseWrite says that nothing more will be written.
 	CloseWrite() error
 	Close() error
@@ -26,10 +29,14 @@ type Conn interface {
 // shares commits, and keeps its order.
 const pumpAhead = 256
 
+// writeAhead is how many bytes of frames that may go on are gathered for one write at most.
+const writeAhead = 64 << 10
+
 // Pump moves frames between client and server until both have ended, and closes both. When the client ends, the server
 // is told and may still answer; when the server ends, what it leaves unanswered is answered with an error.
 func (l *Link) Pump(client, server Conn) error {
-	p := pump{link: l, client: client, server: server, left: make(chan struct{})}
+	p := pump{link: l, left: make(chan struct{})}
+	p.client, p.server = outlet{Conn: client, pump: &p}, outlet{Conn: server, pump: &p}
 	var done sync.WaitGroup
 	fromClient, fromServer := make(chan Ruling, pumpAhead), make(chan Ruling, pumpAhead)
 	done.Go(func() {
@@ -37,19 +44,16 @@ func (l *Link) Pump(client, server Conn) error {
 		close(p.left)
 	})
 	done.Go(func() {
-		p.release(fromClient, server, client)
+		p.release(fromClient, &p.server, &p.client)
 		server.CloseWrite() //nolint:errcheck // it may be gone already
 	})
 	done.Go(func() { p.read(server, wire.FromServer, fromServer) })
-	p.release(fromServer, client, server)
-	for _, r := range l.Fail(wire.CodeUnavailable, event.OutcomeLost, fmt.Sprintf("server %s ended before it answered", l.Origin().Server), nil) {
-		if client.Write(r) != nil {
-			break
-		}
-	}
-	client.CloseWrite() //nolint:errcheck // it may be gone already
-	client.Close()      //nolint:errcheck // ends the read in progress
-	server.Close()      //nolint:errcheck // as above
+	p.release(fromServer, &p.client, &p.server)
+	unanswered := l.Fail(wire.CodeUnavailable, event.OutcomeLost, fmt.Sprintf("server %s ended before it answered", l.Origin().Server), nil)
+	p.client.write(unanswered...) //nolint:errcheck // noted
+	client.CloseWrite()           //nolint:errcheck // it may be gone already
+	client.Close()                //nolint:errcheck // ends the read in progress
+	server.Close()                //nolint:errcheck // as above
 	done.Wait()
 	l.Close("the server ended")
 	return p.err
@@ -57,7 +61,7 @@ func (l *Link) Pump(client, server Conn) error {
 
 type pump struct {
 	link           *Link
-	client, server Conn
+	client, server outlet
 	left           chan struct{} // closed when the client has ended: nobody waits for what is on hold then
 	mu             sync.Mutex
 	err            error
@@ -143,45 +147,74 @@ func (p *pump) garbage(why *wire.Error) Ruling {
 	return Ruling{}
 }
 
-// release writes what may go on to one side, and replies to the other, in the order of the rulings; what is on hold lets
-// the rest go by. When one of them can no longer be written to, the server is told that nothing more will come, what it
-// still says is read, and whatever else there is for that side is waited for and dropped.
-func (p *pump) release(rulings <-chan Ruling, to, back Conn) {
-	var mu sync.Mutex
-	gone := map[Conn]bool{}
-	write := func(conn Conn, frame []byte) error {
-		mu.Lock()
-		dropped := frame == nil || gone[conn]
-		mu.Unlock()
-		if dropped {
-			return nil
-		}
-		err := conn.Write(frame)
-		if err != nil {
-			p.fail(err)
-			mu.Lock()
-			gone[conn] = true
-			mu.Unlock()
-			p.server.CloseWrite() //nolint:errcheck // it may be gone already
-		}
-		return err
+// outlet is what is written to one side. When that can no longer be written to, the server is told that nothing more
+// will come, what it still says is read, and whatever else there is for that side is dropped.
+type outlet struct {
+	Conn
+	pump *pump
+	gone atomic.Bool
+}
+
+// write writes the frames that are not nil.
+func (o *outlet) write(frames ...[]byte) error {
+	frames = slices.DeleteFunc(frames, func(f []byte) bool { return f == nil })
+	if len(frames) == 0 || o.gone.Load() {
+		return nil
+	}
+	err := o.Write(frames...)
+	if err != nil {
+		o.gone.Store(true)
+		o.pump.fail(err)
+		o.pump.server.CloseWrite() //nolint:errcheck // it may be gone already
+	}
+	return err
+}
+
+// release writes what may go on to one side, and replies to the other, in the order of the rulings. What is settled
+// by then goes in one write; nothing that may go on waits for what may not yet. What is on hold lets the rest go by.
+func (p *pump) release(rulings <-chan Ruling, to, back *outlet) {
+	var forward, replies [][]byte
+	size := 0
+	flush := func() {
+		to.write(forward...)   //nolint:errcheck // noted
+		back.write(replies...) //nolint:errcheck // noted
+		clear(forward)
+		clear(replies)
+		forward, replies, size = forward[:0], replies[:0], 0
 	}
 	finish := func(r Ruling) {
-		forward, reply := r.Wait()
-		write(to, forward) //nolint:errcheck // noted
-		write(back, reply) //nolint:errcheck // noted
+		f, reply := r.Wait()
+		forward, replies = append(forward, f), append(replies, reply)
+		size += len(f) + len(reply)
 	}
 	var held sync.WaitGroup
-	for r := range rulings {
+	for {
+		var r Ruling
+		var more bool
+		select {
+		case r, more = <-rulings:
+		default:
+			flush()
+			r, more = <-rulings
+		}
+		if !more {
+			break
+		}
+		if size > writeAhead || !r.settled() {
+			flush()
+		}
 		w := r.onHold()
 		if w == nil {
 			finish(r)
 			continue
 		}
 		held.Go(func() {
-			attend([]*wait{w}, p.link.keepAlive, p.left, func(n int) error { return write(back, w.progress(n)) })
-			finish(r)
+			attend([]*wait{w}, p.link.keepAlive, p.left, func(n int) error { return back.write(w.progress(n)) })
+			f, reply := r.Wait()
+			to.write(f)       //nolint:errcheck // noted
+			back.write(reply) //nolint:errcheck // noted
 		})
 	}
+	flush()
 	held.Wait()
 }

@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -48,6 +49,78 @@ func TestAPipeKeepsItsOrder(t *testing.T) {
 	}
 	x.disk.set(false, nil)
 	x.hears(x.client, want...)
+}
+
+// What may go on waits for nothing that may not.
+func TestWhatIsSettledGoesAhead(t *testing.T) {
+	x := begin(t, noDeletes)
+	x.disk.set(true, nil)
+	pings := []string{`{"jsonrpc":"2.0","id":1,"method":"ping"}`, `{"jsonrpc":"2.0","id":2,"method":"ping"}`}
+	x.say(x.client, pings[0], pings[1], toolCall("3", "read", "{}"))
+	x.hears(x.server, pings...)
+	x.disk.set(false, nil)
+	x.hears(x.server, toolCall("3", "read", "{}"))
+}
+
+// eager says when it is asked for the next frame.
+type eager struct {
+	*plug
+	asked chan struct{}
+}
+
+// Read implements proxy.Conn.
+func (e eager) Read() ([]byte, error) {
+	e.asked <- struct{}{}
+	return e.plug.Read()
+}
+
+// slow says when it is written to, and lets a test look at each write.
+type slow struct {
+	*plug
+	begun  chan struct{}
+	writes chan string
+}
+
+// Write implements proxy.Conn.
+func (s slow) Write(frames ...[]byte) error {
+	s.begun <- struct{}{}
+	s.writes <- string(bytes.Join(frames, []byte("\n")))
+	return nil
+}
+
+// What becomes ready while a write is in progress shares the next one.
+func TestWhatIsReadyIsOneWrite(t *testing.T) {
+	client, nearClient := cable()
+	server, nearServer := cable()
+	const n = 50
+	reads := eager{nearClient, make(chan struct{}, n+2)}
+	writes := slow{nearServer, make(chan struct{}), make(chan string)}
+	link := proxy.NewLink(proxy.LinkConfig{Judge: proxy.Denier{}, Cleaner: cleaner(t), Origin: support})
+	ended := make(chan error, 1)
+	go func() { ended <- link.Pump(reads, writes) }()
+	frame := func(i int) string { return fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"ping"}`, i) }
+	var rest []string
+	client.Write([]byte(frame(0)))
+	<-writes.begun
+	for i := range n {
+		rest = append(rest, frame(i+1))
+		client.Write([]byte(frame(i + 1)))
+	}
+	for range n + 2 { // one more than there are frames: all of them have been judged
+		<-reads.asked
+	}
+	if got := <-writes.writes; got != frame(0) {
+		t.Errorf("the first write: %s", got)
+	}
+	<-writes.begun
+	if got, want := <-writes.writes, strings.Join(rest, "\n"); got != want {
+		t.Errorf("the second write: %s", got)
+	}
+	client.CloseWrite()
+	server.Close()
+	if err := receiveErr(t, ended); err != nil {
+		t.Error(err)
+	}
 }
 
 // While a call is in flight, either side may talk.
@@ -307,7 +380,7 @@ func TestACallThatIsJudgedTooLateDoesNotGoOut(t *testing.T) {
 type deaf struct{ *plug }
 
 // Write implements proxy.Conn.
-func (deaf) Write([]byte) error { return errors.New("broken pipe") }
+func (deaf) Write(...[]byte) error { return errors.New("broken pipe") }
 
 func TestAServerThatDoesNotListenStillHasItsClientAnswered(t *testing.T) {
 	client, nearClient := cable()

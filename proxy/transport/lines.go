@@ -78,14 +78,19 @@ func (l *Lines) line() ([]byte, error) {
 // end lines at a carriage return, too.
 var ErrLineBreak = errors.New("transport: line break within a frame")
 
-// Write sends a frame and the end of its line in one write. It is safe for concurrent use.
-func (l *Lines) Write(frame []byte) error {
-	if bytes.ContainsAny(frame, "\r\n") {
-		return ErrLineBreak
+// Write sends frames, each with the end of its line, in one write. It is safe for concurrent use.
+func (l *Lines) Write(frames ...[]byte) error {
+	for _, f := range frames {
+		if bytes.IndexByte(f, '\n') >= 0 || bytes.IndexByte(f, '\r') >= 0 {
+			return ErrLineBreak
+		}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.out = append(append(l.out[:0], frame...), '\n')
+	l.out = l.out[:0]
+	for _, f := range frames {
+		l.out = append(append(l.out, f...), '\n')
+	}
 	_, err := l.conn.Write(l.out)
 	if cap(l.out) > 1<<20 {
 		l.out = nil

@@ -174,6 +174,17 @@ func TestAWrittenFrameIsOneWrite(t *testing.T) {
 	}
 }
 
+func TestFramesThatAreReadyAreOneWrite(t *testing.T) {
+	s := said("")
+	l := transport.NewLines(s, 100)
+	if err := l.Write([]byte("a"), []byte("b"), []byte("c")); err != nil || s.out.String() != "a\nb\nc\n" || s.writes != 1 {
+		t.Errorf("%q in %d writes: %v", s.out.String(), s.writes, err)
+	}
+	if err := l.Write([]byte("d"), []byte("e\rf")); !errors.Is(err, transport.ErrLineBreak) || s.writes != 1 {
+		t.Errorf("%q in %d writes: %v", s.out.String(), s.writes, err)
+	}
+}
+
 func TestConcurrentWritesNeverInterleave(t *testing.T) {
 	a, b := net.Pipe()
 	to, from := transport.NewLines(a, 1<<20), transport.NewLines(b, 1<<20)
