@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -62,18 +63,6 @@ func TestWhatIsSettledGoesAhead(t *testing.T) {
 	x.hears(x.server, toolCall("3", "read", "{}"))
 }
 
-// eager says when it is asked for the next frame.
-type eager struct {
-	*plug
-	asked chan struct{}
-}
-
-// Read implements proxy.Conn.
-func (e eager) Read() ([]byte, error) {
-	e.asked <- struct{}{}
-	return e.plug.Read()
-}
-
 // slow says when it is written to, and lets a test look at each write.
 type slow struct {
 	*plug
@@ -88,27 +77,25 @@ func (s slow) Write(frames ...[]byte) error {
 	return nil
 }
 
-// What becomes ready while a write is in progress shares the next one.
+// What has come while a write was in progress shares the next one.
 func TestWhatIsReadyIsOneWrite(t *testing.T) {
-	client, nearClient := cable()
+	stdin, client, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	server, nearServer := cable()
-	const n = 50
-	reads := eager{nearClient, make(chan struct{}, n+2)}
 	writes := slow{nearServer, make(chan struct{}), make(chan string)}
 	link := proxy.NewLink(proxy.LinkConfig{Judge: proxy.Denier{}, Cleaner: cleaner(t), Origin: support})
 	ended := make(chan error, 1)
-	go func() { ended <- link.Pump(reads, writes) }()
-	frame := func(i int) string { return fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"ping"}`, i) }
-	var rest []string
-	client.Write([]byte(frame(0)))
+	go func() { ended <- link.Pump(transport.NewLines(keyboard{stdin}, wire.MaxSize), writes) }()
+	frame := func(i int) string { return fmt.Sprintf(`{"jsonrpc":"2.0","method":"notifications/%d"}`, i) }
+	fmt.Fprintln(client, frame(0))
 	<-writes.begun
-	for i := range n {
+	var rest []string
+	for i := range 50 {
 		rest = append(rest, frame(i+1))
-		client.Write([]byte(frame(i + 1)))
 	}
-	for range n + 2 { // one more than there are frames: all of them have been judged
-		<-reads.asked
-	}
+	fmt.Fprintln(client, strings.Join(rest, "\n"))
 	if got := <-writes.writes; got != frame(0) {
 		t.Errorf("the first write: %s", got)
 	}
@@ -116,10 +103,33 @@ func TestWhatIsReadyIsOneWrite(t *testing.T) {
 	if got, want := <-writes.writes, strings.Join(rest, "\n"); got != want {
 		t.Errorf("the second write: %s", got)
 	}
-	client.CloseWrite()
+	client.Close()
 	server.Close()
 	if err := receiveErr(t, ended); err != nil {
 		t.Error(err)
+	}
+}
+
+// Attempt: make a message wait for the next one by what looks like the beginning of another.
+func TestNothingWaitsForWhatHasNotCome(t *testing.T) {
+	const message = `{"jsonrpc":"2.0","method":"notifications/x"}`
+	for _, behind := range []string{"\n", "\n\n", "\n \n\t\n", "\n\r\n", "\n{", "\n\n\x85\n{\"jsonrpc\""} {
+		stdin, client, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		server, nearServer := cable()
+		x := &talk{t: t, server: server}
+		link := proxy.NewLink(proxy.LinkConfig{Judge: proxy.Denier{}, Cleaner: cleaner(t), Origin: support})
+		ended := make(chan error, 1)
+		go func() { ended <- link.Pump(transport.NewLines(keyboard{stdin}, wire.MaxSize), nearServer) }()
+		fmt.Fprint(client, message+behind)
+		x.hears(server, message)
+		client.Close()
+		server.Close()
+		if err := receiveErr(t, ended); err != nil {
+			t.Errorf("%q: %v", behind, err)
+		}
 	}
 }
 

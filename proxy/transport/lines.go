@@ -48,6 +48,13 @@ func (l *Lines) Read() ([]byte, error) {
 	}
 }
 
+// Ready reports whether a frame has been read ahead, so that the next Read waits for nobody.
+func (l *Lines) Ready() bool {
+	ahead, err := l.in.Peek(l.in.Buffered())
+	whole := ahead[:bytes.LastIndexByte(ahead, '\n')+1]
+	return err == nil && len(bytes.TrimSpace(whole)) > 0 // Read skips empty lines
+}
+
 func (l *Lines) line() ([]byte, error) {
 	var line []byte
 	long := false
