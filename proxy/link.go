@@ -67,7 +67,7 @@ func NewLink(cfg LinkConfig) *Link {
 	}
 	return &Link{
 		judge: cfg.Judge, clean: cfg.Cleaner, log: cfg.Log, keepAlive: cmp.Or(cfg.KeepAlive, keepAlive),
-		who: cfg.Origin, waiting: map[string]*request{},
+		who: cfg.Origin,
 	}
 }
 
@@ -75,6 +75,7 @@ func NewLink(cfg LinkConfig) *Link {
 type Ruling struct {
 	wait    func() (forward, reply []byte)
 	held    func() *wait
+	ticket  *Ticket // what wait waits for first
 	forward []byte
 	reply   []byte
 }
@@ -87,6 +88,17 @@ func (r Ruling) Wait() (forward, reply []byte) {
 	}
 	return r.forward, r.reply
 }
+
+// forget drops a request that is no longer unanswered. Thousands of links may be open that wait for nothing: those keep
+// nothing. l.mu is held.
+func (l *Link) forget(key string) {
+	if delete(l.waiting, key); len(l.waiting) == 0 {
+		l.waiting = nil
+	}
+}
+
+// settled reports whether Wait can return at once, unless a call is on hold.
+func (r Ruling) settled() bool { return r.ticket == nil || r.ticket.finished() }
 
 // Origin returns who the two are, as far as it is known by now.
 func (l *Link) Origin() Origin {
@@ -115,6 +127,9 @@ func (l *Link) FromClient(m *wire.Message) Ruling {
 		return Ruling{reply: wire.ErrorReply(m.ID, wire.CodeUnavailable, fmt.Sprintf("%d requests are unanswered, and no more can be", maxWaiting))}
 	}
 	l.learn(m)
+	if l.waiting == nil {
+		l.waiting = map[string]*request{}
+	}
 	l.waiting[r.key] = r
 	if !m.IsCall() {
 		return Ruling{forward: m.Raw}
@@ -125,7 +140,7 @@ func (l *Link) FromClient(m *wire.Message) Ruling {
 	r.ticket = l.judge.Call(who, *r.call, Retry{Continues: call.Continues, State: call.RequestState, Args: call.Args})
 	return Ruling{
 		wait: func() ([]byte, []byte) { return l.release(m, r) },
-		held: func() *wait { return r.held(m) },
+		held: func() *wait { return r.held(m) }, ticket: r.ticket,
 	}
 }
 
@@ -137,7 +152,7 @@ func (l *Link) release(m *wire.Message, r *request) (forward, reply []byte) {
 	ended := l.waiting[r.key] != r // Fail has recorded that it is lost
 	if !ended {
 		if r.sent = passes; !passes {
-			delete(l.waiting, r.key)
+			l.forget(r.key)
 		}
 	}
 	l.mu.Unlock()
@@ -186,25 +201,25 @@ func patience(d time.Duration) string {
 func (l *Link) event(who Origin, m *wire.Message, call wire.Call) *event.Call {
 	args, findings := l.clean.Clean("args", call.Args)
 	return &event.Call{
-		Link: who.Link, Server: who.Server, Tool: call.Name, ID: json.RawMessage(m.ID), Args: args, Size: len(call.Args),
+		Link: who.Link, Server: who.Server, Tool: strings.Clone(call.Name), ID: json.RawMessage(m.ID), Args: args, Size: len(call.Args),
 		Peer: who.Peer, Findings: findings,
 	}
 }
 
-// learn picks up who the client says it is.
+// learn picks up who the client says it is. What outlives a message is copied from it: a part would keep the whole.
 func (l *Link) learn(m *wire.Message) {
 	var info gjson.Result
 	switch {
 	case m.Method == "initialize":
 		info = m.Params.Get("clientInfo")
-		l.who.Protocol = m.Params.Get("protocolVersion").Str
+		l.who.Protocol = strings.Clone(m.Params.Get("protocolVersion").Str)
 	case m.Protocol() != "":
 		info = m.Meta(wire.MetaClientInfo)
-		l.who.Protocol = m.Protocol()
+		l.who.Protocol = strings.Clone(m.Protocol())
 	}
-	if name := info.Get("name").Str; name != "" {
+	if name := strings.Clone(info.Get("name").Str); name != "" {
 		l.who.Peer.Agent = name
-		l.who.Peer.Client = event.Client{Name: name, Version: info.Get("version").Str}
+		l.who.Peer.Client = event.Client{Name: name, Version: strings.Clone(info.Get("version").Str)}
 	}
 }
 
@@ -213,7 +228,7 @@ func (l *Link) asserted(m *wire.Message) Origin {
 	who := l.who
 	for _, name := range conversationIDs[:2] {
 		if id := m.Meta(name).Str; id != "" {
-			merged := map[string]string{name: id}
+			merged := map[string]string{name: strings.Clone(id)}
 			for k, v := range who.Peer.Asserted {
 				merged[k] = v
 			}
@@ -243,7 +258,7 @@ func (l *Link) FromServer(m *wire.Message) Ruling {
 	case "initialize":
 		if v := m.Result.Get("protocolVersion").Str; v != "" {
 			l.mu.Lock()
-			l.who.Protocol = v
+			l.who.Protocol = strings.Clone(v)
 			l.mu.Unlock()
 		}
 	}
@@ -278,7 +293,7 @@ func (l *Link) answered(m *wire.Message, r *request) Ruling {
 		}
 		l.judge.Await(who, r.call.Tool, Retry{State: m.Result.Get("requestState").Str, Args: r.args}, root)
 	}
-	return Ruling{wait: func() ([]byte, []byte) {
+	return Ruling{ticket: t, wait: func() ([]byte, []byte) {
 		if err := t.Wait(); err != nil {
 			return wire.ErrorReply(m.ID, wire.CodeNotRecorded, "the tool has answered, but the answer cannot be recorded and so not be given: "+err.Error()), nil
 		}
@@ -307,7 +322,7 @@ func (l *Link) listed(m *wire.Message) Ruling {
 		return true
 	})
 	t := l.judge.Record(who, 0, catalog)
-	return Ruling{wait: func() ([]byte, []byte) {
+	return Ruling{ticket: t, wait: func() ([]byte, []byte) {
 		if err := t.Wait(); err != nil {
 			return wire.ErrorReply(m.ID, wire.CodeNotRecorded, err.Error()), nil
 		}
@@ -340,7 +355,7 @@ func (l *Link) answers(m *wire.Message) *request {
 		l.signal("unknown-id", fmt.Sprintf("the server answered %.60s, which nobody asked or which was answered before; the client does not get it", m.ID))
 		return nil
 	}
-	delete(l.waiting, key)
+	l.forget(key)
 	return r
 }
 
@@ -373,7 +388,7 @@ func (l *Link) Fail(code int, outcome event.Outcome, reason string, want func(id
 	for key, r := range l.waiting {
 		if want == nil || r.sent && want(r.id) {
 			ended = append(ended, r)
-			delete(l.waiting, key)
+			l.forget(key)
 		}
 	}
 	who := l.who

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/umpire-dev/umpire/proxy/transport"
 	"github.com/umpire-dev/umpire/proxy/wire"
@@ -16,40 +18,42 @@ import (
 type Conn interface {
 	// Read returns the next frame. After transport.ErrTooLong or transport.ErrLineBreak the next call goes on.
 	Read() ([]byte, error)
-	Write(frame []byte) error
+	// Write sends frames at once, in their order.
+	Write(frames ...[]byte) error
 	// CloseWrite says that nothing more will be written.
 	CloseWrite() error
 	Close() error
 }
 
-// pumpAhead is how many frames may be judged ahead of the one that is being released: what comes through one pipe
-// shares commits, and keeps its order.
-const pumpAhead = 256
+// The bounds of what is under way on a pipe.
+const (
+	pumpAhead  = 256      // frames that are judged ahead of one that waits for its record: they share commits
+	writeAhead = 64 << 10 // bytes of frames that may go on and are gathered for one write
+)
 
 // Pump moves frames between client and server until both have ended, and closes both. When the client ends, the server
 // is told and may still answer; when the server ends, what it leaves unanswered is answered with an error.
 func (l *Link) Pump(client, server Conn) error {
-	p := pump{link: l, client: client, server: server, left: make(chan struct{})}
+	p := pump{link: l, left: make(chan struct{})}
+	p.client, p.server = outlet{Conn: client, pump: &p}, outlet{Conn: server, pump: &p}
+	up := lane{pump: &p, side: wire.FromClient, from: client, to: &p.server, back: &p.client, late: make(chan Ruling, pumpAhead)}
+	down := lane{pump: &p, side: wire.FromServer, from: server, to: &p.client, back: &p.server, late: make(chan Ruling, pumpAhead)}
 	var done sync.WaitGroup
-	fromClient, fromServer := make(chan Ruling, pumpAhead), make(chan Ruling, pumpAhead)
 	done.Go(func() {
-		p.read(client, wire.FromClient, fromClient)
+		up.read()
 		close(p.left)
 	})
 	done.Go(func() {
-		p.release(fromClient, server, client)
+		up.release()
 		server.CloseWrite() //nolint:errcheck // it may be gone already
 	})
-	done.Go(func() { p.read(server, wire.FromServer, fromServer) })
-	p.release(fromServer, client, server)
-	for _, r := range l.Fail(wire.CodeUnavailable, event.OutcomeLost, fmt.Sprintf("server %s ended before it answered", l.Origin().Server), nil) {
-		if client.Write(r) != nil {
-			break
-		}
-	}
-	client.CloseWrite() //nolint:errcheck // it may be gone already
-	client.Close()      //nolint:errcheck // ends the read in progress
-	server.Close()      //nolint:errcheck // as above
+	done.Go(down.read)
+	down.release()
+	unanswered := l.Fail(wire.CodeUnavailable, event.OutcomeLost, fmt.Sprintf("server %s ended before it answered", l.Origin().Server), nil)
+	p.client.write(unanswered...) //nolint:errcheck // noted
+	client.CloseWrite()           //nolint:errcheck // it may be gone already
+	client.Close()                //nolint:errcheck // ends the read in progress
+	server.Close()                //nolint:errcheck // as above
 	done.Wait()
 	l.Close("the server ended")
 	return p.err
@@ -57,7 +61,7 @@ func (l *Link) Pump(client, server Conn) error {
 
 type pump struct {
 	link           *Link
-	client, server Conn
+	client, server outlet
 	left           chan struct{} // closed when the client has ended: nobody waits for what is on hold then
 	mu             sync.Mutex
 	err            error
@@ -71,117 +75,195 @@ func (p *pump) fail(err error) {
 	}
 }
 
-// read reads frames and has them judged, in their order, and closes rulings at the end.
-func (p *pump) read(from Conn, side wire.Side, rulings chan<- Ruling) {
-	defer close(rulings)
+// outlet is what is written to one side. When that can no longer be written to, the server is told that nothing more
+// will come, what it still says is read, and whatever else there is for that side is dropped.
+type outlet struct {
+	Conn
+	pump *pump
+	gone atomic.Bool
+}
+
+// write writes the frames that are not nil.
+func (o *outlet) write(frames ...[]byte) error {
+	frames = slices.DeleteFunc(frames, func(f []byte) bool { return f == nil })
+	if len(frames) == 0 || o.gone.Load() {
+		return nil
+	}
+	err := o.Write(frames...)
+	if err != nil {
+		o.gone.Store(true)
+		o.pump.fail(err)
+		o.pump.server.CloseWrite() //nolint:errcheck // it may be gone already
+	}
+	return err
+}
+
+// lane is one direction: what comes from one side goes to the other, and some of it is answered instead. All of it is
+// written in the order in which it came. The reader writes what is settled when it is judged; what waits for its record,
+// and whatever comes behind it, is late and written by release, so that the reader can go on.
+type lane struct {
+	pump     *pump
+	side     wire.Side
+	from     Conn
+	to, back *outlet
+	late     chan Ruling
+	unsent   atomic.Int64 // how many late ones are not written
+	ready    gathered     // of the reader
+}
+
+// gathered is what may go on and is not written.
+type gathered struct {
+	forward, replies [][]byte
+	rulings, size    int
+}
+
+func (g *gathered) add(r Ruling) {
+	forward, reply := r.Wait()
+	g.forward, g.replies = append(g.forward, forward), append(g.replies, reply)
+	g.rulings++
+	g.size += len(forward) + len(reply)
+}
+
+// write writes what is gathered, in one write to each side.
+func (n *lane) write(g *gathered) {
+	if g.rulings == 0 {
+		return
+	}
+	n.to.write(g.forward...)   //nolint:errcheck // noted
+	n.back.write(g.replies...) //nolint:errcheck // noted
+	clear(g.forward)
+	clear(g.replies)
+	*g = gathered{forward: g.forward[:0], replies: g.replies[:0]}
+}
+
+// pass takes the next ruling.
+func (n *lane) pass(r Ruling) {
+	if n.unsent.Load() == 0 && r.settled() && r.onHold() == nil {
+		n.ready.add(r)
+		return
+	}
+	n.write(&n.ready)
+	n.unsent.Add(1)
+	n.late <- r
+}
+
+// release writes what is late. What is settled by then goes in one write; nothing that may go on waits for what may not
+// yet. What is on hold lets the rest go by.
+func (n *lane) release() {
+	var g gathered
+	write := func() {
+		written := g.rulings
+		n.write(&g)
+		n.unsent.Add(-int64(written))
+	}
+	var held sync.WaitGroup
 	for {
-		data, err := from.Read()
+		var r Ruling
+		var more bool
+		select {
+		case r, more = <-n.late:
+		default:
+			write()
+			r, more = <-n.late
+		}
+		if !more {
+			break
+		}
+		if g.size > writeAhead || !r.settled() {
+			write()
+		}
+		w := r.onHold()
+		if w == nil {
+			g.add(r)
+			continue
+		}
+		n.unsent.Add(-1)
+		held.Go(func() {
+			attend([]*wait{w}, n.pump.link.keepAlive, n.pump.left, func(i int) error { return n.back.write(w.progress(i)) })
+			var g gathered
+			g.add(r)
+			n.write(&g)
+		})
+	}
+	write()
+	held.Wait()
+}
+
+// read reads frames and has them judged, in their order.
+func (n *lane) read() {
+	defer close(n.late)
+	backlog, _ := n.from.(interface{ Ready() bool })
+	for {
+		if n.ready.size > writeAhead || backlog == nil || !backlog.Ready() {
+			n.write(&n.ready)
+		}
+		data, err := n.from.Read()
 		switch {
 		case errors.Is(err, transport.ErrTooLong), errors.Is(err, transport.ErrLineBreak):
-			rulings <- p.refuse(side, &wire.Error{Code: wire.CodeInvalidRequest, Msg: err.Error()})
+			n.pass(n.refuse(&wire.Error{Code: wire.CodeInvalidRequest, Msg: err.Error()}))
 			continue
 		case err != nil:
+			n.write(&n.ready)
 			if !errors.Is(err, io.EOF) {
-				p.fail(err)
+				n.pump.fail(err)
 			}
 			return
 		}
-		frame, err := wire.Parse(data, side)
+		frame, err := wire.Parse(data, n.side)
 		var refused *wire.Error
 		if errors.As(err, &refused) {
-			rulings <- p.refuse(side, refused)
+			n.pass(n.refuse(refused))
 			continue
 		}
-		p.judge(frame, side, rulings)
+		n.judge(frame)
 	}
 }
 
 // judge rules on each message of a frame. The messages of a batch go on one by one: on a pipe, that is the same.
-func (p *pump) judge(frame wire.Frame, side wire.Side, rulings chan<- Ruling) {
-	if version := p.link.Origin().Protocol; frame.Batch && (version == "" || version >= "2025-06-18") {
+func (n *lane) judge(frame wire.Frame) {
+	link := n.pump.link
+	if version := link.Origin().Protocol; frame.Batch && (version == "" || version >= "2025-06-18") {
 		why := &wire.Error{Code: wire.CodeInvalidRequest, Msg: "a batch, which only the revisions before 2025-06-18 have"}
-		rulings <- p.refuse(side, why)
+		n.pass(n.refuse(why))
 		for _, m := range frame.Messages {
-			if side == wire.FromServer && m.Kind == wire.Response {
+			if n.side == wire.FromServer && m.Kind == wire.Response {
 				answer := *why
 				answer.ID = m.ID
-				rulings <- p.garbage(&answer)
+				n.pass(n.garbage(&answer))
 			}
 		}
 		return
 	}
 	for i := range frame.Messages {
-		if side == wire.FromClient {
-			rulings <- p.link.FromClient(&frame.Messages[i])
+		if n.side == wire.FromClient {
+			n.pass(link.FromClient(&frame.Messages[i]))
 		} else {
-			rulings <- p.link.FromServer(&frame.Messages[i])
+			n.pass(link.FromServer(&frame.Messages[i]))
 		}
 	}
 }
 
 // refuse notes a frame that cannot be read. The client is told; a server that writes something else than messages, such
 // as a log line on stdout, is only noted.
-func (p *pump) refuse(side wire.Side, why *wire.Error) Ruling {
-	if side == wire.FromServer {
-		p.link.Refused("server", why)
-		return p.garbage(why)
+func (n *lane) refuse(why *wire.Error) Ruling {
+	if n.side == wire.FromServer {
+		n.pump.link.Refused("server", why)
+		return n.garbage(why)
 	}
-	p.link.Refused("client", why)
+	n.pump.link.Refused("client", why)
 	return Ruling{reply: why.Reply()}
 }
 
 // garbage answers the request that an unreadable answer was for, if its id could be read.
-func (p *pump) garbage(why *wire.Error) Ruling {
+func (n *lane) garbage(why *wire.Error) Ruling {
 	if why.ID == "" {
 		return Ruling{}
 	}
+	link := n.pump.link
 	key := wire.Key(why.ID)
-	text := fmt.Sprintf("server %s gave an answer that cannot be read: %v", p.link.Origin().Server, why)
-	for _, r := range p.link.Fail(wire.CodeBadAnswer, event.OutcomeUnclear, text, func(id string) bool { return wire.Key(id) == key }) {
+	text := fmt.Sprintf("server %s gave an answer that cannot be read: %v", link.Origin().Server, why)
+	for _, r := range link.Fail(wire.CodeBadAnswer, event.OutcomeUnclear, text, func(id string) bool { return wire.Key(id) == key }) {
 		return Ruling{forward: r}
 	}
 	return Ruling{}
-}
-
-// release writes what may go on to one side, and replies to the other, in the order of the rulings; what is on hold lets
-// the rest go by. When one of them can no longer be written to, the server is told that nothing more will come, what it
-// still says is read, and whatever else there is for that side is waited for and dropped.
-func (p *pump) release(rulings <-chan Ruling, to, back Conn) {
-	var mu sync.Mutex
-	gone := map[Conn]bool{}
-	write := func(conn Conn, frame []byte) error {
-		mu.Lock()
-		dropped := frame == nil || gone[conn]
-		mu.Unlock()
-		if dropped {
-			return nil
-		}
-		err := conn.Write(frame)
-		if err != nil {
-			p.fail(err)
-			mu.Lock()
-			gone[conn] = true
-			mu.Unlock()
-			p.server.CloseWrite() //nolint:errcheck // it may be gone already
-		}
-		return err
-	}
-	finish := func(r Ruling) {
-		forward, reply := r.Wait()
-		write(to, forward) //nolint:errcheck // noted
-		write(back, reply) //nolint:errcheck // noted
-	}
-	var held sync.WaitGroup
-	for r := range rulings {
-		w := r.onHold()
-		if w == nil {
-			finish(r)
-			continue
-		}
-		held.Go(func() {
-			attend([]*wait{w}, p.link.keepAlive, p.left, func(n int) error { return write(back, w.progress(n)) })
-			finish(r)
-		})
-	}
-	held.Wait()
 }

@@ -1,8 +1,10 @@
 package proxy_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -48,6 +50,87 @@ func TestAPipeKeepsItsOrder(t *testing.T) {
 	}
 	x.disk.set(false, nil)
 	x.hears(x.client, want...)
+}
+
+// What may go on waits for nothing that may not.
+func TestWhatIsSettledGoesAhead(t *testing.T) {
+	x := begin(t, noDeletes)
+	x.disk.set(true, nil)
+	pings := []string{`{"jsonrpc":"2.0","id":1,"method":"ping"}`, `{"jsonrpc":"2.0","id":2,"method":"ping"}`}
+	x.say(x.client, pings[0], pings[1], toolCall("3", "read", "{}"))
+	x.hears(x.server, pings...)
+	x.disk.set(false, nil)
+	x.hears(x.server, toolCall("3", "read", "{}"))
+}
+
+// slow says when it is written to, and lets a test look at each write.
+type slow struct {
+	*plug
+	begun  chan struct{}
+	writes chan string
+}
+
+// Write implements proxy.Conn.
+func (s slow) Write(frames ...[]byte) error {
+	s.begun <- struct{}{}
+	s.writes <- string(bytes.Join(frames, []byte("\n")))
+	return nil
+}
+
+// What has come while a write was in progress shares the next one.
+func TestWhatIsReadyIsOneWrite(t *testing.T) {
+	stdin, client, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, nearServer := cable()
+	writes := slow{nearServer, make(chan struct{}), make(chan string)}
+	link := proxy.NewLink(proxy.LinkConfig{Judge: proxy.Denier{}, Cleaner: cleaner(t), Origin: support})
+	ended := make(chan error, 1)
+	go func() { ended <- link.Pump(transport.NewLines(keyboard{stdin}, wire.MaxSize), writes) }()
+	frame := func(i int) string { return fmt.Sprintf(`{"jsonrpc":"2.0","method":"notifications/%d"}`, i) }
+	fmt.Fprintln(client, frame(0))
+	<-writes.begun
+	var rest []string
+	for i := range 50 {
+		rest = append(rest, frame(i+1))
+	}
+	fmt.Fprintln(client, strings.Join(rest, "\n"))
+	if got := <-writes.writes; got != frame(0) {
+		t.Errorf("the first write: %s", got)
+	}
+	<-writes.begun
+	if got, want := <-writes.writes, strings.Join(rest, "\n"); got != want {
+		t.Errorf("the second write: %s", got)
+	}
+	client.Close()
+	server.Close()
+	if err := receiveErr(t, ended); err != nil {
+		t.Error(err)
+	}
+}
+
+// Attempt: make a message wait for the next one by what looks like the beginning of another.
+func TestNothingWaitsForWhatHasNotCome(t *testing.T) {
+	const message = `{"jsonrpc":"2.0","method":"notifications/x"}`
+	for _, behind := range []string{"\n", "\n\n", "\n \n\t\n", "\n\r\n", "\n{", "\n\n\x85\n{\"jsonrpc\""} {
+		stdin, client, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		server, nearServer := cable()
+		x := &talk{t: t, server: server}
+		link := proxy.NewLink(proxy.LinkConfig{Judge: proxy.Denier{}, Cleaner: cleaner(t), Origin: support})
+		ended := make(chan error, 1)
+		go func() { ended <- link.Pump(transport.NewLines(keyboard{stdin}, wire.MaxSize), nearServer) }()
+		fmt.Fprint(client, message+behind)
+		x.hears(server, message)
+		client.Close()
+		server.Close()
+		if err := receiveErr(t, ended); err != nil {
+			t.Errorf("%q: %v", behind, err)
+		}
+	}
 }
 
 // While a call is in flight, either side may talk.
@@ -307,7 +390,7 @@ func TestACallThatIsJudgedTooLateDoesNotGoOut(t *testing.T) {
 type deaf struct{ *plug }
 
 // Write implements proxy.Conn.
-func (deaf) Write([]byte) error { return errors.New("broken pipe") }
+func (deaf) Write(...[]byte) error { return errors.New("broken pipe") }
 
 func TestAServerThatDoesNotListenStillHasItsClientAnswered(t *testing.T) {
 	client, nearClient := cable()

@@ -68,13 +68,15 @@ func (p *plug) Read() ([]byte, error) {
 }
 
 // Write implements proxy.Conn.
-func (p *plug) Write(frame []byte) error {
+func (p *plug) Write(frames ...[]byte) error {
 	select {
 	case <-p.out.over:
 		return io.ErrClosedPipe
 	default:
 	}
-	p.out.frames <- heard{frame: slices.Clone(frame)}
+	for _, f := range frames {
+		p.out.frames <- heard{frame: slices.Clone(f)}
+	}
 	return nil
 }
 

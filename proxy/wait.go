@@ -105,7 +105,7 @@ func (l *Link) cancelled(m *wire.Message) Ruling {
 	if r == nil || r.ticket == nil {
 		return Ruling{forward: m.Raw}
 	}
-	return Ruling{wait: func() ([]byte, []byte) {
+	return Ruling{ticket: r.ticket, wait: func() ([]byte, []byte) {
 		if r.ticket.Wait() == nil && r.ticket.Hold != nil {
 			r.ticket.Hold.Leave("the client cancelled the call")
 		}

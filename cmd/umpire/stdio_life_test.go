@@ -99,6 +99,39 @@ func TestAClientThatIsKilledEndsTheServer(t *testing.T) {
 	}
 }
 
+// Files and terminals cannot be given to the daemon as pipes can: umpire run copies then, and nothing else is different.
+func TestUmpireRunReadsAndWritesFiles(t *testing.T) {
+	s := newSite(t, `rules: [{name: no-deletes, on: "*/delete", do: deny}]`)
+	const denied = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"delete","arguments":{}}}`
+	const passes = `{"jsonrpc":"2.0","method":"notifications/x"}`
+	in, out := filepath.Join(s.dir, "in"), filepath.Join(s.dir, "out")
+	if err := os.WriteFile(in, []byte(denied+"\n"+passes+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stdin, err := os.Open(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdin.Close()
+	stdout, err := os.Create(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdout.Close()
+	cmd, stderr := s.run("peer", "sh", "-c", "cat", "sh") // says what it hears
+	cmd.Stdin, cmd.Stdout = stdin, stdout
+	if err := cmd.Run(); err != nil {
+		t.Errorf("%v\n%s", err, stderr)
+	}
+	text, err := os.ReadFile(out)
+	if got := string(text); err != nil || !strings.Contains(got, "Umpire denied peer/delete") || !strings.Contains(got, passes+"\n") || strings.Contains(got, "arguments") {
+		t.Errorf("%s %v", got, err)
+	}
+	if got := s.calls(t); !slices.Equal(got, []string{"peer/delete deny"}) {
+		t.Errorf("recorded: %v", got)
+	}
+}
+
 // Nothing that a server started survives it, even if it holds the server's pipes.
 func TestNothingIsLeftOfAServer(t *testing.T) {
 	s := newSite(t, "rules: []")

@@ -48,6 +48,13 @@ func (l *Lines) Read() ([]byte, error) {
 	}
 }
 
+// Ready reports whether a frame has been read ahead, so that the next Read waits for nobody.
+func (l *Lines) Ready() bool {
+	ahead, err := l.in.Peek(l.in.Buffered())
+	whole := ahead[:bytes.LastIndexByte(ahead, '\n')+1]
+	return err == nil && len(bytes.TrimSpace(whole)) > 0 // Read skips empty lines
+}
+
 func (l *Lines) line() ([]byte, error) {
 	var line []byte
 	long := false
@@ -78,14 +85,19 @@ func (l *Lines) line() ([]byte, error) {
 // end lines at a carriage return, too.
 var ErrLineBreak = errors.New("transport: line break within a frame")
 
-// Write sends a frame and the end of its line in one write. It is safe for concurrent use.
-func (l *Lines) Write(frame []byte) error {
-	if bytes.ContainsAny(frame, "\r\n") {
-		return ErrLineBreak
+// Write sends frames, each with the end of its line, in one write. It is safe for concurrent use.
+func (l *Lines) Write(frames ...[]byte) error {
+	for _, f := range frames {
+		if bytes.IndexByte(f, '\n') >= 0 || bytes.IndexByte(f, '\r') >= 0 {
+			return ErrLineBreak
+		}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.out = append(append(l.out[:0], frame...), '\n')
+	l.out = l.out[:0]
+	for _, f := range frames {
+		l.out = append(append(l.out, f...), '\n')
+	}
 	_, err := l.conn.Write(l.out)
 	if cap(l.out) > 1<<20 {
 		l.out = nil

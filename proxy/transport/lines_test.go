@@ -174,6 +174,31 @@ func TestAWrittenFrameIsOneWrite(t *testing.T) {
 	}
 }
 
+func TestFramesThatAreReadyAreOneWrite(t *testing.T) {
+	s := said("")
+	l := transport.NewLines(s, 100)
+	if err := l.Write([]byte("a"), []byte("b"), []byte("c")); err != nil || s.out.String() != "a\nb\nc\n" || s.writes != 1 {
+		t.Errorf("%q in %d writes: %v", s.out.String(), s.writes, err)
+	}
+	if err := l.Write([]byte("d"), []byte("e\rf")); !errors.Is(err, transport.ErrLineBreak) || s.writes != 1 {
+		t.Errorf("%q in %d writes: %v", s.out.String(), s.writes, err)
+	}
+}
+
+func TestReadyPromisesAFrame(t *testing.T) {
+	for in, want := range map[string]bool{
+		"x\ny\n": true, "x\n\n \ny\n": true, "x\ny": false, "x\n\n": false, "x\n \t\r\n": false, "x\n": false, "x\n\ny": false,
+	} {
+		l := transport.NewLines(said(in), 100)
+		if l.Ready() {
+			t.Errorf("%q is ready before it is read", in)
+		}
+		if _, err := l.Read(); err != nil || l.Ready() != want {
+			t.Errorf("%q: ready is %t, %v", in, !want, err)
+		}
+	}
+}
+
 func TestConcurrentWritesNeverInterleave(t *testing.T) {
 	a, b := net.Pipe()
 	to, from := transport.NewLines(a, 1<<20), transport.NewLines(b, 1<<20)

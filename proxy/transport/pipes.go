@@ -25,8 +25,9 @@ type Hello struct {
 	Asserted  map[string]string `json:"asserted,omitempty"`  // ids of the conversation, from the environment
 }
 
-// The shim opens two connections to the daemon's socket, one that carries the client's stdin and stdout and one for
-// the child's, each a plain stream of bytes in both directions after the upgrade:
+// A shim gives the daemon its pipes themselves where it can (see Give). Else it opens two connections to the daemon's
+// socket, one that carries the client's stdin and stdout and one for the child's, each a plain stream of bytes in both
+// directions after the upgrade, and copies:
 //
 //	POST /v1/pipes/client   {Hello}         -> 101, Umpire-Pipes: TOKEN
 //	POST /v1/pipes/server?token=TOKEN       -> 101
@@ -37,10 +38,11 @@ const (
 	upgradePipes    = "umpire-pipes"
 )
 
-// Pipes is the daemon's end. Serve is called for each shim with both connections, which it has to close.
+// Pipes is the daemon's end. Serve is called for each shim with both sides, which it has to close. Where a side has a
+// CloseWrite, that ends what is written to it and lets the rest go on.
 type Pipes struct {
-	Serve func(hello Hello, client, server net.Conn)
-	// Patience is for how long the first connection waits for the second; 0 is ten seconds.
+	Serve func(hello Hello, client, server io.ReadWriteCloser)
+	// Patience is for how long the daemon waits for what a shim has to send next; 0 is ten seconds.
 	Patience time.Duration
 
 	mu      sync.Mutex
@@ -56,12 +58,23 @@ type half struct {
 func (p *Pipes) Register(mux *http.ServeMux) {
 	mux.HandleFunc("POST "+pathPipesClient, p.acceptClient)
 	mux.HandleFunc("POST "+pathPipesServer, p.acceptServer)
+	p.registerGiven(mux)
+}
+
+func (p *Pipes) patience() time.Duration { return cmp.Or(p.Patience, 10*time.Second) }
+
+// readHello reads the Hello that a request brings. If there is none, it answers so.
+func readHello(w http.ResponseWriter, r *http.Request) (hello Hello, ok bool) {
+	if err := json.NewDecoder(io.LimitReader(r.Body, 1<<20)).Decode(&hello); err != nil || hello.Name == "" {
+		http.Error(w, "want the hello of a shim", http.StatusBadRequest)
+		return hello, false
+	}
+	return hello, true
 }
 
 func (p *Pipes) acceptClient(w http.ResponseWriter, r *http.Request) {
-	var hello Hello
-	if err := json.NewDecoder(io.LimitReader(r.Body, 1<<20)).Decode(&hello); err != nil || hello.Name == "" {
-		http.Error(w, "want the hello of a shim", http.StatusBadRequest)
+	hello, ok := readHello(w, r)
+	if !ok {
 		return
 	}
 	conn, err := hijack(w)
@@ -79,7 +92,7 @@ func (p *Pipes) acceptClient(w http.ResponseWriter, r *http.Request) {
 		p.take(token)
 		return
 	}
-	time.AfterFunc(cmp.Or(p.Patience, 10*time.Second), func() { // the shim died in between
+	time.AfterFunc(p.patience(), func() { // the shim died in between
 		if h, ok := p.take(token); ok {
 			h.client.Close() //nolint:errcheck // nobody uses it
 		}
@@ -186,7 +199,11 @@ func dialUpgrade(ctx context.Context, socket, path string, body []byte) (*net.Un
 	if err != nil {
 		return fail(err)
 	}
-	if resp.StatusCode != http.StatusSwitchingProtocols {
+	switch resp.StatusCode {
+	case http.StatusSwitchingProtocols:
+	case http.StatusNotFound:
+		return fail(fmt.Errorf("the daemon answered %s: %w", resp.Status, errors.ErrUnsupported))
+	default:
 		return fail(fmt.Errorf("the daemon answered %s", resp.Status))
 	}
 	return conn, resp.Header, conn.SetDeadline(time.Time{})

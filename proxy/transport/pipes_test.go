@@ -26,7 +26,7 @@ const soon = 20 * time.Second
 // attached is what Serve is called with.
 type attached struct {
 	hello          transport.Hello
-	client, server net.Conn
+	client, server io.ReadWriteCloser
 }
 
 func (a attached) close() {
@@ -67,7 +67,7 @@ func listen(t *testing.T, h http.Handler) (path string) {
 func daemon(t *testing.T, patience time.Duration) (path string, shims <-chan attached) {
 	t.Helper()
 	out := make(chan attached, 32)
-	p := &transport.Pipes{Patience: patience, Serve: func(hello transport.Hello, client, server net.Conn) {
+	p := &transport.Pipes{Patience: patience, Serve: func(hello transport.Hello, client, server io.ReadWriteCloser) {
 		out <- attached{hello, client, server}
 	}}
 	mux := http.NewServeMux()
@@ -119,7 +119,7 @@ func TestEachPipeCarriesBytesBothWays(t *testing.T) {
 	client, server := attach(t, path, transport.Hello{Name: "files"})
 	a := next(t, shims)
 	large := bytes.Repeat([]byte("0123456789\n\r\x00"), 40<<10)
-	for name, ends := range map[string][2]net.Conn{
+	for name, ends := range map[string][2]io.ReadWriter{
 		"client": {client, a.client}, "client back": {a.client, client}, "server": {server, a.server}, "server back": {a.server, server},
 	} {
 		var wg sync.WaitGroup

@@ -26,9 +26,15 @@ type Events struct {
 	begun bool
 }
 
+// The buffers of a stream: most streams are open for long and say little, and one that says much gets a larger buffer.
+const (
+	smallBuffer = 4 << 10
+	largeBuffer = 32 << 10
+)
+
 // NewEvents returns a reader that refuses events of more than max bytes.
 func NewEvents(r io.Reader, max int) *Events {
-	return &Events{in: bufio.NewReaderSize(r, 16<<10), max: max}
+	return &Events{in: bufio.NewReaderSize(r, smallBuffer), max: max}
 }
 
 // Next returns the next event. At the end of the stream the error is io.EOF; an event that the stream cuts off is
@@ -44,6 +50,8 @@ func (s *Events) Next() (Event, error) {
 			switch more = errors.Is(err, bufio.ErrBufferFull); {
 			case len(e.Raw) > s.max:
 				return Event{}, fmt.Errorf("%w: an event of more than %d bytes", ErrTooLong, s.max)
+			case more && s.in.Size() < largeBuffer:
+				s.in = bufio.NewReaderSize(s.in, largeBuffer) // over what the small one still holds
 			case more || err == nil:
 			case errors.Is(err, io.EOF):
 				return Event{}, io.EOF

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -61,6 +62,7 @@ type Daemon struct {
 	pipes  map[*proxy.Link]func() // ends the link's connections
 	serial int
 	busy   atomic.Int64 // when something last happened, in Unix nanoseconds
+	rest   rest
 }
 
 // Start starts a daemon. If it returns an error, nothing is left behind.
@@ -76,7 +78,7 @@ func Start(opts Options) (d *Daemon, err error) {
 	if err != nil {
 		return nil, err
 	}
-	d = &Daemon{opts: opts, started: time.Now(), pipes: map[*proxy.Link]func(){}}
+	d = &Daemon{opts: opts, started: time.Now(), pipes: map[*proxy.Link]func(){}, rest: rest{free: freeMemory}}
 	d.busy.Store(time.Now().UnixNano())
 	defer func() {
 		if err != nil {
@@ -231,7 +233,10 @@ func (d *Daemon) alive(h http.Handler) http.Handler {
 	})
 }
 
-func (d *Daemon) touch() { d.busy.Store(time.Now().UnixNano()) }
+func (d *Daemon) touch() {
+	d.busy.Store(time.Now().UnixNano())
+	d.rest.await(&d.busy)
+}
 
 // Idle returns for how long nobody has used the daemon.
 func (d *Daemon) Idle() time.Duration {
@@ -267,7 +272,7 @@ func (d *Daemon) Addr() string {
 }
 
 // attach serves a shim until one of its ends is gone.
-func (d *Daemon) attach(hello transport.Hello, client, server net.Conn) {
+func (d *Daemon) attach(hello transport.Hello, client, server io.ReadWriteCloser) {
 	d.serving.Add(1)
 	defer d.serving.Done()
 	d.mu.Lock()
@@ -348,6 +353,7 @@ func (d *Daemon) Close() {
 		end()
 	}
 	d.serving.Wait()
+	d.rest.stop()
 	for _, f := range slices.Backward(d.fronts) {
 		f.Close()
 	}

@@ -1,9 +1,11 @@
-// Package shim is umpire run: it starts a stdio server as a child and connects the four pipes, the client's and the
-// child's, to the daemon. It knows nothing else. Where no daemon can be had, it denies every call itself.
+// Package shim is umpire run: it starts a stdio server as a child and gives the four pipes, the client's and the child's,
+// to the daemon, or copies between them and the daemon where they cannot be given away. It knows nothing else. Where no
+// daemon can be had, it denies every call itself.
 package shim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -62,23 +64,15 @@ func Run(ctx context.Context, opts Options) (status int, err error) {
 	}
 	own := stdio()
 	passed := make(chan struct{}) // all that there was to say to the client has been said
-	client, server, err := connect(ctx, opts)
+	serve, err := connect(ctx, opts, own, c)
 	if err != nil {
 		opts.Log.Error("every call will be denied", "reason", err)
-		go func() {
+		serve = func() {
 			pump(opts, proxy.Denier{Reason: fmt.Sprintf("umpire cannot judge this call: %v", err)}, own, c)
-			close(passed)
-		}()
-		return c.supervise(passed, signals), nil
+		}
 	}
 	go func() {
-		splice(client, own)
-		c.hangUp()
-	}()
-	go splice(c, server)
-	go splice(server, c)
-	go func() {
-		splice(own, client)
+		serve()
 		close(passed)
 	}()
 	return c.supervise(passed, signals), nil
@@ -97,8 +91,9 @@ func pump(opts Options, judge proxy.Judge, own, child io.ReadWriteCloser) {
 	}
 }
 
-// connect attaches to the daemon, and starts one if none is there.
-func connect(ctx context.Context, opts Options) (client, server io.ReadWriteCloser, err error) {
+// connect attaches client and child to the daemon, and starts one if none is there. Serve returns when there is nothing
+// more to say to the client.
+func connect(ctx context.Context, opts Options, own *pipeEnds, c *child) (serve func(), err error) {
 	socket := filepath.Join(opts.StateDir, config.SocketFile)
 	hello := transport.Hello{
 		Name: opts.Name, Command: opts.Command, Process: parent(), Asserted: map[string]string{},
@@ -114,31 +109,39 @@ func connect(ctx context.Context, opts Options) (client, server io.ReadWriteClos
 	attach := func() error {
 		ctx, cancel := context.WithTimeout(ctx, daemonWait)
 		defer cancel()
-		c, s, err := transport.Attach(ctx, socket, hello)
-		client, server = c, s
+		given, err := transport.Give(ctx, socket, hello, transport.Ends{In: own.in, Out: own.out}, transport.Ends{In: c.out, Out: c.in})
+		if err == nil {
+			serve = func() { given.Wait(c.hangUp) }
+			return nil
+		}
+		if !errors.Is(err, errors.ErrUnsupported) {
+			return err
+		}
+		client, server, err := transport.Attach(ctx, socket, hello)
+		serve = func() { copyAll(own, c, client, server) }
 		return err
 	}
 	if attach() == nil {
-		return client, server, nil
+		return serve, nil
 	}
 	failed, err := launch(opts)
 	if err != nil {
-		return nil, nil, fmt.Errorf("the daemon cannot be started: %w", err)
+		return nil, fmt.Errorf("the daemon cannot be started: %w", err)
 	}
 	deadline := time.Now().Add(daemonWait)
 	for {
 		err := attach()
 		switch {
 		case err == nil:
-			return client, server, nil
+			return serve, nil
 		case time.Now().After(deadline):
-			return nil, nil, fmt.Errorf("no daemon listens on %s: %w", socket, err)
+			return nil, fmt.Errorf("no daemon listens on %s: %w", socket, err)
 		}
 		select {
 		case why := <-failed:
 			// If another shim's daemon was faster, ours ends because the history is taken: wait for that one.
 			if !strings.Contains(why, store.ErrLocked.Error()) {
-				return nil, nil, fmt.Errorf("the daemon ended at once: %s", why)
+				return nil, fmt.Errorf("the daemon ended at once: %s", why)
 			}
 		case <-time.After(50 * time.Millisecond):
 		}
@@ -193,6 +196,17 @@ func lastWords(path string, from int64, err error) string {
 		}
 	}
 	return strings.TrimSpace(lines[len(lines)-1])
+}
+
+// copyAll copies between the pipes and the daemon until the daemon has said everything to the client.
+func copyAll(own *pipeEnds, c *child, client, server io.ReadWriter) {
+	go func() {
+		splice(client, own)
+		c.hangUp()
+	}()
+	go splice(c, server)
+	go splice(server, c)
+	splice(own, client)
 }
 
 // splice copies until from ends, and tells to so.
