@@ -14,6 +14,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/umpire-dev/umpire/proxy/wire"
+	"github.com/umpire-dev/umpire/rules"
 	"github.com/umpire-dev/umpire/rules/event"
 )
 
@@ -160,9 +161,10 @@ func Explain(tool string, v event.Verdict) string {
 	if v.Hint != "" {
 		text += " Allowed: " + v.Hint + "."
 	}
-	if v.RetryMS > 0 {
+	switch {
+	case v.RetryMS > 0:
 		text += " This call can pass in " + patience(time.Duration(v.RetryMS)*time.Millisecond) + ", not before."
-	} else {
+	case v.Hint != rules.AskAgain:
 		text += " Repeating the same call will not help."
 	}
 	return text

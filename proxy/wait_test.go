@@ -103,6 +103,28 @@ func TestACallIsDeniedByAPerson(t *testing.T) {
 	x.serverHeardNoMore()
 }
 
+// A call that a person has denied is better not repeated; one that nobody looked at may be.
+func TestTheClientHearsWhetherToAskAgain(t *testing.T) {
+	x := begin(t, heldRefunds)
+	x.say(x.client, toolCall("1", "issue_refund", "{}"))
+	decide(t, x.gate, held(t, x.gate, 1)[0].Call, refuse)
+	if text, _ := denied(t, x.hear(x.client), "1"); !strings.HasSuffix(text, "(rule ask). Repeating the same call will not help.") {
+		t.Error(text)
+	}
+	disk := &manual{}
+	g, err := proxy.NewGate(proxy.GateConfig{Recorder: disk, Policy: policy(t, heldRefunds), HoldFor: 20 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(g.Close)
+	x = join(t, disk, g, support)
+	x.say(x.client, toolCall("2", "issue_refund", "{}"))
+	text, _ := denied(t, x.hear(x.client), "2")
+	if !strings.HasSuffix(text, "(rule ask). Allowed: the same call again, once a person is there to decide.") {
+		t.Error(text)
+	}
+}
+
 func TestAClientCanCancelACallOnHold(t *testing.T) {
 	x := begin(t, heldRefunds)
 	x.say(x.client, toolCall("7.0", "issue_refund", "{}"), toolCall(`"7"`, "issue_refund", "{}"))
