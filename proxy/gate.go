@@ -238,26 +238,35 @@ func (g *Gate) news(c *event.Catalog) *event.Catalog {
 }
 
 // Load puts a policy into force. Its windows are those that it would have had from the beginning: the whole history is
-// folded again, most of it while traffic goes on.
+// folded again, most of it while traffic goes on. If that cannot be recorded, the policy before stays in force.
 func (g *Gate) Load(p *rules.Policy) error {
 	fresh := newMemory(p)
 	if err := fresh.refold(g.recorder); err != nil {
 		return err
 	}
-	t := newTicket()
+	t, recorded := newTicket(), newTicket()
 	g.do(t, func() {
 		g.flying.Wait()
 		if err := fresh.refold(g.recorder); err != nil {
 			t.finish(err)
 			return
 		}
+		old := g.mem
 		g.mem = fresh
-		g.policy.Store(p)
 		b := batch{gate: g, at: g.stamp()}
 		b.add("", 0, p.Loaded())
-		b.send(t)
+		b.send(recorded)
+		if recorded.Wait() == nil { // nothing is judged by a policy that the log does not know
+			g.policy.Store(p)
+		} else {
+			g.mem = old
+		}
+		t.finish(nil)
 	})
 	if err := t.Wait(); err != nil {
+		return err
+	}
+	if err := recorded.Wait(); err != nil {
 		return err
 	}
 	g.desk.Reload(p.Digest())

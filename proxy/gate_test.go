@@ -518,6 +518,26 @@ func TestLoadFoldsHistoryAgain(t *testing.T) {
 	verify(t, db)
 }
 
+// Invariant 2: a policy whose loading cannot be recorded judges nothing; the one before stays in force.
+func TestAPolicyThatCannotBeRecordedIsNotInForce(t *testing.T) {
+	disk := &manual{}
+	g := gate(t, disk, policy(t, threeRefunds), nil)
+	defer g.Close()
+	before := g.Policy().Digest()
+	full := errors.New("no space left on device")
+	disk.set(false, full)
+	if err := g.Load(policy(t, "rules: []")); !errors.Is(err, full) || g.Policy().Digest() != before {
+		t.Errorf("%v, and %.8s is in force, not %.8s", err, g.Policy().Digest(), before)
+	}
+	disk.set(false, nil)
+	for i := range 4 {
+		if tk := judge(t, g, support, "{}"); tk.Verdict.Policy != before || tk.Verdict.Action.Passes() != (i < 3) {
+			t.Errorf("call %d: %+v", i, tk.Verdict)
+		}
+	}
+	verify(t, disk)
+}
+
 func TestAfterCloseEverythingFails(t *testing.T) {
 	disk := &manual{}
 	g := gate(t, disk, policy(t, "rules: []"), nil)
