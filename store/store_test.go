@@ -354,6 +354,42 @@ func TestPrune(t *testing.T) {
 	}
 }
 
+// However much there is to remove and wherever it stops, what is left can be replayed: no verdict has lost its call.
+func TestPruneNeverPartsAVerdictFromItsCall(t *testing.T) {
+	for first := uint64(1); first <= 3; first++ { // so that every kind of event comes to lie where it stops
+		path := filepath.Join(t.TempDir(), "history.db")
+		db := storetest.Open(t, store.Config{Path: path})
+		var events []event.Event
+		for seq := uint64(1); seq <= first; seq++ {
+			events = append(events, event.Event{V: 1, Seq: seq, At: storetest.Begin, Body: &event.Loaded{Digest: "p"}})
+		}
+		for range 1500 {
+			events = append(events, storetest.Call(uint64(len(events)+1), "s1", "x", event.Allow)...)
+		}
+		if err := storetest.Append(db, events...); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		floor := storetest.Begin.Add(24 * time.Hour)
+		if n, err := db.Prune(store.Retention{MaxBytes: info.Size() / 2, Floor: floor}); err != nil || n == 0 || n == 4500 {
+			t.Fatalf("%d events removed, %v", n, err)
+		}
+		left := seqs(t, db, first+1)
+		for e, err := range db.Events(left[0]) {
+			if _, ok := e.Body.(*event.Verdict); err != nil || ok {
+				t.Errorf("what is left begins with %s %d (%v)", e.Body.Kind(), e.Seq, err)
+			}
+			break
+		}
+		if n, err := db.Prune(store.Retention{Before: floor, Floor: floor}); err != nil || n != len(left) {
+			t.Errorf("%d of %d old events removed at once, %v", n, len(left), err)
+		}
+	}
+}
+
 func TestWatch(t *testing.T) {
 	db := storetest.Open(t, store.Config{})
 	if err := storetest.Append(db, storetest.Call(1, "s1", "x", event.Allow)...); err != nil {
