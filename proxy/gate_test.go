@@ -301,6 +301,42 @@ func (p panicky) Append(events []event.Event, done func(error)) {
 	p.manual.Append(events, done)
 }
 
+// A history of which retention has removed all that is old goes on where it was, in Seq and in time.
+func TestAHistoryThatWasPrunedGoesOn(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "history.db")
+	c := newClock()
+	for i := range 3 {
+		db, err := store.Open(store.Config{Path: path})
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := gate(t, db, policy(t, threeRefunds), c)
+		for range 2 {
+			if tk := judge(t, g, support, "{}"); !tk.Verdict.Action.Passes() {
+				t.Errorf("run %d: %+v", i, tk.Verdict)
+			}
+			c.add(time.Second)
+		}
+		g.Close()
+		c.add(100 * 24 * time.Hour)
+		now := event.At(c.now())
+		if n, err := db.Prune(store.Retention{Before: now, Floor: now}); err != nil || n == 0 {
+			t.Errorf("%d events removed, %v", n, err)
+		}
+		pruned, err := db.Pruned()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r, err := replay.Verify(db.Events, pruned.At); err != nil || len(r.Differences) > 0 {
+			t.Errorf("replay: %+v %v", r, err)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	storetest.Check(t, path)
+}
+
 // What a restart finds: the counters, the sessions, and what was open when it ended.
 func TestRestart(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "history.db")

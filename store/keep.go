@@ -62,6 +62,8 @@ func (db *DB) Prune(r Retention) (removed int, err error) {
 
 // prune takes about limit events that happened before and removes those that need not be kept; more says that there may
 // be more of them. It never parts a verdict from what it follows: a history that begins with a verdict cannot be replayed.
+// Nor does it remove the newest event and what happened with it, whatever its age: the log goes on from there, in Seq and
+// in time.
 func prune(tx *bbolt.Tx, before event.Time, limit int) (n int, more bool, err error) {
 	meta := tx.Bucket(bucketMeta)
 	var p Pruned
@@ -73,6 +75,13 @@ func prune(tx *bbolt.Tx, before event.Time, limit int) (n int, more bool, err er
 	var gone []event.Event
 	events := tx.Bucket(bucketEvents)
 	c := events.Cursor()
+	if k, v := c.Last(); k != nil {
+		var newest event.Event
+		if err := newest.UnmarshalJSON(v); err != nil {
+			return 0, false, err
+		}
+		before = min(before, newest.At)
+	}
 	for k, v := c.Seek(seqKey(p.Seq + 1)); k != nil; k, v = c.Next() {
 		var e event.Event
 		if err := e.UnmarshalJSON(v); err != nil {
