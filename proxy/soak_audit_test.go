@@ -224,6 +224,11 @@ func (a *audit) pass(e event.Event, c *audited, fault func(string, ...any)) {
 	}
 }
 
+// forget drops what retention has removed: no result can come any more of calls up to seq.
+func (a *audit) forget(seq uint64) {
+	maps.DeleteFunc(a.open, func(call uint64, _ *audited) bool { return call <= seq })
+}
+
 // finish checks that nothing is left open once Umpire has stopped.
 func (a *audit) finish() {
 	if len(a.judged)+len(a.held)+len(a.open) > 0 {

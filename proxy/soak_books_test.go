@@ -111,6 +111,7 @@ type flaky struct {
 	mu    sync.Mutex
 	next  failure
 	held  map[uint64]int // Seq -> n of calls on hold
+	ever  bool           // it has failed
 }
 
 // failure is how the next Append ends.
@@ -128,7 +129,14 @@ var errDisk = errors.New("no space left on device")
 func (f *flaky) fail(how failure) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.next = how
+	f.next, f.ever = how, true
+}
+
+// failed reports whether it ever failed.
+func (f *flaky) failed() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.ever
 }
 
 // Append implements proxy.Recorder.

@@ -39,7 +39,7 @@ const endurance = 90 * time.Second
 
 // wish draws a call.
 func (c *customer) wish() (server, tool, args string) {
-	order := fmt.Sprintf(`"order":"o%d"`, c.dice.IntN(40))
+	order := fmt.Sprintf(`"order":"o%d"`, c.dice.IntN(12))
 	switch c.dice.IntN(10) {
 	case 0, 1, 2:
 		return "shop", "pay", fmt.Sprintf(`%s,"amount":%d`, order, c.dice.IntN(100))
@@ -135,14 +135,16 @@ func (c *customer) call(ctx context.Context, url, id, tool, args string) {
 // post makes a call and checks that it gets one answer, its own, or an error.
 func (c *customer) post(ctx context.Context, url, id string, n int, frame []byte) {
 	answers := 0
+	var got []string
 	whole := c.exchange(ctx, http.MethodPost, url, frame, func(m gjson.Result) {
+		got = append(got, m.Raw)
 		if m.Get("id").Raw == id && (m.Get("result").Exists() || m.Get("error").Exists()) {
 			answers++
 			c.answered(n, m)
 		}
 	})
 	if answers > 1 || whole && answers == 0 {
-		c.fault("call %d got %d answers", n, answers)
+		c.fault("call %d, %s, got %d answers: %q", n, frame, answers, got)
 	}
 }
 
@@ -311,7 +313,7 @@ func (c *customer) talk(ctx context.Context, conn *net.UnixConn) (open []string,
 		id := c.id()
 		tool, args := "read", fmt.Sprintf(`"secret":%v`, c.dice.IntN(4) == 0)
 		if c.dice.IntN(3) == 0 {
-			tool, args = "look", fmt.Sprintf(`"order":"o%d"`, c.dice.IntN(40))
+			tool, args = "look", fmt.Sprintf(`"order":"o%d"`, c.dice.IntN(12))
 		}
 		switch c.dice.IntN(20) {
 		case 0:

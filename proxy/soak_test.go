@@ -136,8 +136,9 @@ func (s *soak) run200(long time.Duration) {
 	}
 	var heap []uint64
 	round := min(max(long/12, time.Second), 20*time.Second)
-	for deadline := time.Now().Add(long); time.Now().Before(deadline) && s.sound(); {
-		s.misfortunes(min(round, time.Until(deadline)))
+	deadline := time.Now().Add(long)
+	for diskFails := true; time.Now().Before(deadline) && s.sound(); diskFails = !diskFails {
+		s.misfortunes(min(round, time.Until(deadline)), diskFails)
 		s.recovers()
 		heap = append(heap, inUse())
 		s.stop()
@@ -150,7 +151,6 @@ func (s *soak) run200(long time.Duration) {
 	s.start() // says what became of that which could not be recorded
 	s.stop()
 	s.audit.finish()
-	s.upstream.Close()
 	t.Logf("%s\n%d calls on record, denied or held by %v, ended as %v\nheap at the end of each round, in KiB: %v",
 		s.totals(), s.audit.calls, s.audit.verdicts, s.audit.outcomes, heap)
 	s.levels(heap)
@@ -158,16 +158,18 @@ func (s *soak) run200(long time.Duration) {
 }
 
 // misfortunes lets things happen for so long.
-func (s *soak) misfortunes(long time.Duration) {
+func (s *soak) misfortunes(long time.Duration, diskFails bool) {
 	r := s.run.Load()
-	next := 2 // once a round the disk fails for sure
+	next := 2
 	for deadline := time.Now().Add(long); time.Now().Before(deadline) && s.sound(); next = s.draw(12) {
 		time.Sleep(min(time.Until(deadline), time.Duration(s.draw(int(long/10)))))
 		switch next {
 		case 0, 1:
 			r.gate.Load(s.policies[s.draw(len(s.policies))]) //nolint:errcheck // it fails while the disk does
 		case 2:
-			r.disk.fail(failure(1 + s.draw(3)))
+			if diskFails {
+				r.disk.fail(failure(1 + s.draw(3)))
+			}
 		}
 		s.audit.read(r.db.Events)
 	}
@@ -289,6 +291,8 @@ func (s *soak) stop() {
 	r.gate.Close()
 	if live, folded, whole := r.gate.Memory(); whole && live != folded {
 		s.fault("what the gate knows is not what it has recorded:\n%s", differing(live, folded))
+	} else if !r.disk.failed() && strings.Contains(live, "\nopen ") {
+		s.fault("everybody has left, and these calls have no end:\n%s", live)
 	}
 	s.audit.read(r.db.Events)
 	pruned, err := r.db.Pruned()
@@ -303,6 +307,10 @@ func (s *soak) stop() {
 	if _, err := r.db.Prune(store.Retention{Before: floor, Floor: floor}); err != nil {
 		t.Error(err)
 	}
+	if pruned, err = r.db.Pruned(); err != nil {
+		t.Error(err)
+	}
+	s.audit.forget(pruned.Seq)
 	if err := r.db.Close(); err != nil {
 		t.Error(err)
 	}
