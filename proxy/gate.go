@@ -68,6 +68,7 @@ type Gate struct {
 	mem     *memory
 	retries retries
 	mending struct{ next time.Time }
+	behind  bool // the clock is behind the history
 }
 
 // NewGate rebuilds memory from the history. What a former run left open is recorded as ended: its
@@ -299,9 +300,22 @@ func (g *Gate) mend() error {
 	return nil
 }
 
-// stamp returns the time of the next event: now, but never before the event before. If the clock was set back, time
-// stands still until it has caught up.
-func (g *Gate) stamp() event.Time { return max(event.At(g.now()), g.mem.at) }
+// stamp returns the time of the next event: now, but never before the event before. If the clock was set back, while
+// Umpire ran or while it did not, time stands still until the clock has caught up: windows do not slide, so that limits
+// stay used up and nothing is forgotten. Holds end all the same, since their timers go by no clock.
+func (g *Gate) stamp() event.Time {
+	now := event.At(g.now())
+	behind := g.mem.at.Sub(now)
+	if was := g.behind; behind > time.Second != was {
+		if g.behind = !was; g.behind {
+			g.log.Warn("the clock is behind the history: until it has caught up, time stands still and windows do not slide",
+				"behind", behind.Round(time.Second), "history", g.mem.at)
+		} else {
+			g.log.Info("the clock has caught up with the history")
+		}
+	}
+	return max(now, g.mem.at)
+}
 
 // batch is events that are appended together.
 type batch struct {
