@@ -51,6 +51,8 @@ type HTTP struct {
 	HTTPConfig
 	upstream upstream
 
+	signals quota
+
 	mu    sync.Mutex
 	links map[string]*httpLink // by session id of the protocol
 	known map[string]Origin    // who clients without session said they are, by principal and User-Agent

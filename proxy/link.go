@@ -35,11 +35,11 @@ type Link struct {
 	clean     *wire.Cleaner
 	log       *slog.Logger
 	keepAlive time.Duration
+	signals   *quota
 
 	mu      sync.Mutex
 	who     Origin
 	waiting map[string]*request // unanswered requests of the client, by wire.Key of their id
-	signals int                 // so far
 	closed  bool
 }
 
@@ -54,11 +54,8 @@ type request struct {
 	sent   bool // it was let through: before that, nothing the server says can be its answer
 }
 
-// The bounds of a link. Of many signals, every hundredth is recorded: a server that logs to stdout must not fill the disk.
-const (
-	maxWaiting = 10_000
-	maxSignals = 100
-)
+// maxWaiting bounds the unanswered requests of a link.
+const maxWaiting = 10_000
 
 // NewLink returns a Link. Close ends it.
 func NewLink(cfg LinkConfig) *Link {
@@ -67,7 +64,7 @@ func NewLink(cfg LinkConfig) *Link {
 	}
 	return &Link{
 		judge: cfg.Judge, clean: cfg.Cleaner, log: cfg.Log, keepAlive: cmp.Or(cfg.KeepAlive, keepAlive),
-		who: cfg.Origin, waiting: map[string]*request{},
+		who: cfg.Origin, waiting: map[string]*request{}, signals: &quota{},
 	}
 }
 
@@ -353,13 +350,15 @@ func (l *Link) Refused(side string, err error) {
 	l.signal("refused", fmt.Sprintf("message of the %s: %v", side, err))
 }
 
-// signal records an observation about l. l.mu is held or l is not shared yet; nobody waits for the record.
+// signal records an observation about l, as far as there is room for it. l.mu is held or l is not shared yet; nobody
+// waits for the record.
 func (l *Link) signal(name, text string) {
-	if l.signals++; l.signals > maxSignals {
-		if l.signals%maxSignals != 0 {
-			return
-		}
-		text += fmt.Sprintf(" (the %dth on this link; every %dth is recorded)", l.signals, maxSignals)
+	missed, ok := l.signals.take(name, time.Now())
+	switch {
+	case !ok:
+		return
+	case missed > 0:
+		text += fmt.Sprintf(" (and %d more like it since the one before, which are not recorded)", missed)
 	}
 	text = l.clean.Text(text)
 	l.log.Warn("message refused", "server", l.who.Server, "what", name, "why", text)
