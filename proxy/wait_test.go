@@ -190,6 +190,7 @@ func TestAHeldCallIsAStreamAtOnce(t *testing.T) {
 		"an error of none":  {answer: body(http.StatusBadRequest, "application/json", `{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"no"}}`), code: wire.CodeBadAnswer},
 		"nothing":           {answer: body(http.StatusOK, "application/json", ""), code: wire.CodeBadAnswer},
 		"garbage":           {answer: body(http.StatusOK, "application/json", "{"), code: wire.CodeBadAnswer},
+		"202":               {answer: body(http.StatusAccepted, "", ""), code: wire.CodeBadAnswer},
 		"a wrong encoding": {answer: func(w http.ResponseWriter, _ *http.Request, _ string) {
 			w.Header().Set("Content-Encoding", "br")
 			give(w, http.StatusOK, done("7"))
@@ -199,7 +200,7 @@ func TestAHeldCallIsAStreamAtOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := stand(t, heldRefunds, tc.answer, func(c *proxy.HTTPConfig) { c.KeepAlive = time.Millisecond })
 			frame := withToken("7", "0")
-			resp := f.open(f.request(t.Context(), http.MethodPost, frame))
+			resp := f.open(f.request(t.Context(), http.MethodPost, frame, "Mcp-Session-Id: 1"))
 			if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" {
 				t.Fatalf("%s %v", resp.Status, resp.Header)
 			}
