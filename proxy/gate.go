@@ -72,7 +72,8 @@ type Gate struct {
 }
 
 // NewGate rebuilds memory from the history. What a former run left open is recorded as ended: its
-// calls in flight as lost, its calls on hold as denied, its links to child processes as closed.
+// calls in flight as lost, its calls on hold as denied, its links to child processes and those that nobody has used for
+// long as closed.
 func NewGate(cfg GateConfig) (*Gate, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -107,10 +108,18 @@ func (g *Gate) begin(t *Ticket) {
 		o := g.mem.open[seq]
 		b.add(o.session, seq, lost(o.call, o.call.Retry, why))
 	}
+	used := g.mem.dir.used()
 	for _, id := range slices.Sorted(maps.Keys(g.mem.links)) {
-		if l := g.mem.links[id]; l.Transport == TransportStdio {
-			b.add("", 0, &event.Closed{Link: id, Server: l.Server, Reason: "umpire stopped"})
+		reason := ""
+		switch l := g.mem.links[id]; {
+		case l.Transport == TransportStdio:
+			reason = "umpire stopped"
+		case b.at.Sub(used[id]) > linkIdle: // its front end would have closed it
+			reason = unused
+		default: // its client may come back
+			continue
 		}
+		b.add("", 0, &event.Closed{Link: id, Server: g.mem.links[id].Server, Reason: reason})
 	}
 	if p := g.Policy(); g.mem.loaded != p.Digest() {
 		b.add("", 0, p.Loaded())

@@ -72,6 +72,7 @@ type httpLink struct {
 const (
 	linkIdle = time.Hour
 	maxLinks = 10_000
+	unused   = "not used for an hour"
 )
 
 // NewHTTP returns a front end. Close ends it.
@@ -147,7 +148,7 @@ func (h *HTTP) sweep() {
 			}
 			h.mu.Unlock()
 			for _, l := range idle {
-				l.Close("not used for an hour")
+				l.Close(unused)
 			}
 			if c, ok := h.upstream.(*transport.Client); ok {
 				c.Sweep()

@@ -85,6 +85,17 @@ func (d *directory) apply(e event.Event) {
 	}
 }
 
+// used returns when the sessions in which links are open were last active.
+func (d *directory) used() map[string]event.Time {
+	used := map[string]event.Time{}
+	for _, s := range d.sessions {
+		for link := range s.links {
+			used[link] = max(used[link], s.active)
+		}
+	}
+	return used
+}
+
 // sweep forgets the sessions that have ended.
 func (d *directory) sweep(at event.Time) {
 	for k, s := range d.sessions {
