@@ -52,6 +52,7 @@ type request struct {
 	args   []byte      // as sent
 	ticket *Ticket
 	sent   bool // it was let through: before that, nothing the server says can be its answer
+	given  bool // the client has given it up: the server need not answer it
 }
 
 // maxWaiting bounds the unanswered requests of a link.
@@ -109,6 +110,9 @@ func (l *Link) FromClient(m *wire.Message) Ruling {
 		return Ruling{reply: wire.ErrorReply(m.ID, wire.CodeInvalidRequest, "a request with this id has not been answered yet")}
 	}
 	if len(l.waiting) >= maxWaiting {
+		l.forget()
+	}
+	if len(l.waiting) >= maxWaiting {
 		l.signal("too-many", fmt.Sprintf("a request while %d are unanswered", maxWaiting))
 		return Ruling{reply: wire.ErrorReply(m.ID, wire.CodeUnavailable, fmt.Sprintf("%d requests are unanswered, and no more can be", maxWaiting))}
 	}
@@ -123,6 +127,20 @@ func (l *Link) FromClient(m *wire.Message) Ruling {
 	return Ruling{
 		wait: func() ([]byte, []byte) { return l.release(m, r) },
 		held: func() *wait { return r.held(m) },
+	}
+}
+
+// forget ends the requests that the client has cancelled and that the server, as it may, has not answered. l.mu is held;
+// nobody waits for the record.
+func (l *Link) forget() {
+	for key, r := range l.waiting {
+		if !r.given || !r.sent {
+			continue
+		}
+		delete(l.waiting, key)
+		if r.call != nil {
+			l.judge.Record(l.who, r.ticket.Seq, lost(r.call, r.ticket.Root, "the client cancelled the call, and no answer came"))
+		}
 	}
 }
 

@@ -206,6 +206,32 @@ func TestUnansweredRequestsAreBounded(t *testing.T) {
 	x.pass(toolCall("10000", "read", "{}"))
 }
 
+// A server need not answer what was cancelled. That must not use up a pipe which lives for weeks.
+func TestCancelledRequestsMakeRoom(t *testing.T) {
+	x := begin(t, noDeletes)
+	cancel := func(id int) string {
+		return fmt.Sprintf(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%d}}`, id)
+	}
+	x.pass(toolCall("0", "read", "{}"))
+	x.pass(cancel(0))
+	x.pass(toolCall("1", "read", "{}")) // which nobody cancels
+	for id := range 9_998 {
+		x.pass(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"ping"}`, id+2))
+		x.pass(cancel(id + 2))
+	}
+	x.pass(toolCall("10000", "read", "{}"))
+	x.say(x.server, result("1", okResult), result("10000", okResult), result("0", okResult))
+	x.hears(x.client, result("1", okResult), result("10000", okResult))
+	x.clientHeardNoMore()
+	var outcomes []event.Outcome
+	for _, r := range logged[*event.Result](x) {
+		outcomes = append(outcomes, r.Outcome)
+	}
+	if !slices.Equal(outcomes, []event.Outcome{event.OutcomeLost, event.OutcomeOK, event.OutcomeOK}) {
+		t.Errorf("%v", outcomes)
+	}
+}
+
 // Servers print to stdout what belongs to stderr.
 func TestGarbageOfTheServerIsNotForwarded(t *testing.T) {
 	x := begin(t, noDeletes)
