@@ -81,6 +81,7 @@ type run struct {
 	base    string // where it listens
 	socket  string
 	over    chan struct{} // closed when it begins to stop
+	mu      sync.Mutex    // no shim is attached while over is closed
 	pipes   sync.Map      // net.Conn of shims
 	serving sync.WaitGroup
 }
@@ -247,14 +248,20 @@ func (r *run) attach(hello transport.Hello, client, server net.Conn) {
 		Link: fmt.Sprintf("stdio:%s:%d", hello.Name, r.draw(1<<40)), Server: hello.Name, Transport: proxy.TransportStdio,
 		Peer: event.Peer{Principal: "local:alice", Agent: agent, Process: hello.Process, Workspace: hello.Workspace},
 	}})
+	r.mu.Lock()
+	if r.ending() {
+		r.mu.Unlock()
+		client.Close()
+		server.Close()
+		return
+	}
+	r.serving.Add(1)
+	defer r.serving.Done()
 	for _, c := range []net.Conn{client, server} {
 		r.pipes.Store(c, nil)
 		defer r.pipes.Delete(c)
 	}
-	if r.ending() {
-		client.Close()
-		server.Close()
-	}
+	r.mu.Unlock()
 	link.Pump(transport.NewLines(client, wire.MaxSize), transport.NewLines(server, wire.MaxSize)) //nolint:errcheck // clients break off
 }
 
@@ -271,7 +278,9 @@ func (r *run) ending() bool {
 // stop stops Umpire as the daemon stops, and checks what it has written.
 func (s *soak) stop() {
 	t, r := s.t, s.run.Load()
+	r.mu.Lock()
 	close(r.over)
+	r.mu.Unlock()
 	r.gate.Desk().Close("umpire is stopping")
 	for _, server := range r.servers {
 		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
