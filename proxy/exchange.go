@@ -68,8 +68,11 @@ func linkName(server, id string) string {
 	return TransportHTTP + ":" + server + ":" + hex.EncodeToString(sum[:6])
 }
 
+// link returns a new link. All of them share one quota of signals: clients make as many links as they like.
 func (h *HTTP) link(who Origin) *Link {
-	return NewLink(LinkConfig{Judge: h.Judge, Cleaner: h.Cleaner, Origin: who, KeepAlive: h.KeepAlive, Log: h.Log})
+	l := NewLink(LinkConfig{Judge: h.Judge, Cleaner: h.Cleaner, Origin: who, KeepAlive: h.KeepAlive, Log: h.Log})
+	l.signals = &h.signals
+	return l
 }
 
 // register makes l the link of a session; if another exchange was first, that one's link counts.

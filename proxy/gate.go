@@ -68,10 +68,12 @@ type Gate struct {
 	mem     *memory
 	retries retries
 	mending struct{ next time.Time }
+	behind  bool // the clock is behind the history
 }
 
 // NewGate rebuilds memory from the history. What a former run left open is recorded as ended: its
-// calls in flight as lost, its calls on hold as denied, its links to child processes as closed.
+// calls in flight as lost, its calls on hold as denied, its links to child processes and those that nobody has used for
+// long as closed.
 func NewGate(cfg GateConfig) (*Gate, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -106,10 +108,18 @@ func (g *Gate) begin(t *Ticket) {
 		o := g.mem.open[seq]
 		b.add(o.session, seq, lost(o.call, o.call.Retry, why))
 	}
+	used := g.mem.dir.used()
 	for _, id := range slices.Sorted(maps.Keys(g.mem.links)) {
-		if l := g.mem.links[id]; l.Transport == TransportStdio {
-			b.add("", 0, &event.Closed{Link: id, Server: l.Server, Reason: "umpire stopped"})
+		reason := ""
+		switch l := g.mem.links[id]; {
+		case l.Transport == TransportStdio:
+			reason = "umpire stopped"
+		case b.at.Sub(used[id]) > linkIdle: // its front end would have closed it
+			reason = unused
+		default: // its client may come back
+			continue
 		}
+		b.add("", 0, &event.Closed{Link: id, Server: g.mem.links[id].Server, Reason: reason})
 	}
 	if p := g.Policy(); g.mem.loaded != p.Digest() {
 		b.add("", 0, p.Loaded())
@@ -238,26 +248,35 @@ func (g *Gate) news(c *event.Catalog) *event.Catalog {
 }
 
 // Load puts a policy into force. Its windows are those that it would have had from the beginning: the whole history is
-// folded again, most of it while traffic goes on.
+// folded again, most of it while traffic goes on. If that cannot be recorded, the policy before stays in force.
 func (g *Gate) Load(p *rules.Policy) error {
 	fresh := newMemory(p)
 	if err := fresh.refold(g.recorder); err != nil {
 		return err
 	}
-	t := newTicket()
+	t, recorded := newTicket(), newTicket()
 	g.do(t, func() {
 		g.flying.Wait()
 		if err := fresh.refold(g.recorder); err != nil {
 			t.finish(err)
 			return
 		}
+		old := g.mem
 		g.mem = fresh
-		g.policy.Store(p)
 		b := batch{gate: g, at: g.stamp()}
 		b.add("", 0, p.Loaded())
-		b.send(t)
+		b.send(recorded)
+		if recorded.Wait() == nil { // nothing is judged by a policy that the log does not know
+			g.policy.Store(p)
+		} else {
+			g.mem = old
+		}
+		t.finish(nil)
 	})
 	if err := t.Wait(); err != nil {
+		return err
+	}
+	if err := recorded.Wait(); err != nil {
 		return err
 	}
 	g.desk.Reload(p.Digest())
@@ -290,9 +309,22 @@ func (g *Gate) mend() error {
 	return nil
 }
 
-// stamp returns the time of the next event: now, but never before the event before. If the clock was set back, time
-// stands still until it has caught up.
-func (g *Gate) stamp() event.Time { return max(event.At(g.now()), g.mem.at) }
+// stamp returns the time of the next event: now, but never before the event before. If the clock was set back, while
+// Umpire ran or while it did not, time stands still until the clock has caught up: windows do not slide, so that limits
+// stay used up and nothing is forgotten. Holds end all the same, since their timers go by no clock.
+func (g *Gate) stamp() event.Time {
+	now := event.At(g.now())
+	behind := g.mem.at.Sub(now)
+	if was := g.behind; behind > time.Second != was {
+		if g.behind = !was; g.behind {
+			g.log.Warn("the clock is behind the history: until it has caught up, time stands still and windows do not slide",
+				"behind", behind.Round(time.Second), "history", g.mem.at)
+		} else {
+			g.log.Info("the clock has caught up with the history")
+		}
+	}
+	return max(now, g.mem.at)
+}
 
 // batch is events that are appended together.
 type batch struct {

@@ -301,6 +301,42 @@ func (p panicky) Append(events []event.Event, done func(error)) {
 	p.manual.Append(events, done)
 }
 
+// A history of which retention has removed all that is old goes on where it was, in Seq and in time.
+func TestAHistoryThatWasPrunedGoesOn(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "history.db")
+	c := newClock()
+	for i := range 3 {
+		db, err := store.Open(store.Config{Path: path})
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := gate(t, db, policy(t, threeRefunds), c)
+		for range 2 {
+			if tk := judge(t, g, support, "{}"); !tk.Verdict.Action.Passes() {
+				t.Errorf("run %d: %+v", i, tk.Verdict)
+			}
+			c.add(time.Second)
+		}
+		g.Close()
+		c.add(100 * 24 * time.Hour)
+		now := event.At(c.now())
+		if n, err := db.Prune(store.Retention{Before: now, Floor: now}); err != nil || n == 0 {
+			t.Errorf("%d events removed, %v", n, err)
+		}
+		pruned, err := db.Pruned()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r, err := replay.Verify(db.Events, pruned.At); err != nil || len(r.Differences) > 0 {
+			t.Errorf("replay: %+v %v", r, err)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	storetest.Check(t, path)
+}
+
 // What a restart finds: the counters, the sessions, and what was open when it ended.
 func TestRestart(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "history.db")
@@ -516,6 +552,26 @@ func TestLoadFoldsHistoryAgain(t *testing.T) {
 	wg.Wait()
 	g.Close()
 	verify(t, db)
+}
+
+// Invariant 2: a policy whose loading cannot be recorded judges nothing; the one before stays in force.
+func TestAPolicyThatCannotBeRecordedIsNotInForce(t *testing.T) {
+	disk := &manual{}
+	g := gate(t, disk, policy(t, threeRefunds), nil)
+	defer g.Close()
+	before := g.Policy().Digest()
+	full := errors.New("no space left on device")
+	disk.set(false, full)
+	if err := g.Load(policy(t, "rules: []")); !errors.Is(err, full) || g.Policy().Digest() != before {
+		t.Errorf("%v, and %.8s is in force, not %.8s", err, g.Policy().Digest(), before)
+	}
+	disk.set(false, nil)
+	for i := range 4 {
+		if tk := judge(t, g, support, "{}"); tk.Verdict.Policy != before || tk.Verdict.Action.Passes() != (i < 3) {
+			t.Errorf("call %d: %+v", i, tk.Verdict)
+		}
+	}
+	verify(t, disk)
 }
 
 func TestAfterCloseEverythingFails(t *testing.T) {

@@ -51,6 +51,8 @@ type HTTP struct {
 	HTTPConfig
 	upstream upstream
 
+	signals quota
+
 	mu    sync.Mutex
 	links map[string]*httpLink // by session id of the protocol
 	known map[string]Origin    // who clients without session said they are, by principal and User-Agent
@@ -70,6 +72,7 @@ type httpLink struct {
 const (
 	linkIdle = time.Hour
 	maxLinks = 10_000
+	unused   = "not used for an hour"
 )
 
 // NewHTTP returns a front end. Close ends it.
@@ -145,7 +148,7 @@ func (h *HTTP) sweep() {
 			}
 			h.mu.Unlock()
 			for _, l := range idle {
-				l.Close("not used for an hour")
+				l.Close(unused)
 			}
 			if c, ok := h.upstream.(*transport.Client); ok {
 				c.Sweep()

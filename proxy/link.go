@@ -14,6 +14,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/umpire-dev/umpire/proxy/wire"
+	"github.com/umpire-dev/umpire/rules"
 	"github.com/umpire-dev/umpire/rules/event"
 )
 
@@ -34,11 +35,11 @@ type Link struct {
 	clean     *wire.Cleaner
 	log       *slog.Logger
 	keepAlive time.Duration
+	signals   *quota
 
 	mu      sync.Mutex
 	who     Origin
 	waiting map[string]*request // unanswered requests of the client, by wire.Key of their id
-	signals int                 // so far
 	closed  bool
 }
 
@@ -52,13 +53,11 @@ type request struct {
 	args   []byte      // as sent
 	ticket *Ticket
 	sent   bool // it was let through: before that, nothing the server says can be its answer
+	given  bool // the client has given it up: the server need not answer it
 }
 
-// The bounds of a link. Of many signals, every hundredth is recorded: a server that logs to stdout must not fill the disk.
-const (
-	maxWaiting = 10_000
-	maxSignals = 100
-)
+// maxWaiting bounds the unanswered requests of a link.
+const maxWaiting = 10_000
 
 // NewLink returns a Link. Close ends it.
 func NewLink(cfg LinkConfig) *Link {
@@ -67,7 +66,7 @@ func NewLink(cfg LinkConfig) *Link {
 	}
 	return &Link{
 		judge: cfg.Judge, clean: cfg.Cleaner, log: cfg.Log, keepAlive: cmp.Or(cfg.KeepAlive, keepAlive),
-		who: cfg.Origin,
+		who: cfg.Origin, signals: &quota{},
 	}
 }
 
@@ -123,6 +122,9 @@ func (l *Link) FromClient(m *wire.Message) Ruling {
 		return Ruling{reply: wire.ErrorReply(m.ID, wire.CodeInvalidRequest, "a request with this id has not been answered yet")}
 	}
 	if len(l.waiting) >= maxWaiting {
+		l.giveUp()
+	}
+	if len(l.waiting) >= maxWaiting {
 		l.signal("too-many", fmt.Sprintf("a request while %d are unanswered", maxWaiting))
 		return Ruling{reply: wire.ErrorReply(m.ID, wire.CodeUnavailable, fmt.Sprintf("%d requests are unanswered, and no more can be", maxWaiting))}
 	}
@@ -141,6 +143,20 @@ func (l *Link) FromClient(m *wire.Message) Ruling {
 	return Ruling{
 		wait: func() ([]byte, []byte) { return l.release(m, r) },
 		held: func() *wait { return r.held(m) }, ticket: r.ticket,
+	}
+}
+
+// giveUp ends the requests that the client has cancelled and that the server, as it may, has not answered. l.mu is held;
+// nobody waits for the record.
+func (l *Link) giveUp() {
+	for key, r := range l.waiting {
+		if !r.given || !r.sent {
+			continue
+		}
+		delete(l.waiting, key)
+		if r.call != nil {
+			l.judge.Record(l.who, r.ticket.Seq, lost(r.call, r.ticket.Root, "the client cancelled the call, and no answer came"))
+		}
 	}
 }
 
@@ -175,9 +191,10 @@ func Explain(tool string, v event.Verdict) string {
 	if v.Hint != "" {
 		text += " Allowed: " + v.Hint + "."
 	}
-	if v.RetryMS > 0 {
+	switch {
+	case v.RetryMS > 0:
 		text += " This call can pass in " + patience(time.Duration(v.RetryMS)*time.Millisecond) + ", not before."
-	} else {
+	case v.Hint != rules.AskAgain:
 		text += " Repeating the same call will not help."
 	}
 	return text
@@ -366,13 +383,15 @@ func (l *Link) Refused(side string, err error) {
 	l.signal("refused", fmt.Sprintf("message of the %s: %v", side, err))
 }
 
-// signal records an observation about l. l.mu is held or l is not shared yet; nobody waits for the record.
+// signal records an observation about l, as far as there is room for it. l.mu is held or l is not shared yet; nobody
+// waits for the record.
 func (l *Link) signal(name, text string) {
-	if l.signals++; l.signals > maxSignals {
-		if l.signals%maxSignals != 0 {
-			return
-		}
-		text += fmt.Sprintf(" (the %dth on this link; every %dth is recorded)", l.signals, maxSignals)
+	missed, ok := l.signals.take(name, time.Now())
+	switch {
+	case !ok:
+		return
+	case missed > 0:
+		text += fmt.Sprintf(" (and %d more like it since the one before, which are not recorded)", missed)
 	}
 	text = l.clean.Text(text)
 	l.log.Warn("message refused", "server", l.who.Server, "what", name, "why", text)

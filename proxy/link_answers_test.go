@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tidwall/gjson"
 
@@ -142,16 +143,49 @@ func TestAnErrorThatAnswersNobodyPasses(t *testing.T) {
 }
 
 // A server that logs to stdout for hours must not fill the disk.
-func TestOfManySignalsEveryHundredthIsRecorded(t *testing.T) {
+func TestOfManySignalsSomeAreRecorded(t *testing.T) {
 	x := begin(t, noDeletes)
+	since := time.Now()
 	for range 1000 {
 		x.say(x.server, "a line of a log")
 	}
+	x.say(x.server, result("7", okResult)) // which is another matter
 	x.clientHeardNoMore()
-	if n := len(logged[*event.Signal](x)); n != 100+9 {
-		t.Errorf("%d signals are recorded", n)
+	most := 100 + 1 + int(time.Since(since)/time.Second) // one more each second
+	if n := len(logged[*event.Signal](x)); n < 100+1 || n > most {
+		t.Errorf("%d signals are recorded, want at most %d", n, most)
 	}
-	x.noted("refused", "the 1000th on this link")
+	x.noted("unknown-id")
+}
+
+func TestSignalsThatAreNotRecordedAreCounted(t *testing.T) {
+	var q proxy.Quota
+	at := newClock().now()
+	take := func(name string, wantMissed int, want bool) {
+		t.Helper()
+		if missed, ok := q.Take(name, at); missed != wantMissed || ok != want {
+			t.Errorf("%s at %s: %d %v, want %d %v", name, at.Format(time.TimeOnly), missed, ok, wantMissed, want)
+		}
+	}
+	for range 100 {
+		take("refused", 0, true)
+	}
+	for range 7 {
+		take("refused", 0, false)
+	}
+	take("unknown-id", 0, true)
+	at = at.Add(1500 * time.Millisecond)
+	take("refused", 7, true)
+	take("refused", 0, false)
+	at = at.Add(500 * time.Millisecond)
+	take("refused", 1, true)
+	at = at.Add(-time.Hour) // the clock is set back
+	take("refused", 0, false)
+	at = at.Add(24 * time.Hour)
+	for i := range 100 {
+		take("refused", max(0, 1-i), true)
+	}
+	take("refused", 0, false)
 }
 
 // Nor can a client that never waits for an answer fill the memory.
@@ -170,6 +204,32 @@ func TestUnansweredRequestsAreBounded(t *testing.T) {
 	x.say(x.server, result("7", "{}")) // makes room
 	x.hears(x.client, result("7", "{}"))
 	x.pass(toolCall("10000", "read", "{}"))
+}
+
+// A server need not answer what was cancelled. That must not use up a pipe which lives for weeks.
+func TestCancelledRequestsMakeRoom(t *testing.T) {
+	x := begin(t, noDeletes)
+	cancel := func(id int) string {
+		return fmt.Sprintf(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%d}}`, id)
+	}
+	x.pass(toolCall("0", "read", "{}"))
+	x.pass(cancel(0))
+	x.pass(toolCall("1", "read", "{}")) // which nobody cancels
+	for id := range 9_998 {
+		x.pass(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"ping"}`, id+2))
+		x.pass(cancel(id + 2))
+	}
+	x.pass(toolCall("10000", "read", "{}"))
+	x.say(x.server, result("1", okResult), result("10000", okResult), result("0", okResult))
+	x.hears(x.client, result("1", okResult), result("10000", okResult))
+	x.clientHeardNoMore()
+	var outcomes []event.Outcome
+	for _, r := range logged[*event.Result](x) {
+		outcomes = append(outcomes, r.Outcome)
+	}
+	if !slices.Equal(outcomes, []event.Outcome{event.OutcomeLost, event.OutcomeOK, event.OutcomeOK}) {
+		t.Errorf("%v", outcomes)
+	}
 }
 
 // Servers print to stdout what belongs to stderr.

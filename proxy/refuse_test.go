@@ -20,6 +20,7 @@ import (
 
 	"github.com/umpire-dev/umpire/proxy"
 	"github.com/umpire-dev/umpire/proxy/wire"
+	"github.com/umpire-dev/umpire/rules/event"
 )
 
 func utf16le(s string) string {
@@ -368,6 +369,25 @@ func TestTheTableOfSessionsIsBounded(t *testing.T) {
 	}
 	if len(f.requests()) > 0 {
 		t.Errorf("the server got %v", f.requests())
+	}
+}
+
+// Nor can junk fill the disk, whoever sends it and however many sessions and clients it claims to come from.
+func TestSignalsOverHTTPAreBounded(t *testing.T) {
+	f := stand(t, noRules, obey)
+	since := time.Now()
+	for i := range 500 {
+		f.post("{", fmt.Sprintf("User-Agent: bot%d/1", i))
+		f.post("{", fmt.Sprintf("Mcp-Session-Id: %d", i))
+	}
+	n, most := 0, 100+int(time.Since(since)/time.Second)
+	for _, e := range f.log() {
+		if _, ok := e.Body.(*event.Signal); ok {
+			n++
+		}
+	}
+	if n < 100 || n > most {
+		t.Errorf("%d signals are recorded of 1000, want at most %d", n, most)
 	}
 }
 

@@ -7,7 +7,7 @@ import (
 	"github.com/umpire-dev/umpire/rules/event"
 )
 
-// Idle is how long a session lives without an event.
+// Idle is how long a session lives without a call. What else happens in it does not keep it alive.
 const Idle = 30 * time.Minute
 
 // conversationIDs are the ids of a conversation that clients send, in the order in which they are believed.
@@ -49,13 +49,12 @@ func key(p event.Peer) string {
 }
 
 // find returns the session of p at the given time and whether link was opened in it. If there is none, opening one with
-// the event seq makes it "s" and seq.
+// the event seq makes it "s" and seq. It changes nothing: what is not an event would not be there after a restart.
 func (d *directory) find(p event.Peer, link string, at event.Time, seq uint64) (id string, opened bool) {
 	s := d.sessions[key(p)]
 	if s == nil || at.Sub(s.active) > Idle {
 		return fmt.Sprintf("s%d", seq), false
 	}
-	s.active = at
 	return s.id, s.links[link]
 }
 
@@ -84,6 +83,17 @@ func (d *directory) apply(e event.Event) {
 		}
 	case *event.Loaded, *event.Catalog, *event.Verdict, *event.Review, *event.Expired, *event.Result, *event.Signal:
 	}
+}
+
+// used returns when the sessions in which links are open were last active.
+func (d *directory) used() map[string]event.Time {
+	used := map[string]event.Time{}
+	for _, s := range d.sessions {
+		for link := range s.links {
+			used[link] = max(used[link], s.active)
+		}
+	}
+	return used
 }
 
 // sweep forgets the sessions that have ended.

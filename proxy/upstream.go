@@ -174,7 +174,8 @@ func (x *exchange) session(resp *http.Response) {
 	}
 	gone := resp.StatusCode == http.StatusNotFound && x.r.Method != http.MethodGet // which many servers do not know at all
 	x.ended = asked != "" && (gone || x.r.Method == http.MethodDelete && resp.StatusCode < 300)
-	x.resumable = resp.StatusCode == http.StatusAccepted && x.shared != nil // the answer comes on another stream
+	// The answer comes on another stream; the client of one that has begun cannot be told so.
+	x.resumable = resp.StatusCode == http.StatusAccepted && x.shared != nil && !x.streaming
 }
 
 // whole relays a response that is not a stream.

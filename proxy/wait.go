@@ -101,6 +101,9 @@ func (l *Link) cancelled(m *wire.Message) Ruling {
 	}
 	l.mu.Lock()
 	r := l.waiting[wire.Key(id.Raw)]
+	if r != nil {
+		r.given = true
+	}
 	l.mu.Unlock()
 	if r == nil || r.ticket == nil {
 		return Ruling{forward: m.Raw}

@@ -103,6 +103,28 @@ func TestACallIsDeniedByAPerson(t *testing.T) {
 	x.serverHeardNoMore()
 }
 
+// A call that a person has denied is better not repeated; one that nobody looked at may be.
+func TestTheClientHearsWhetherToAskAgain(t *testing.T) {
+	x := begin(t, heldRefunds)
+	x.say(x.client, toolCall("1", "issue_refund", "{}"))
+	decide(t, x.gate, held(t, x.gate, 1)[0].Call, refuse)
+	if text, _ := denied(t, x.hear(x.client), "1"); !strings.HasSuffix(text, "(rule ask). Repeating the same call will not help.") {
+		t.Error(text)
+	}
+	disk := &manual{}
+	g, err := proxy.NewGate(proxy.GateConfig{Recorder: disk, Policy: policy(t, heldRefunds), HoldFor: 20 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(g.Close)
+	x = join(t, disk, g, support)
+	x.say(x.client, toolCall("2", "issue_refund", "{}"))
+	text, _ := denied(t, x.hear(x.client), "2")
+	if !strings.HasSuffix(text, "(rule ask). Allowed: the same call again, once a person is there to decide.") {
+		t.Error(text)
+	}
+}
+
 func TestAClientCanCancelACallOnHold(t *testing.T) {
 	x := begin(t, heldRefunds)
 	x.say(x.client, toolCall("7.0", "issue_refund", "{}"), toolCall(`"7"`, "issue_refund", "{}"))
@@ -168,6 +190,7 @@ func TestAHeldCallIsAStreamAtOnce(t *testing.T) {
 		"an error of none":  {answer: body(http.StatusBadRequest, "application/json", `{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"no"}}`), code: wire.CodeBadAnswer},
 		"nothing":           {answer: body(http.StatusOK, "application/json", ""), code: wire.CodeBadAnswer},
 		"garbage":           {answer: body(http.StatusOK, "application/json", "{"), code: wire.CodeBadAnswer},
+		"202":               {answer: body(http.StatusAccepted, "", ""), code: wire.CodeBadAnswer},
 		"a wrong encoding": {answer: func(w http.ResponseWriter, _ *http.Request, _ string) {
 			w.Header().Set("Content-Encoding", "br")
 			give(w, http.StatusOK, done("7"))
@@ -177,7 +200,7 @@ func TestAHeldCallIsAStreamAtOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := stand(t, heldRefunds, tc.answer, func(c *proxy.HTTPConfig) { c.KeepAlive = time.Millisecond })
 			frame := withToken("7", "0")
-			resp := f.open(f.request(t.Context(), http.MethodPost, frame))
+			resp := f.open(f.request(t.Context(), http.MethodPost, frame, "Mcp-Session-Id: 1"))
 			if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" {
 				t.Fatalf("%s %v", resp.Status, resp.Header)
 			}

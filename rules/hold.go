@@ -10,6 +10,9 @@ import (
 // HoldFor is how long a call waits for a person at most.
 const HoldFor = 5 * time.Minute
 
+// AskAgain is the Hint on a call whose hold ended without a decision: nobody has said no.
+const AskAgain = "the same call again, once a person is there to decide"
+
 // held is a call that waits for a person, and why.
 type held struct {
 	call    event.Event
@@ -58,7 +61,7 @@ func (s *State) settle(e event.Event) (v event.Verdict) {
 			v.Why += ", although " + decided
 		}
 	case *event.Expired:
-		v.Why = b.Reason + "; it was on hold: " + h.verdict.Why
+		v.Why, v.Hint = b.Reason+"; it was on hold: "+h.verdict.Why, AskAgain
 	case *event.Opened, *event.Loaded, *event.Catalog, *event.Call, *event.Verdict, *event.Result, *event.Signal, *event.Closed:
 		v.Why = "a call is not judged by a " + b.Kind()
 	}

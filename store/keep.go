@@ -42,7 +42,7 @@ type Retention struct {
 func (db *DB) Prune(r Retention) (removed int, err error) {
 	for {
 		const chunk = 1000
-		n := 0
+		n, more := 0, false
 		err := db.do(func(tx *bbolt.Tx) error {
 			used := tx.Size() - int64(db.bolt.Stats().FreePageN*db.bolt.Info().PageSize)
 			before := min(r.Before, r.Floor)
@@ -50,42 +50,52 @@ func (db *DB) Prune(r Retention) (removed int, err error) {
 				before = r.Floor
 			}
 			var err error
-			n, err = prune(tx, before, chunk)
+			n, more, err = prune(tx, before, chunk)
 			return err
 		})
 		removed += n
-		if err != nil || n < chunk {
+		if err != nil || !more {
 			return removed, err
 		}
 	}
 }
 
-// prune removes up to limit events that happened before.
-func prune(tx *bbolt.Tx, before event.Time, limit int) (int, error) {
+// prune takes about limit events that happened before and removes those that need not be kept; more says that there may
+// be more of them. It never parts a verdict from what it follows: a history that begins with a verdict cannot be replayed.
+// Nor does it remove the newest event and what happened with it, whatever its age: the log goes on from there, in Seq and
+// in time.
+func prune(tx *bbolt.Tx, before event.Time, limit int) (n int, more bool, err error) {
 	meta := tx.Bucket(bucketMeta)
 	var p Pruned
 	if text := meta.Get(keyPruned); text != nil {
 		if err := json.Unmarshal(text, &p); err != nil {
-			return 0, fmt.Errorf("%w: %w", ErrDamaged, err)
+			return 0, false, fmt.Errorf("%w: %w", ErrDamaged, err)
 		}
 	}
 	var gone []event.Event
 	events := tx.Bucket(bucketEvents)
 	c := events.Cursor()
-	for k, v := c.Seek(seqKey(p.Seq + 1)); k != nil && len(gone) < limit; k, v = c.Next() {
+	if k, v := c.Last(); k != nil {
+		var newest event.Event
+		if err := newest.UnmarshalJSON(v); err != nil {
+			return 0, false, err
+		}
+		before = min(before, newest.At)
+	}
+	for k, v := c.Seek(seqKey(p.Seq + 1)); k != nil; k, v = c.Next() {
 		var e event.Event
 		if err := e.UnmarshalJSON(v); err != nil {
-			return 0, err
+			return 0, false, err
 		}
-		if e.At >= before {
+		_, follows := e.Body.(*event.Verdict)
+		if more = len(gone) >= limit && !follows; more || e.At >= before {
 			break
 		}
 		gone = append(gone, e)
 	}
 	if len(gone) == 0 {
-		return 0, nil
+		return 0, false, nil
 	}
-	n := 0
 	calls := tx.Bucket(bucketCalls)
 	for _, e := range gone {
 		switch e.Body.(type) {
@@ -94,20 +104,20 @@ func prune(tx *bbolt.Tx, before event.Time, limit int) (int, error) {
 		case *event.Opened, *event.Call, *event.Verdict, *event.Review, *event.Expired, *event.Result, *event.Signal, *event.Closed:
 		}
 		if err := events.Delete(seqKey(e.Seq)); err != nil {
-			return 0, fmt.Errorf("store: %w", err)
+			return 0, false, fmt.Errorf("store: %w", err)
 		}
 		for _, key := range [][]byte{seqKey(e.Cause), settledKey(e.Cause)} {
 			if err := calls.Delete(key); err != nil {
-				return 0, fmt.Errorf("store: %w", err)
+				return 0, false, fmt.Errorf("store: %w", err)
 			}
 		}
 		n++
 	}
 	tail := gone[len(gone)-1]
 	if err := put(meta, keyPruned, Pruned{Seq: tail.Seq, At: tail.At}); err != nil {
-		return 0, err
+		return 0, false, err
 	}
-	return n, pruneSessions(tx, tail.Seq)
+	return n, more, pruneSessions(tx, tail.Seq)
 }
 
 // pruneSessions removes the sessions that ended before seq.

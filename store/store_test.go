@@ -338,8 +338,8 @@ func TestPrune(t *testing.T) {
 	if err := db.Check(); err != nil {
 		t.Error(err)
 	}
-	// By size: everything goes that may go.
-	if n, err := db.Prune(store.Retention{Before: at(0), MaxBytes: 1, Floor: at(10_000)}); err != nil || n != 301-168-1 {
+	// By size: everything goes that may go. The newest call stays, for the log to go on from.
+	if n, err := db.Prune(store.Retention{Before: at(0), MaxBytes: 1, Floor: at(10_000)}); err != nil || n != 301-168-1-3 {
 		t.Errorf("%d events removed, %v", n, err)
 	}
 	if err := db.Close(); err != nil {
@@ -347,10 +347,46 @@ func TestPrune(t *testing.T) {
 	}
 	db = storetest.Open(t, store.Config{Path: path})
 	if db.Last() != 301 {
-		t.Errorf("after pruning everything, the log goes on at %d", db.Last()+1)
+		t.Errorf("after pruning all that may go, the log goes on at %d", db.Last()+1)
 	}
 	if err := storetest.Append(db, storetest.Call(302, "s9", "x", event.Allow)...); err != nil {
 		t.Error(err)
+	}
+}
+
+// However much there is to remove and wherever it stops, what is left can be replayed: no verdict has lost its call.
+func TestPruneNeverPartsAVerdictFromItsCall(t *testing.T) {
+	for first := uint64(1); first <= 3; first++ { // so that every kind of event comes to lie where it stops
+		path := filepath.Join(t.TempDir(), "history.db")
+		db := storetest.Open(t, store.Config{Path: path})
+		var events []event.Event
+		for seq := uint64(1); seq <= first; seq++ {
+			events = append(events, event.Event{V: 1, Seq: seq, At: storetest.Begin, Body: &event.Loaded{Digest: "p"}})
+		}
+		for range 1500 {
+			events = append(events, storetest.Call(uint64(len(events)+1), "s1", "x", event.Allow)...)
+		}
+		if err := storetest.Append(db, events...); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		floor := storetest.Begin.Add(24 * time.Hour)
+		if n, err := db.Prune(store.Retention{MaxBytes: info.Size() / 2, Floor: floor}); err != nil || n == 0 || n == 4500 {
+			t.Fatalf("%d events removed, %v", n, err)
+		}
+		left := seqs(t, db, first+1)
+		for e, err := range db.Events(left[0]) {
+			if _, ok := e.Body.(*event.Verdict); err != nil || ok {
+				t.Errorf("what is left begins with %s %d (%v)", e.Body.Kind(), e.Seq, err)
+			}
+			break
+		}
+		if n, err := db.Prune(store.Retention{Before: floor, Floor: floor}); err != nil || n != len(left)-3 { // the newest call stays
+			t.Errorf("%d of %d old events removed at once, %v", n, len(left), err)
+		}
 	}
 }
 

@@ -114,7 +114,7 @@ func (a *app) printHeld(list []review.Held, asJSON bool, now time.Time) error {
 	for _, h := range list {
 		rows = append(rows, []string{
 			view.Ref(h.Call), h.Session, view.Text(h.Agent, 30), view.Text(h.Server+"/"+h.Tool, 60), view.JSON(h.Args, 200),
-			max(h.Expires.Sub(event.At(now)), 0).Round(time.Second).String(), view.Text(h.Rule+": "+h.Why, 200),
+			max(h.Expires.Sub(max(event.At(now), h.Since)), 0).Round(time.Second).String(), view.Text(h.Rule+": "+h.Why, 200),
 		})
 	}
 	p.Table(rows)

@@ -7,9 +7,13 @@ import (
 	"os/exec"
 	"regexp"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.etcd.io/bbolt"
+
+	"github.com/umpire-dev/umpire/rules/event"
 )
 
 // damaged runs every command that needs the history. Each has to say that it is damaged, and to say nothing else.
@@ -83,6 +87,56 @@ func unindex(ts *testscript.TestScript, neg bool, args []string) {
 	edit(ts, args[0], func(tx *bbolt.Tx) error {
 		return errors.Join(tx.DeleteBucket([]byte("sessions")), tx.DeleteBucket([]byte("calls")), tx.DeleteBucket([]byte("tools")))
 	})
+}
+
+// setback makes the clock one that was set back since a history was written: all of it happened so much later.
+func setback(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: setback DURATION FILE")
+	}
+	by, err := time.ParseDuration(args[0])
+	ts.Check(err)
+	edit(ts, args[1], func(tx *bbolt.Tx) error {
+		later := map[string][]byte{}
+		b := tx.Bucket([]byte("events"))
+		if err := b.ForEach(func(k, v []byte) error {
+			var e event.Event
+			if err := e.UnmarshalJSON(v); err != nil {
+				return err
+			}
+			e.At = e.At.Add(by)
+			text, err := e.MarshalJSON()
+			later[string(k)] = text
+			return err
+		}); err != nil {
+			return err
+		}
+		for k, v := range later {
+			if err := b.Put([]byte(k), v); err != nil {
+				return err
+			}
+		}
+		return errors.Join(tx.DeleteBucket([]byte("sessions")), tx.DeleteBucket([]byte("calls")), tx.DeleteBucket([]byte("tools")))
+	})
+}
+
+// inorder checks that in what was exported last no event happens before the one before it.
+func inorder(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) > 0 {
+		ts.Fatalf("usage: inorder, after umpire export")
+	}
+	var last event.Event
+	for line := range strings.Lines(ts.ReadFile("stdout")) {
+		var e event.Event
+		ts.Check(e.UnmarshalJSON([]byte(line)))
+		if e.At < last.At || e.Seq <= last.Seq {
+			ts.Fatalf("#%d at %s follows #%d at %s", e.Seq, e.At, last.Seq, last.At)
+		}
+		last = e
+	}
+	if last.Seq == 0 {
+		ts.Fatalf("nothing was exported")
+	}
 }
 
 func edit(ts *testscript.TestScript, file string, f func(*bbolt.Tx) error) {

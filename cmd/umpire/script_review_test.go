@@ -5,8 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/mark3labs/mcp-go/mcp"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -61,4 +65,54 @@ func heldCalls(ts *testscript.TestScript, neg bool, args []string) {
 		list, err := d.Held()
 		return err == nil && fmt.Sprint(len(list)) == args[0]
 	})
+}
+
+// reviewers lets many decide about the call on hold at the same time, each in a process of its own: half of them approve it, half
+// deny it. One of them has to be the first; every other has to be told so.
+func reviewers(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: reviewers N, with one call on hold")
+	}
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	d := history.Dial(filepath.Join(ts.Getenv("STATE"), config.SocketFile))
+	defer d.Close()
+	list, err := d.Held()
+	if err != nil || len(list) != 1 {
+		ts.Fatalf("on hold are %v (%v)", list, err)
+	}
+	call := fmt.Sprint(list[0].Call)
+	path, err := exec.LookPath("umpire")
+	ts.Check(err)
+	said := make([]string, n)
+	first := make(chan string, n)
+	var wg sync.WaitGroup
+	for i := range n {
+		verb, done := "approve", "approved"
+		if i%2 == 1 {
+			verb, done = "deny", "denied"
+		}
+		cmd := exec.Command(path, "review", verb, call)
+		cmd.Env = environment(ts)
+		wg.Go(func() {
+			out, err := cmd.CombinedOutput()
+			if said[i] = string(out); err == nil {
+				first <- done
+			}
+		})
+	}
+	wg.Wait()
+	if len(first) != 1 {
+		ts.Fatalf("%d of %d reviewers decided:\n%s", len(first), n, strings.Join(said, ""))
+	}
+	who := regexp.MustCompile(`^error: call #` + call + ` is not on hold any more: local:\S+ ` + <-first + ` it\n`)
+	late := 0
+	for _, text := range said {
+		if who.MatchString(text) {
+			late++
+		}
+	}
+	if late != n-1 {
+		ts.Fatalf("%d of %d reviewers who came too late were told who was first:\n%s", late, n-1, strings.Join(said, ""))
+	}
 }

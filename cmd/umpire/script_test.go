@@ -66,6 +66,7 @@ func TestScripts(t *testing.T) {
 			"post":      post,
 			"asks":      asks,
 			"held":      heldCalls,
+			"reviewers": reviewers,
 			"exits":     exits,
 			"scrub":     scrub,
 			"mode":      mode,
@@ -75,6 +76,8 @@ func TestScripts(t *testing.T) {
 			"reformat": reformat,
 			"unrecord": unrecord,
 			"unindex":  unindex,
+			"setback":  setback,
+			"inorder":  inorder,
 		},
 	})
 }

@@ -287,6 +287,9 @@ func (d *Daemon) attach(hello transport.Hello, client, server io.ReadWriteCloser
 	d.mu.Lock()
 	d.pipes[link] = end
 	d.mu.Unlock()
+	if d.ctx.Err() != nil { // Close may have ended all pipes before it knew of this one
+		end()
+	}
 	d.opts.Log.Info("attached", "server", hello.Name, "command", d.cleaner.Text(strings.Join(hello.Command, " ")), "client", hello.Process)
 	if err := link.Pump(transport.NewLines(client, wire.MaxSize), transport.NewLines(server, wire.MaxSize)); err != nil {
 		d.opts.Log.Warn("a stdio server ended with an error", "server", hello.Name, "error", err)

@@ -1,0 +1,56 @@
+package proxy
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Quota is a quota.
+type Quota = quota
+
+// Take is take.
+func (q *quota) Take(name string, now time.Time) (missed int, ok bool) { return q.take(name, now) }
+
+// Memory returns what the gate knows, and what it would know if it were folded again from its recorder. Whole is false
+// if memory is ahead of the disk, as it may be after an Append has failed. The gate has to be closed.
+func (g *Gate) Memory() (live, folded string, whole bool) {
+	fresh := newMemory(g.Policy())
+	if err := fresh.refold(g.recorder); err != nil {
+		return "", err.Error(), true
+	}
+	return g.mem.dump(), fresh.dump(), g.failure.Load() == nil
+}
+
+// Links returns how many links the gate remembers, and how many of them its sessions do. The gate has to be closed.
+func (g *Gate) Links() (known, inSessions int) {
+	for _, s := range g.mem.dir.sessions {
+		inSessions += len(s.links)
+	}
+	return len(g.mem.links), inSessions
+}
+
+// dump formats all of m but the state of the rules, which Decide and replay compare.
+func (m *memory) dump() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "last %d at %s, policy %s\n", m.last, m.at, m.loaded)
+	for _, k := range slices.Sorted(maps.Keys(m.dir.sessions)) {
+		s := m.dir.sessions[k]
+		fmt.Fprintf(&b, "session %s is %s, active %s, links %v\n", k, s.id, s.active, slices.Sorted(maps.Keys(s.links)))
+	}
+	for _, k := range slices.Sorted(maps.Keys(m.catalog)) {
+		fmt.Fprintf(&b, "tool %s %s\n", k, m.catalog[k])
+	}
+	for _, k := range slices.Sorted(maps.Keys(m.links)) {
+		fmt.Fprintf(&b, "link %s %+v\n", k, m.links[k])
+	}
+	for _, k := range slices.Sorted(maps.Keys(m.open)) {
+		fmt.Fprintf(&b, "open %d %s %s %s\n", k, m.open[k].session, m.open[k].link, m.open[k].call.Tool)
+	}
+	for _, k := range slices.Sorted(maps.Keys(m.held)) {
+		fmt.Fprintf(&b, "held %d since %s by %s\n", k, m.held[k].since, m.held[k].verdict.Rule)
+	}
+	return b.String()
+}
