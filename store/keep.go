@@ -1,7 +1,6 @@
 package store
 
 import (
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -107,7 +106,7 @@ func prune(tx *bbolt.Tx, before event.Time, limit int) (int, error) {
 	if err := put(meta, keyPruned, Pruned{Seq: tail.Seq, At: tail.At}); err != nil {
 		return 0, err
 	}
-	return n, pruneSessions(tx, tail.Seq)
+	return n, errors.Join(pruneSessions(tx, tail.Seq), pruneSnapshots(tx, tail.Seq))
 }
 
 // pruneSessions removes the sessions that ended before seq.
@@ -152,14 +151,10 @@ func (db *DB) Check() error {
 
 func checkEvents(tx *bbolt.Tx, pruned Pruned) error {
 	var before event.Event
-	return tx.Bucket(bucketEvents).ForEach(func(k, v []byte) error {
-		var e event.Event
-		if err := e.UnmarshalJSON(v); err != nil {
-			return fmt.Errorf("%w: %w", ErrDamaged, err)
-		}
+	for e, err := range decode(storedIn(tx, 0)) {
 		switch {
-		case e.Seq != binary.BigEndian.Uint64(k):
-			return fmt.Errorf("%w: event %d is stored as %d", ErrDamaged, e.Seq, binary.BigEndian.Uint64(k))
+		case err != nil:
+			return err
 		case e.Seq != before.Seq+1 && e.Seq > pruned.Seq+1:
 			return fmt.Errorf("%w: event %d follows %d", ErrDamaged, e.Seq, before.Seq)
 		case e.At < before.At:
@@ -168,8 +163,8 @@ func checkEvents(tx *bbolt.Tx, pruned Pruned) error {
 			return fmt.Errorf("%w: event %d is its own cause or caused by a later one", ErrDamaged, e.Seq)
 		}
 		before = e
-		return nil
-	})
+	}
+	return nil
 }
 
 // checkIndexes rebuilds the indexes in a scratch file and compares.
