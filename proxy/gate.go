@@ -38,6 +38,10 @@ type GateConfig struct {
 	HoldFor  time.Duration    // how long a call waits for a person; 0 is rules.HoldFor, which is also the most
 	Now      func() time.Time // nil is time.Now
 	Log      *slog.Logger     // nil discards
+
+	Snapshots     Snapshots // nil: memory is always folded from the first event on
+	SnapshotEvery uint64    // in events; 0 is the constant of this name
+	Build         string    // names this program; snapshots of another one are not used
 }
 
 // Validate reports what is missing.
@@ -68,6 +72,8 @@ type Gate struct {
 	mem     *memory
 	retries retries
 	mending struct{ next time.Time }
+
+	keeper keeper
 }
 
 // NewGate rebuilds memory from the history. What a former run left open is recorded as ended: its
@@ -77,9 +83,10 @@ func NewGate(cfg GateConfig) (*Gate, error) {
 		return nil, err
 	}
 	g := &Gate{
-		recorder: cfg.Recorder, now: cfg.Now, log: cfg.Log, mem: newMemory(cfg.Policy),
+		recorder: cfg.Recorder, now: cfg.Now, log: cfg.Log,
 		retries: retries{}, holdFor: cmp.Or(cfg.HoldFor, rules.HoldFor),
 	}
+	g.keeper.Snapshots, g.keeper.build, g.keeper.every = cfg.Snapshots, cfg.Build, cmp.Or(cfg.SnapshotEvery, SnapshotEvery)
 	g.desk = review.NewDesk(g)
 	if g.now == nil {
 		g.now = time.Now
@@ -88,7 +95,8 @@ func NewGate(cfg GateConfig) (*Gate, error) {
 		g.log = slog.New(slog.DiscardHandler)
 	}
 	g.policy.Store(cfg.Policy)
-	if err := g.mem.refold(g.recorder); err != nil {
+	var err error
+	if g.mem, err = g.keeper.begin(g); err != nil {
 		return nil, err
 	}
 	t := newTicket()
@@ -129,7 +137,12 @@ func (g *Gate) Close() {
 	g.mu.Lock()
 	g.closed = true
 	g.mu.Unlock()
+	g.keeper.quit.Store(true)
 	g.flying.Wait()
+	g.keeper.running.Wait()
+	if k := &g.keeper; g.failure.Load() == nil && k.due(g.mem.last, max(1, k.every/10)) {
+		k.keep(g, g.mem)
+	}
 }
 
 // Policy returns the policy in force.
@@ -158,6 +171,7 @@ func (g *Gate) do(t *Ticket, op func()) *Ticket {
 		return t
 	}
 	op()
+	g.keeper.check(g)
 	return t
 }
 
@@ -241,18 +255,23 @@ func (g *Gate) news(c *event.Catalog) *event.Catalog {
 // folded again, most of it while traffic goes on.
 func (g *Gate) Load(p *rules.Policy) error {
 	fresh := newMemory(p)
-	if err := fresh.refold(g.recorder); err != nil {
+	if err := fresh.refold(g.recorder, &g.keeper.quit); err != nil {
 		return err
+	}
+	var saved uint64
+	if k := &g.keeper; k.Snapshots != nil && fresh.last >= k.every {
+		saved = k.keep(g, fresh)
 	}
 	t := newTicket()
 	g.do(t, func() {
 		g.flying.Wait()
-		if err := fresh.refold(g.recorder); err != nil {
+		if err := fresh.refold(g.recorder, &g.keeper.quit); err != nil {
 			t.finish(err)
 			return
 		}
 		g.mem = fresh
 		g.policy.Store(p)
+		g.keeper.saved.Store(saved)
 		b := batch{gate: g, at: g.stamp()}
 		b.add("", 0, p.Loaded())
 		b.send(t)
@@ -279,8 +298,7 @@ func (g *Gate) mend() error {
 		return *failure
 	}
 	g.flying.Wait()
-	fresh := newMemory(g.Policy())
-	err := fresh.refold(g.recorder)
+	fresh, _, err := g.recover(g.Policy())
 	g.mending.next = begin.Add(max(time.Second, 5*time.Since(begin)))
 	if err != nil {
 		return err

@@ -7,7 +7,7 @@ import (
 	"github.com/umpire-dev/umpire/rules/event"
 )
 
-// Idle is how long a session lives without an event.
+// Idle is how long a session lives without a call.
 const Idle = 30 * time.Minute
 
 // conversationIDs are the ids of a conversation that clients send, in the order in which they are believed.
@@ -28,6 +28,9 @@ type session struct {
 	active event.Time
 	links  map[string]bool // the links that were opened in it
 }
+
+// ended reports whether nothing has happened in s for too long.
+func (s *session) ended(at event.Time) bool { return at.Sub(s.active) > Idle }
 
 func newDirectory() *directory {
 	return &directory{sessions: map[string]*session{}, roomy: fewSessions}
@@ -52,10 +55,9 @@ func key(p event.Peer) string {
 // the event seq makes it "s" and seq.
 func (d *directory) find(p event.Peer, link string, at event.Time, seq uint64) (id string, opened bool) {
 	s := d.sessions[key(p)]
-	if s == nil || at.Sub(s.active) > Idle {
+	if s == nil || s.ended(at) {
 		return fmt.Sprintf("s%d", seq), false
 	}
-	s.active = at
 	return s.id, s.links[link]
 }
 
@@ -89,7 +91,7 @@ func (d *directory) apply(e event.Event) {
 // sweep forgets the sessions that have ended.
 func (d *directory) sweep(at event.Time) {
 	for k, s := range d.sessions {
-		if at.Sub(s.active) > Idle {
+		if s.ended(at) {
 			delete(d.sessions, k)
 		}
 	}

@@ -86,7 +86,7 @@ type DB struct {
 	next    uint64        // Seq that the next Append has to begin with
 	failed  error         // why the last commit failed; cleared by an Append that begins anew after last
 	wake    chan struct{} // holds one token while there is something to do
-	changed chan struct{} // closed at the next commit
+	changed chan struct{} // closed at the next commit, also if it fails
 	closed  bool
 	stopped chan struct{} // closed when the writer has ended
 	jobs    []func(*bbolt.Tx) error
@@ -253,8 +253,26 @@ func (db *DB) Last() uint64 {
 	return db.last
 }
 
-// Events yields the committed events from Seq from on, in order. It holds no transaction while the caller works.
-func (db *DB) Events(from uint64) iter.Seq2[event.Event, error] { return decode(db.stored(from)) }
+// Events yields the committed events from Seq from on, in order. It waits until what was appended before is committed, or
+// has failed to be. It holds no transaction while the caller works.
+func (db *DB) Events(from uint64) iter.Seq2[event.Event, error] {
+	return func(yield func(event.Event, error) bool) {
+		db.settle()
+		decode(db.stored(from))(yield)
+	}
+}
+
+// settle waits for what is queued.
+func (db *DB) settle() {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	for end := db.next; db.last+1 < end && db.failed == nil && !db.closed; {
+		changed := db.changed
+		db.mu.Unlock()
+		<-changed
+		db.mu.Lock()
+	}
+}
 
 // Raw yields the committed events from Seq from on as they are stored.
 func (db *DB) Raw(from uint64) iter.Seq2[json.RawMessage, error] {

@@ -268,3 +268,16 @@ func TestEventsAreDecodedInOrder(t *testing.T) {
 		}
 	}
 }
+
+// Who folds the log to go on from its end sees all that was appended before, although Append does not wait for the disk.
+func TestEventsWaitsForWhatIsQueued(t *testing.T) {
+	db := storetest.Open(t, store.Config{Async: true})
+	for i := range uint64(20) {
+		if err := storetest.Append(db, storetest.Call(1+3*i, "s1", "refund", event.Allow)...); err != nil {
+			t.Fatal(err)
+		}
+		if got := seqs(t, db, 3*i+1); len(got) != 3 {
+			t.Fatalf("%v after %d calls", got, i+1)
+		}
+	}
+}

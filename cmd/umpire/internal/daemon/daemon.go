@@ -100,7 +100,13 @@ func Start(opts Options) (d *Daemon, err error) {
 	if d.cleaner, err = wire.NewCleaner(wire.CleanerConfig{Redact: h.Redact, MaxValue: h.MaxValue, Secret: d.db.Secret()}); err != nil {
 		return d, err
 	}
-	if d.gate, err = proxy.NewGate(proxy.GateConfig{Recorder: d.db, Policy: policy, Now: opts.Now, Log: opts.Log}); err != nil {
+	g := proxy.GateConfig{Recorder: d.db, Policy: policy, Now: opts.Now, Log: opts.Log}
+	if g.Build, err = build(); err == nil {
+		g.Snapshots = d.db
+	} else {
+		opts.Log.Warn("snapshots are not used: it is not known which program this is", "error", err)
+	}
+	if d.gate, err = proxy.NewGate(g); err != nil {
 		return d, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
