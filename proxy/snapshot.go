@@ -215,7 +215,7 @@ func (m *memory) snapshot(build string) ([]byte, error) {
 		img.Open[call] = o.image()
 	}
 	for call, h := range m.held {
-		img.Held[call] = heldImage{Open: h.openCall.image(), Verdict: h.verdict, Since: h.since}
+		img.Held[call] = heldImage{Open: h.image(), Verdict: h.verdict, Since: h.since}
 	}
 	return snapshot.Encode(img)
 }

@@ -255,7 +255,7 @@ func TestASnapshotThatDoesNotFitIsIgnored(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "history.db")
 			c := &crowd{TB: t, Rand: rand.New(rand.NewPCG(1, 1)), clock: newClock(), open: map[string][]*proxy.Ticket{}}
-			c.clock.at = storetest.Begin.Time()
+			c.at = storetest.Begin.Time()
 			db := open(t, path)
 			c.gate = derived(t, db, p, c.clock, 1, "test", io.Discard)
 			for i := range 200 {
@@ -267,7 +267,7 @@ func TestASnapshotThatDoesNotFitIsIgnored(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			c.clock.add(time.Hour)
+			c.add(time.Hour)
 			var said bytes.Buffer
 			derived(t, db, tc.policy, c.clock, 1, tc.build, &said).Close()
 			if !strings.Contains(said.String(), "level=WARN") || !strings.Contains(said.String(), tc.want) || !strings.Contains(said.String(), "snapshot=0") {
