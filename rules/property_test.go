@@ -211,7 +211,7 @@ func (w *world) pruned(p *rules.Policy) *rules.State {
 		case *event.Loaded, *event.Catalog:
 			s.Apply(e)
 		default:
-			if e.At >= w.at.Add(-p.Horizon()) {
+			if e.At >= w.at.Add(-max(p.Horizon(), rules.HoldFor)) { // a policy before may have held the call
 				s.Apply(e)
 			}
 		}

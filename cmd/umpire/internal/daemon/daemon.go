@@ -317,8 +317,9 @@ func (d *Daemon) prune(ctx context.Context) {
 	for {
 		h := d.opts.Config.History
 		now := d.opts.Now()
+		needed := max(d.gate.Policy().Horizon(), rules.HoldFor) // a policy before may have held a call
 		n, err := d.db.Prune(store.Retention{
-			Before: eventTime(now.Add(-h.Keep)), MaxBytes: h.MaxSize, Floor: eventTime(now.Add(-d.gate.Policy().Horizon())),
+			Before: eventTime(now.Add(-h.Keep)), MaxBytes: h.MaxSize, Floor: eventTime(now.Add(-needed)),
 		})
 		switch {
 		case err != nil && ctx.Err() == nil:
