@@ -1,10 +1,12 @@
 package proxy
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -18,7 +20,7 @@ func (q *quota) Take(name string, now time.Time) (missed int, ok bool) { return 
 // if memory is ahead of the disk, as it may be after an Append has failed. The gate has to be closed.
 func (g *Gate) Memory() (live, folded string, whole bool) {
 	fresh := newMemory(g.Policy())
-	if err := fresh.refold(g.recorder); err != nil {
+	if err := fresh.refold(g.recorder, new(atomic.Bool)); err != nil {
 		return "", err.Error(), true
 	}
 	return g.mem.dump(), fresh.dump(), g.failure.Load() == nil
@@ -32,7 +34,7 @@ func (g *Gate) Links() (known, inSessions int) {
 	return len(g.mem.links), inSessions
 }
 
-// dump formats all of m but the state of the rules, which Decide and replay compare.
+// dump formats all of m, the state of the rules as a digest.
 func (m *memory) dump() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "last %d at %s, policy %s\n", m.last, m.at, m.loaded)
@@ -52,5 +54,7 @@ func (m *memory) dump() string {
 	for _, k := range slices.Sorted(maps.Keys(m.held)) {
 		fmt.Fprintf(&b, "held %d since %s by %s\n", k, m.held[k].since, m.held[k].verdict.Rule)
 	}
+	whole, err := m.snapshot("")
+	fmt.Fprintf(&b, "all %x %v\n", sha256.Sum256(whole), err)
 	return b.String()
 }

@@ -38,6 +38,10 @@ type GateConfig struct {
 	HoldFor  time.Duration    // how long a call waits for a person; 0 is rules.HoldFor, which is also the most
 	Now      func() time.Time // nil is time.Now
 	Log      *slog.Logger     // nil discards
+
+	Snapshots     Snapshots // nil: memory is always folded from the first event on
+	SnapshotEvery uint64    // in events; 0 is the constant of this name
+	Build         string    // names this program; snapshots of another one are not used
 }
 
 // Validate reports what is missing.
@@ -69,6 +73,8 @@ type Gate struct {
 	retries retries
 	mending struct{ next time.Time }
 	behind  bool // the clock is behind the history
+
+	keeper keeper
 }
 
 // NewGate rebuilds memory from the history. What a former run left open is recorded as ended: its
@@ -79,9 +85,10 @@ func NewGate(cfg GateConfig) (*Gate, error) {
 		return nil, err
 	}
 	g := &Gate{
-		recorder: cfg.Recorder, now: cfg.Now, log: cfg.Log, mem: newMemory(cfg.Policy),
+		recorder: cfg.Recorder, now: cfg.Now, log: cfg.Log,
 		retries: retries{}, holdFor: cmp.Or(cfg.HoldFor, rules.HoldFor),
 	}
+	g.keeper.Snapshots, g.keeper.build, g.keeper.every = cfg.Snapshots, cfg.Build, cmp.Or(cfg.SnapshotEvery, SnapshotEvery)
 	g.desk = review.NewDesk(g)
 	if g.now == nil {
 		g.now = time.Now
@@ -90,7 +97,8 @@ func NewGate(cfg GateConfig) (*Gate, error) {
 		g.log = slog.New(slog.DiscardHandler)
 	}
 	g.policy.Store(cfg.Policy)
-	if err := g.mem.refold(g.recorder); err != nil {
+	var err error
+	if g.mem, err = g.keeper.begin(g); err != nil {
 		return nil, err
 	}
 	t := newTicket()
@@ -139,7 +147,12 @@ func (g *Gate) Close() {
 	g.mu.Lock()
 	g.closed = true
 	g.mu.Unlock()
+	g.keeper.quit.Store(true)
 	g.flying.Wait()
+	g.keeper.running.Wait()
+	if k := &g.keeper; g.failure.Load() == nil && k.due(g.mem.last, max(1, k.every/10)) {
+		k.keep(g, g.mem)
+	}
 }
 
 // Policy returns the policy in force.
@@ -168,6 +181,7 @@ func (g *Gate) do(t *Ticket, op func()) *Ticket {
 		return t
 	}
 	op()
+	g.keeper.check(g)
 	return t
 }
 
@@ -251,13 +265,17 @@ func (g *Gate) news(c *event.Catalog) *event.Catalog {
 // folded again, most of it while traffic goes on. If that cannot be recorded, the policy before stays in force.
 func (g *Gate) Load(p *rules.Policy) error {
 	fresh := newMemory(p)
-	if err := fresh.refold(g.recorder); err != nil {
+	if err := fresh.refold(g.recorder, &g.keeper.quit); err != nil {
 		return err
+	}
+	var saved uint64
+	if k := &g.keeper; k.Snapshots != nil && fresh.last >= k.every {
+		saved = k.keep(g, fresh)
 	}
 	t, recorded := newTicket(), newTicket()
 	g.do(t, func() {
 		g.flying.Wait()
-		if err := fresh.refold(g.recorder); err != nil {
+		if err := fresh.refold(g.recorder, &g.keeper.quit); err != nil {
 			t.finish(err)
 			return
 		}
@@ -268,6 +286,7 @@ func (g *Gate) Load(p *rules.Policy) error {
 		b.send(recorded)
 		if recorded.Wait() == nil { // nothing is judged by a policy that the log does not know
 			g.policy.Store(p)
+			g.keeper.saved.Store(saved)
 		} else {
 			g.mem = old
 		}
@@ -298,8 +317,7 @@ func (g *Gate) mend() error {
 		return *failure
 	}
 	g.flying.Wait()
-	fresh := newMemory(g.Policy())
-	err := fresh.refold(g.recorder)
+	fresh, _, err := g.recover(g.Policy())
 	g.mending.next = begin.Add(max(time.Second, 5*time.Since(begin)))
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -21,7 +22,12 @@ import (
 	"github.com/umpire-dev/umpire/store/storetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if path := os.Getenv(crashEnv); path != "" {
+		crashing(path)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func policy(t testing.TB, text string) *rules.Policy {
 	t.Helper()

@@ -1,7 +1,9 @@
 package proxy
 
 import (
+	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/umpire-dev/umpire/rules"
 	"github.com/umpire-dev/umpire/rules/event"
@@ -20,6 +22,7 @@ type memory struct {
 	loaded  string                  // digest of the policy that came into force last
 	last    uint64
 	at      event.Time
+	folded  int // events, since memory was new or restored
 }
 
 type openCall struct {
@@ -37,6 +40,7 @@ func newMemory(p *rules.Policy) *memory {
 // fold adds the next event.
 func (m *memory) fold(e event.Event) {
 	m.last, m.at = e.Seq, e.At
+	m.folded++
 	m.dir.apply(e)
 	switch b := e.Body.(type) {
 	case *event.Opened:
@@ -72,11 +76,17 @@ func (m *memory) fold(e event.Event) {
 	m.state.Apply(e)
 }
 
-// refold builds memory from what is on disk, from the event after m's last one on.
-func (m *memory) refold(r Recorder) error {
+// errQuit says that somebody did not want to wait for the end of a refold.
+var errQuit = errors.New("proxy: umpire is stopping")
+
+// refold builds memory from what is on disk, from the event after m's last one on, or until quit.
+func (m *memory) refold(r Recorder, quit *atomic.Bool) error {
 	for e, err := range r.Events(m.last + 1) {
-		if err != nil {
+		switch {
+		case err != nil:
 			return fmt.Errorf("proxy: reading the history: %w", err)
+		case quit.Load():
+			return errQuit
 		}
 		m.fold(e)
 	}

@@ -29,6 +29,9 @@ type session struct {
 	links  map[string]bool // the links that were opened in it
 }
 
+// ended reports whether nothing has happened in s for too long.
+func (s *session) ended(at event.Time) bool { return at.Sub(s.active) > Idle }
+
 func newDirectory() *directory {
 	return &directory{sessions: map[string]*session{}, roomy: fewSessions}
 }
@@ -52,7 +55,7 @@ func key(p event.Peer) string {
 // the event seq makes it "s" and seq. It changes nothing: what is not an event would not be there after a restart.
 func (d *directory) find(p event.Peer, link string, at event.Time, seq uint64) (id string, opened bool) {
 	s := d.sessions[key(p)]
-	if s == nil || at.Sub(s.active) > Idle {
+	if s == nil || s.ended(at) {
 		return fmt.Sprintf("s%d", seq), false
 	}
 	return s.id, s.links[link]
@@ -99,7 +102,7 @@ func (d *directory) used() map[string]event.Time {
 // sweep forgets the sessions that have ended.
 func (d *directory) sweep(at event.Time) {
 	for k, s := range d.sessions {
-		if at.Sub(s.active) > Idle {
+		if s.ended(at) {
 			delete(d.sessions, k)
 		}
 	}

@@ -181,7 +181,10 @@ func (s *State) judgeRate(n int, e event.Event) finding {
 	case w.Full(e.At):
 		return finding{fires: true, why: fmt.Sprintf("it already tracks %d calls and can count no more", rate.MaxEntries)}
 	}
-	q := question{state: s, rule: s.policy.rules[i], window: w, call: c, at: e.At, occurrence: x.occurrence, counted: s.continues(i, c.Call) || s.counts(i, e.Seq)}
+	q := question{
+		state: s, rule: s.policy.rules[i], window: w, call: c, at: e.At, occurrence: x.occurrence,
+		counted: s.continues(i, c.Call, e.At) || s.counts(i, e.Seq, e.At),
+	}
 	switch {
 	case spec.limit != nil:
 		return q.sum()

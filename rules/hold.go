@@ -69,8 +69,8 @@ func (s *State) settle(e event.Event) (v event.Verdict) {
 	return v
 }
 
-// counts reports whether rule i counts the held call already, as it does where attempts count.
-func (s *State) counts(i int, call uint64) bool {
+// counts reports whether rule i counts the held call at the given time already, as it does where attempts count.
+func (s *State) counts(i int, call uint64, at event.Time) bool {
 	_, ok := s.held[call]
-	return ok && s.windows[i].Has(call)
+	return ok && s.windows[i].Has(at, call)
 }

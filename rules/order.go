@@ -23,6 +23,7 @@ type order struct {
 	judging *candidate            // the call whose verdict comes next, if it can be a step
 	held    map[uint64]*candidate // such calls that wait for a person
 	memos   map[uint64]*memo      // by Seq of the call
+	swept   event.Time            // when those that have waited too long were last forgotten
 	found   []int                 // scratch: feeds
 	search  search                // scratch
 	holds   sequence.Holds[*memo] // of search
@@ -78,33 +79,58 @@ func (o *order) forget(m *memo) {
 	}
 }
 
+// answerFor is how long a call that is answered late is waited for, as far as its result is a step.
+const answerFor = 24 * time.Hour
+
+// late reports whether m has waited too long.
+func (m *memo) late(at event.Time) bool { return m.waits && at.Sub(m.at) >= answerFor }
+
+// answered notes that m waits no longer.
+func (o *order) answered(m *memo) {
+	m.waits = false
+	o.forget(m)
+}
+
+// sweep forgets that calls are waited for whose answer comes too late.
+func (o *order) sweep(at event.Time) {
+	for _, m := range o.memos {
+		if m.late(at) {
+			o.answered(m)
+		}
+	}
+	o.swept = at
+}
+
 // call notes where a call is to be remembered if it passes. A call that continues another is the same step as that one.
 func (o *order) call(e event.Event, c *expr.Call) {
 	o.judging = nil
 	if o.found = o.calls.find(o.found[:0], c.Server, c.Call.Tool); len(o.found) == 0 || c.Retry != 0 {
 		return
 	}
-	m := &memo{seq: e.Seq, step: &expr.Step{Call: expr.NewCall(e, c.Tool)}}
+	if e.At.Sub(o.swept) >= answerFor {
+		o.sweep(e.At)
+	}
+	m := &memo{seq: e.Seq, at: e.At, step: &expr.Step{Call: expr.NewCall(e, c.Tool)}}
 	k := &candidate{memo: m}
-	wanted, full := false, false
+	full := false
 	for _, i := range o.found {
 		f := o.feeds[i]
 		steps := o.policy.rules[f.rule].steps
 		m.keep, full = m.keep || steps.keep, full || steps.full || f.kind == stepResult
-		wanted = wanted || f.kind == stepResult
+		m.waits = m.waits || f.kind == stepResult
 		if f.kind == stepCall {
 			o.place(k, c, f)
 		}
 	}
-	if wanted {
-		m.refs++ // until its result is there
+	if m.waits {
+		m.refs++
 	}
 	if !full { // nobody will ask for the arguments again
 		short := *c.Call
 		short.Args, short.Findings = []byte("{}"), nil
 		m.step = &expr.Step{Call: expr.NewCall(event.Event{Session: e.Session, Body: &short}, c.Tool)}
 	}
-	if wanted || len(k.places) > 0 {
+	if m.waits || len(k.places) > 0 {
 		o.judging = k
 	}
 }
@@ -176,19 +202,21 @@ func (o *order) result(e event.Event, r *event.Result) {
 	if r.Outcome == event.OutcomeInput || r.Outcome == event.OutcomeStarted {
 		return // that is not the end of it
 	}
+	if m.late(e.At) {
+		o.answered(m)
+	}
+	if !m.waits {
+		return
+	}
 	k := &candidate{memo: m}
-	waited := false
 	o.found = o.calls.find(o.found[:0], m.step.Server, m.step.Call.Call.Tool)
 	for _, i := range o.found {
 		if f := o.feeds[i]; f.kind == stepResult {
-			waited = true
 			o.place(k, m.step.Call, f)
 		}
 	}
-	if waited {
-		o.remember(e, k)
-		o.forget(m)
-	}
+	o.remember(e, k)
+	o.answered(m)
 }
 
 func (o *order) signal(e event.Event) {

@@ -126,6 +126,8 @@ func (r *rule) lookback() time.Duration {
 	switch {
 	case r.rate != nil:
 		return r.rate.per
+	case r.steps != nil && r.steps.results():
+		return r.steps.pattern.Within + answerFor // the result is a step, and its call has to be there still
 	case r.steps != nil:
 		return r.steps.pattern.Within
 	}

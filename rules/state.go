@@ -41,6 +41,7 @@ type scratch struct {
 
 // declaration is a declared schema, or why there is none to go by.
 type declaration struct {
+	source []byte // as declared
 	schema *shape.Schema
 	why    string
 }
@@ -96,9 +97,13 @@ func (s *State) Apply(e event.Event) {
 
 func (s *State) catalog(c *event.Catalog) {
 	for _, t := range c.Tools {
-		schema, why := compileDeclared(t.InputSchema)
-		s.declared[c.Server+"/"+t.Name] = declaration{schema: schema, why: why}
+		s.declare(c.Server+"/"+t.Name, t.InputSchema)
 	}
+}
+
+func (s *State) declare(tool string, source []byte) {
+	schema, why := compileDeclared(source)
+	s.declared[tool] = declaration{source: source, schema: schema, why: why}
 }
 
 // call notes what to count if the call passes, and counts it at once where attempts count.
@@ -133,8 +138,14 @@ func (s *State) call(e event.Event, b *event.Call) {
 func (s *State) verdict(e event.Event, v *event.Verdict) {
 	if v.Action == event.Hold {
 		s.hold(e, v)
-		return
+	} else {
+		s.settled(e, v)
 	}
+	s.judging = event.Event{}
+}
+
+// settled counts a call that passes, and forgets that it waited.
+func (s *State) settled(e event.Event, v *event.Verdict) {
 	list := s.waiting[e.Cause]
 	if v.Action.Passes() {
 		for _, o := range list {
@@ -152,7 +163,7 @@ func (s *State) verdict(e event.Event, v *event.Verdict) {
 // add counts o from the given time on.
 func (s *State) add(o occurrence, at event.Time) {
 	w := s.windows[o.rule]
-	if w.Evict(at); o.retry != 0 && w.Has(o.retry) || w.Full(at) {
+	if w.Evict(at); o.retry != 0 && w.Has(at, o.retry) || w.Full(at) {
 		return
 	}
 	o.entry.At = at
@@ -176,9 +187,9 @@ func (s *State) result(e event.Event, b *event.Result) {
 	}
 }
 
-// continues reports whether a call is the continuation of one that rule i still counts.
-func (s *State) continues(i int, c *event.Call) bool {
-	return c.Retry != 0 && s.windows[i].Has(c.Retry)
+// continues reports whether a call is the continuation of one that rule i still counts at the given time.
+func (s *State) continues(i int, c *event.Call, at event.Time) bool {
+	return c.Retry != 0 && s.windows[i].Has(at, c.Retry)
 }
 
 // applies reports whether the call is one that r is about. A condition that cannot be decided applies; err says why.

@@ -85,6 +85,16 @@ func (s *stepsSpec) slot(i int) *step {
 	return s.until
 }
 
+// results reports whether results are steps.
+func (s *stepsSpec) results() bool {
+	for slot := range s.pattern.Slots() {
+		if st := s.slot(slot); st != nil && st.kind == stepResult {
+			return true
+		}
+	}
+	return false
+}
+
 // maxSteps bounds a rule. More steps than this are no rule that anybody understands.
 const maxSteps = 8
 
@@ -345,10 +355,12 @@ func (c *compiler) checkAsked(spec *stepsSpec, n document.Node) {
 
 // memo is an event that some rule may ask about, with what is known of it by now.
 type memo struct {
-	seq  uint64 // of the call; 0 for signals
-	step *expr.Step
-	refs int  // windows that remember it
-	keep bool // the content of its result may be asked for
+	seq   uint64     // of the call; 0 for signals
+	at    event.Time // of the call
+	step  *expr.Step
+	refs  int  // entries of windows that it is in, and one more while it waits
+	waits bool // for its result, which will be a step, too
+	keep  bool // the content of its result may be asked for
 }
 
 type entry = sequence.Entry[*memo]

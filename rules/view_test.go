@@ -1,11 +1,14 @@
 package rules
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"testing"
 	"time"
 
 	"github.com/umpire-dev/umpire/rules/event"
+	"github.com/umpire-dev/umpire/rules/snapshot"
 )
 
 // What a State has found out about a call is never taken for another: neither for one that has the same body, nor for one
@@ -53,7 +56,10 @@ rules:
 			}
 		}
 	}
-	if plain.Dump() != curious.Dump() {
-		t.Errorf("without looking\n%s\nwith\n%s", plain.Dump(), curious.Dump())
+	at := event.Time(time.Duration(seq) * time.Minute)
+	without, err1 := plain.Snapshot(at)
+	with, err2 := curious.Snapshot(at)
+	if err := errors.Join(err1, err2); err != nil || !bytes.Equal(without, with) {
+		t.Errorf("without looking\n%s\nwith\n%s\n%v", snapshot.Text(without), snapshot.Text(with), err)
 	}
 }

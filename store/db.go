@@ -1,7 +1,7 @@
 // Package store keeps the history: one bbolt file, one writer.
 //
 // The bucket "events" (big-endian Seq -> JSON) is the truth. The buckets "sessions", "calls" and "tools" are indexes
-// that Open and Rebuild make again from the events. "meta" holds the format version, the key of redacted values and what
+// that Open and Rebuild make again from the events, and "snapshots" saves folding them. "meta" holds the format version, the key of redacted values and what
 // retention has removed.
 package store
 
@@ -86,7 +86,7 @@ type DB struct {
 	next    uint64        // Seq that the next Append has to begin with
 	failed  error         // why the last commit failed; cleared by an Append that begins anew after last
 	wake    chan struct{} // holds one token while there is something to do
-	changed chan struct{} // closed at the next commit
+	changed chan struct{} // closed at the next commit, also if it fails
 	closed  bool
 	stopped chan struct{} // closed when the writer has ended
 	jobs    []func(*bbolt.Tx) error
@@ -253,60 +253,76 @@ func (db *DB) Last() uint64 {
 	return db.last
 }
 
-// Events yields the committed events from Seq from on, in order. It holds no transaction while the caller works.
+// Events yields the committed events from Seq from on, in order. It waits until what was appended before is committed, or
+// has failed to be. It holds no transaction while the caller works.
 func (db *DB) Events(from uint64) iter.Seq2[event.Event, error] {
 	return func(yield func(event.Event, error) bool) {
-		for raw, err := range db.Raw(from) {
-			var e event.Event
-			if err == nil {
-				if err = e.UnmarshalJSON(raw); err != nil {
-					err = fmt.Errorf("%w: %w", ErrDamaged, err)
-				}
-			}
-			if !yield(e, err) || err != nil {
-				return
-			}
-		}
+		db.settle()
+		decode(db.stored(from))(yield)
+	}
+}
+
+// settle waits for what is queued.
+func (db *DB) settle() {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	for end := db.next; db.last+1 < end && db.failed == nil && !db.closed; {
+		changed := db.changed
+		db.mu.Unlock()
+		<-changed
+		db.mu.Lock()
 	}
 }
 
 // Raw yields the committed events from Seq from on as they are stored.
 func (db *DB) Raw(from uint64) iter.Seq2[json.RawMessage, error] {
 	return func(yield func(json.RawMessage, error) bool) {
-		err := db.scan(from, func(_ uint64, raw json.RawMessage) bool { return yield(raw, nil) })
-		if err != nil {
-			yield(nil, err)
+		for s, err := range db.stored(from) {
+			if !yield(s.raw, err) {
+				return
+			}
 		}
 	}
 }
 
-// scan calls f with the committed events from Seq from on until it returns false.
-func (db *DB) scan(from uint64, f func(seq uint64, raw json.RawMessage) bool) error {
-	const chunk = 512
-	type stored struct {
-		seq uint64
-		raw json.RawMessage
-	}
-	for {
-		var batch []stored
-		err := db.view(func(tx *bbolt.Tx) error {
-			c := tx.Bucket(bucketEvents).Cursor()
-			for k, v := c.Seek(seqKey(from)); k != nil && len(batch) < chunk; k, v = c.Next() {
-				batch = append(batch, stored{binary.BigEndian.Uint64(k), append(json.RawMessage(nil), v...)})
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		for _, s := range batch {
-			if !f(s.seq, s.raw) {
+func (db *DB) stored(from uint64) iter.Seq2[stored, error] {
+	return func(yield func(stored, error) bool) {
+		const chunk = 512
+		for {
+			batch := make([]stored, 0, chunk)
+			err := db.view(func(tx *bbolt.Tx) error {
+				for s, err := range storedIn(tx, from) {
+					if batch = append(batch, s); err != nil || len(batch) == chunk {
+						return err
+					}
+				}
 				return nil
+			})
+			if err != nil {
+				yield(stored{}, err)
+				return
 			}
-			from = s.seq + 1
+			for _, s := range batch {
+				if !yield(s, nil) {
+					return
+				}
+				from = s.seq + 1
+			}
+			if len(batch) < chunk {
+				return
+			}
 		}
-		if len(batch) < chunk {
-			return nil
+	}
+}
+
+// storedIn yields the events from Seq from on that a transaction sees. The error is always nil.
+func storedIn(tx *bbolt.Tx, from uint64) iter.Seq2[stored, error] {
+	return func(yield func(stored, error) bool) {
+		c := tx.Bucket(bucketEvents).Cursor()
+		for k, v := c.Seek(seqKey(from)); k != nil; k, v = c.Next() {
+			if !yield(stored{binary.BigEndian.Uint64(k), append(json.RawMessage(nil), v...)}, nil) {
+				return
+			}
 		}
 	}
 }
@@ -319,18 +335,11 @@ func (db *DB) Watch(done <-chan struct{}, from uint64) iter.Seq2[json.RawMessage
 			changed, last, closed := db.changed, db.last, db.closed
 			db.mu.Unlock()
 			if last >= from {
-				more := true
-				err := db.scan(from, func(seq uint64, raw json.RawMessage) bool {
-					from = seq + 1
-					more = yield(raw, nil)
-					return more
-				})
-				switch {
-				case errors.Is(err, berrors.ErrDatabaseNotOpen), !more:
-					return
-				case err != nil:
-					yield(nil, err)
-					return
+				for s, err := range db.stored(from) {
+					from = s.seq + 1
+					if errors.Is(err, berrors.ErrDatabaseNotOpen) || !yield(s.raw, err) || err != nil {
+						return
+					}
 				}
 			}
 			if closed {

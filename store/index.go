@@ -285,22 +285,18 @@ func rebuild(from, into *bbolt.Tx) error {
 	}
 	ix := newIndexer()
 	n := 0
-	err := from.Bucket(bucketEvents).ForEach(func(_, v []byte) error {
-		var e event.Event
-		if err := e.UnmarshalJSON(v); err != nil {
+	for e, err := range decode(storedIn(from, 0)) {
+		if err != nil {
 			return err
 		}
 		ix.add(e)
 		n++
 		if n >= 1000 && !awaitsVerdict(e) {
-			err := ix.flush(into)
+			if err := ix.flush(into); err != nil {
+				return err
+			}
 			ix, n = newIndexer(), 0
-			return err
 		}
-		return nil
-	})
-	if err != nil {
-		return err
 	}
 	return ix.flush(into)
 }

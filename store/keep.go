@@ -1,7 +1,6 @@
 package store
 
 import (
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -117,7 +116,7 @@ func prune(tx *bbolt.Tx, before event.Time, limit int) (n int, more bool, err er
 	if err := put(meta, keyPruned, Pruned{Seq: tail.Seq, At: tail.At}); err != nil {
 		return 0, false, err
 	}
-	return n, more, pruneSessions(tx, tail.Seq)
+	return n, more, errors.Join(pruneSessions(tx, tail.Seq), pruneSnapshots(tx, tail.Seq))
 }
 
 // pruneSessions removes the sessions that ended before seq.
@@ -162,14 +161,10 @@ func (db *DB) Check() error {
 
 func checkEvents(tx *bbolt.Tx, pruned Pruned) error {
 	var before event.Event
-	return tx.Bucket(bucketEvents).ForEach(func(k, v []byte) error {
-		var e event.Event
-		if err := e.UnmarshalJSON(v); err != nil {
-			return fmt.Errorf("%w: %w", ErrDamaged, err)
-		}
+	for e, err := range decode(storedIn(tx, 0)) {
 		switch {
-		case e.Seq != binary.BigEndian.Uint64(k):
-			return fmt.Errorf("%w: event %d is stored as %d", ErrDamaged, e.Seq, binary.BigEndian.Uint64(k))
+		case err != nil:
+			return err
 		case e.Seq != before.Seq+1 && e.Seq > pruned.Seq+1:
 			return fmt.Errorf("%w: event %d follows %d", ErrDamaged, e.Seq, before.Seq)
 		case e.At < before.At:
@@ -178,8 +173,8 @@ func checkEvents(tx *bbolt.Tx, pruned Pruned) error {
 			return fmt.Errorf("%w: event %d is its own cause or caused by a later one", ErrDamaged, e.Seq)
 		}
 		before = e
-		return nil
-	})
+	}
+	return nil
 }
 
 // checkIndexes rebuilds the indexes in a scratch file and compares.

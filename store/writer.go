@@ -141,9 +141,9 @@ func (db *DB) commit(batch []pending) {
 	} else {
 		tail := batch[len(batch)-1].events
 		db.last = tail[len(tail)-1].Seq
-		close(db.changed)
-		db.changed = make(chan struct{})
 	}
+	close(db.changed)
+	db.changed = make(chan struct{})
 	db.mu.Unlock()
 	for _, p := range append(batch, orphans...) {
 		p.done(err)

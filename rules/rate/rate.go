@@ -73,7 +73,14 @@ func (w *Window) Len() int { return len(w.log) - w.head - w.dead }
 
 // Full reports whether an Add at time t would exceed MaxEntries.
 func (w *Window) Full(t event.Time) bool {
-	return w.Len() >= MaxEntries && w.inside(w.log[w.head].At, t)
+	if w.Len() < MaxEntries {
+		return false
+	}
+	oldest := w.head
+	for w.log[oldest].gone {
+		oldest++
+	}
+	return w.inside(w.log[oldest].At, t)
 }
 
 // Key returns key as a string. If something is counted under it, that costs no allocation.
@@ -103,10 +110,10 @@ func (w *Window) Add(key string, e Entry) {
 	k.add(e)
 }
 
-// Has reports whether the entry with the given Seq is in the log and was not removed.
-func (w *Window) Has(seq uint64) bool {
+// Has reports whether the entry with the given Seq is in the window at t.
+func (w *Window) Has(t event.Time, seq uint64) bool {
 	i := w.find(seq)
-	return i >= 0 && !w.log[i].gone
+	return i >= 0 && !w.log[i].gone && w.inside(w.log[i].At, t)
 }
 
 // find returns the index of the slot with the given Seq, -1 if there is none.
@@ -135,10 +142,11 @@ func (w *Window) note(s slot) {
 
 // Remove takes the entry with the given Seq out again, whatever its key; it does nothing if there is none.
 func (w *Window) Remove(seq uint64) {
-	if !w.Has(seq) {
+	i := w.find(seq)
+	if i < 0 || w.log[i].gone {
 		return
 	}
-	s := &w.log[w.find(seq)]
+	s := &w.log[i]
 	s.gone = true
 	w.keys[s.key].remove(s.Entry)
 	w.dead++

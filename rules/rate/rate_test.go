@@ -121,7 +121,7 @@ func FuzzWindow(f *testing.F) {
 				w.Add(key, e)
 				m.entries = append(m.entries, modelEntry{e, key})
 			}
-			if has := slices.ContainsFunc(m.entries, func(e modelEntry) bool { return e.Seq == seq && e.At > at.Add(-per) }); has && !w.Has(seq) {
+			if has := slices.ContainsFunc(m.entries, func(e modelEntry) bool { return e.Seq == seq && e.At > at.Add(-per) }); has != w.Has(at, seq) {
 				t.Fatalf("#%d is not there", seq)
 			}
 			compare(t, w, m, at, key, value)

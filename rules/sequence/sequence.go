@@ -7,6 +7,7 @@
 package sequence
 
 import (
+	"slices"
 	"sort"
 	"time"
 
@@ -66,7 +67,8 @@ type Window[T any] struct {
 	pattern *Pattern
 	drop    func(T) // called for each entry that is forgotten
 	keys    map[string]*slots[T]
-	order   []place // of all entries, oldest first
+	order   []place // of all entries, oldest first; some of them may be forgotten
+	n       int     // entries in all
 	bytes   int
 	full    event.Time // when it last had no room
 }
@@ -96,30 +98,45 @@ func New[T any](p *Pattern, drop func(T)) *Window[T] {
 // Add remembers an entry. It reports whether it did: at the bounds it may not.
 func (w *Window[T]) Add(key string, slot int, e Entry[T]) bool {
 	w.Evict(e.At)
-	s := w.keys[key]
-	if s == nil {
-		s = &slots[T]{of: make([][]Entry[T], w.pattern.Slots())}
-		w.keys[key] = s
-	}
+	s := w.slots(key)
 	switch {
-	case len(w.order) >= MaxTotal, w.bytes+e.Size > MaxBytes:
+	case w.n >= MaxTotal, w.bytes+e.Size > MaxBytes:
 		w.full = e.At
 		w.tidy(key, s)
 		return false
 	case s.n >= MaxEntries && (!w.pattern.Keep || len(s.of[slot]) == 0):
-		if s.full == 0 {
-			w.order = append(w.order, place{key, fullMark, 0, e.At})
-		}
-		s.full = e.At
+		w.mark(key, s, e.At)
 		return false
 	case s.n >= MaxEntries:
 		w.forget(s, slot, s.of[slot][0].Seq)
 	}
 	s.of[slot] = append(s.of[slot], e)
 	s.n++
+	w.n++
 	w.bytes += e.Size
 	w.order = append(w.order, place{key, slot, e.Seq, e.At})
+	if len(w.order) > 2*w.n+64 {
+		w.order = slices.DeleteFunc(w.order, func(p place) bool { return p.slot != fullMark && w.at(p) == nil })
+	}
 	return true
+}
+
+// slots returns what is remembered under a key, nothing so far if it is new.
+func (w *Window[T]) slots(key string) *slots[T] {
+	s := w.keys[key]
+	if s == nil {
+		s = &slots[T]{of: make([][]Entry[T], w.pattern.Slots())}
+		w.keys[key] = s
+	}
+	return s
+}
+
+// mark notes that a key had no room.
+func (w *Window[T]) mark(key string, s *slots[T], at event.Time) {
+	if s.full == 0 {
+		w.order = append(w.order, place{key, fullMark, 0, at})
+	}
+	s.full = at
 }
 
 // Reset forgets all entries of a key that stand before seq.
@@ -173,6 +190,7 @@ func (w *Window[T]) forget(s *slots[T], slot int, seq uint64) {
 		s.of[slot] = nil
 	}
 	s.n--
+	w.n--
 }
 
 func (w *Window[T]) tidy(key string, s *slots[T]) {

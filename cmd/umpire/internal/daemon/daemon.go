@@ -100,7 +100,13 @@ func Start(opts Options) (d *Daemon, err error) {
 	if d.cleaner, err = wire.NewCleaner(wire.CleanerConfig{Redact: h.Redact, MaxValue: h.MaxValue, Secret: d.db.Secret()}); err != nil {
 		return d, err
 	}
-	if d.gate, err = proxy.NewGate(proxy.GateConfig{Recorder: d.db, Policy: policy, Now: opts.Now, Log: opts.Log}); err != nil {
+	g := proxy.GateConfig{Recorder: d.db, Policy: policy, Now: opts.Now, Log: opts.Log}
+	if g.Build, err = build(); err == nil {
+		g.Snapshots = d.db
+	} else {
+		opts.Log.Warn("snapshots are not used: it is not known which program this is", "error", err)
+	}
+	if d.gate, err = proxy.NewGate(g); err != nil {
 		return d, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -314,8 +320,9 @@ func (d *Daemon) prune(ctx context.Context) {
 	for {
 		h := d.opts.Config.History
 		now := d.opts.Now()
+		needed := max(d.gate.Policy().Horizon(), rules.HoldFor) // a policy before may have held a call
 		n, err := d.db.Prune(store.Retention{
-			Before: eventTime(now.Add(-h.Keep)), MaxBytes: h.MaxSize, Floor: eventTime(now.Add(-d.gate.Policy().Horizon())),
+			Before: eventTime(now.Add(-h.Keep)), MaxBytes: h.MaxSize, Floor: eventTime(now.Add(-needed)),
 		})
 		switch {
 		case err != nil && ctx.Err() == nil:

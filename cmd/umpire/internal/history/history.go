@@ -40,16 +40,12 @@ type Reader interface {
 }
 
 // Events decodes what r yields from Seq from on.
-func Events(r Reader, from uint64) iter.Seq2[event.Event, error] { return decode(r.Raw(from)) }
+func Events(r Reader, from uint64) iter.Seq2[event.Event, error] { return store.Decode(r.Raw(from)) }
 
-// Watch decodes what r.Watch yields.
+// Watch decodes what r.Watch yields, when it does.
 func Watch(r Reader, done <-chan struct{}, from uint64) iter.Seq2[event.Event, error] {
-	return decode(r.Watch(done, from))
-}
-
-func decode(raw iter.Seq2[json.RawMessage, error]) iter.Seq2[event.Event, error] {
 	return func(yield func(event.Event, error) bool) {
-		for text, err := range raw {
+		for text, err := range r.Watch(done, from) {
 			var e event.Event
 			if err == nil {
 				err = e.UnmarshalJSON(text)
