@@ -217,7 +217,7 @@ func (g *Gate) Record(who Origin, cause uint64, body event.Body) *Ticket {
 				t.finish(nil)
 				return
 			}
-			session, _ := g.mem.dir.find(who.Peer, who.Link, b.at, 0)
+			session, _ := g.mem.dir.find(&who.Peer, who.Link, b.at, 0)
 			b.add(session, cause, body)
 		case *event.Result:
 			b.add(g.mem.open[cause].session, cause, body)
@@ -353,7 +353,7 @@ type batch struct {
 
 // open returns the session of who; it adds the Opened event that comes first if the link has none in it yet.
 func (b *batch) open(who Origin) (session string) {
-	session, opened := b.gate.mem.dir.find(who.Peer, who.Link, b.at, b.gate.mem.last+1)
+	session, opened := b.gate.mem.dir.find(&who.Peer, who.Link, b.at, b.gate.mem.last+1)
 	if !opened {
 		b.add(session, 0, &event.Opened{
 			Link: who.Link, Server: who.Server, Transport: who.Transport, Protocol: who.Protocol, Peer: who.Peer,

@@ -403,6 +403,10 @@ func (l *Link) signal(name, text string) {
 // it ends all requests; a call that is still being judged then does not go out, and its own Ruling has the reply.
 func (l *Link) Fail(code int, outcome event.Outcome, reason string, want func(id string) bool) [][]byte {
 	l.mu.Lock()
+	if len(l.waiting) == 0 {
+		l.mu.Unlock()
+		return nil
+	}
 	var ended []*request
 	for key, r := range l.waiting {
 		if want == nil || r.sent && want(r.id) {

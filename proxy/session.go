@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/umpire-dev/umpire/rules/event"
@@ -38,23 +39,30 @@ func newDirectory() *directory {
 
 const fewSessions = 1000
 
-// key says which calls belong together.
-func key(p event.Peer) string {
+// of returns the session of the calls that p makes, if there is one. The key says which calls belong together.
+func (d *directory) of(p *event.Peer) *session {
+	var buf [128]byte
+	return d.sessions[string(appendKey(buf[:0], p))]
+}
+
+func appendKey(key []byte, p *event.Peer) []byte {
+	key = append(strconv.AppendQuote(key, p.Principal), ' ')
 	for _, name := range conversationIDs {
 		if id := p.Asserted[name]; id != "" {
-			return fmt.Sprintf("%q %q %s=%q", p.Principal, p.Agent, name, id)
+			key = append(strconv.AppendQuote(key, p.Agent), ' ')
+			return strconv.AppendQuote(append(append(key, name...), '='), id)
 		}
 	}
 	if p.Process != "" {
-		return fmt.Sprintf("%q %q in %q", p.Principal, p.Process, p.Workspace)
+		return strconv.AppendQuote(append(strconv.AppendQuote(key, p.Process), " in "...), p.Workspace)
 	}
-	return fmt.Sprintf("%q %q", p.Principal, p.Agent)
+	return strconv.AppendQuote(key, p.Agent)
 }
 
 // find returns the session of p at the given time and whether link was opened in it. If there is none, opening one with
 // the event seq makes it "s" and seq. It changes nothing: what is not an event would not be there after a restart.
-func (d *directory) find(p event.Peer, link string, at event.Time, seq uint64) (id string, opened bool) {
-	s := d.sessions[key(p)]
+func (d *directory) find(p *event.Peer, link string, at event.Time, seq uint64) (id string, opened bool) {
+	s := d.of(p)
 	if s == nil || s.ended(at) {
 		return fmt.Sprintf("s%d", seq), false
 	}
@@ -65,19 +73,18 @@ func (d *directory) find(p event.Peer, link string, at event.Time, seq uint64) (
 func (d *directory) apply(e event.Event) {
 	switch b := e.Body.(type) {
 	case *event.Opened:
-		k := key(b.Peer)
-		s := d.sessions[k]
+		s := d.of(&b.Peer)
 		if s == nil || s.id != e.Session {
 			s = &session{id: e.Session, links: map[string]bool{}}
 			if len(d.sessions) >= d.roomy {
 				d.sweep(e.At)
 			}
-			d.sessions[k] = s
+			d.sessions[string(appendKey(nil, &b.Peer))] = s
 		}
 		s.active = e.At
 		s.links[b.Link] = true
 	case *event.Call:
-		if s := d.sessions[key(b.Peer)]; s != nil && s.id == e.Session {
+		if s := d.of(&b.Peer); s != nil && s.id == e.Session {
 			s.active = e.At
 		}
 	case *event.Closed:

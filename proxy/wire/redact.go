@@ -134,16 +134,31 @@ func (c *Cleaner) Text(s string) string {
 	return w.text(s)
 }
 
-// suspicious reports whether raw may hold a well-known token. Escapes can spell anything.
+// suspicious reports whether s may hold a well-known token. Escapes can spell anything.
 func suspicious(s string) bool {
-	if strings.Contains(s, `\u00`) {
+	if holds(s, `\u00`) {
 		return true
 	}
 	for _, t := range tokenPatterns {
 		for _, l := range t.literals {
-			if strings.Contains(s, l) {
+			if holds(s, l) {
 				return true
 			}
+		}
+	}
+	return false
+}
+
+// holds is strings.Contains, but looks for the first byte that is no lower-case letter: texts are full of those.
+func holds(s, literal string) bool {
+	rare := max(0, strings.IndexFunc(literal, func(r rune) bool { return r < 'a' || r > 'z' }))
+	for i := rare; i < len(s); i++ {
+		next := strings.IndexByte(s[i:], literal[rare])
+		if next < 0 {
+			return false
+		}
+		if i += next; strings.HasPrefix(s[i-rare:], literal) {
+			return true
 		}
 	}
 	return false
