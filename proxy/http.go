@@ -1,10 +1,12 @@
 package proxy
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -91,10 +93,23 @@ func NewHTTP(cfg HTTPConfig) (*HTTP, error) {
 	return h, nil
 }
 
-// upstream is the way to a server.
+// upstream is the way to a server. A request that has no connection yet may be tried again, and no other.
 type upstream interface {
-	http.RoundTripper
+	Send(req *http.Request, body []byte) (*http.Response, error)
 	CloseIdleConnections()
+}
+
+// netHTTP is net/http's way.
+type netHTTP struct{ *http.Transport }
+
+// Send implements upstream.
+func (t netHTTP) Send(req *http.Request, body []byte) (*http.Response, error) {
+	req.Body, req.ContentLength = http.NoBody, int64(len(body))
+	if len(body) > 0 {
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+		req.Body, _ = req.GetBody()
+	}
+	return t.RoundTrip(req)
 }
 
 // newUpstream returns the shortest way to u: net/http's own only where it needs TLS or leads through another proxy. Tools may
@@ -104,7 +119,7 @@ func newUpstream(u *url.URL) upstream {
 	if u.Scheme == "http" && through == nil && err == nil && transport.Quiet {
 		return transport.NewClient(net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "80")))
 	}
-	return &http.Transport{
+	return netHTTP{&http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
 		DialContext:         (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 		TLSHandshakeTimeout: 10 * time.Second,
@@ -112,7 +127,7 @@ func newUpstream(u *url.URL) upstream {
 		IdleConnTimeout:     90 * time.Second,
 		DisableCompression:  true, // bytes are judged as they are
 		ForceAttemptHTTP2:   true,
-	}
+	}}
 }
 
 // Close gives up what is unanswered and closes the connections to the server. The sessions of the protocol are the

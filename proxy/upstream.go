@@ -90,7 +90,7 @@ func (x *exchange) send(body []byte) (*http.Response, error) {
 	target := *x.http.URL
 	target.RawQuery = addQuery(target.RawQuery, x.r.URL.RawQuery)
 	for range 4 {
-		resp, err := x.http.upstream.RoundTrip(x.request(&target, body))
+		resp, err := x.http.upstream.Send(x.request(&target), body)
 		if err != nil || resp.StatusCode < 300 && resp.StatusCode != http.StatusSwitchingProtocols || resp.StatusCode > 399 {
 			return resp, err
 		}
@@ -110,14 +110,10 @@ func (x *exchange) send(body []byte) (*http.Response, error) {
 }
 
 // request makes the request for the server: the client's own, but for what belongs to its connection.
-func (x *exchange) request(target *url.URL, body []byte) *http.Request {
+func (x *exchange) request(target *url.URL) *http.Request {
 	req := &http.Request{
 		Method: x.r.Method, URL: target, Host: target.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: make(http.Header, len(x.r.Header)+len(x.http.Headers)+2), Body: http.NoBody, ContentLength: int64(len(body)),
-	}
-	if len(body) > 0 {
-		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
-		req.Body, _ = req.GetBody()
+		Header: make(http.Header, len(x.r.Header)+len(x.http.Headers)+2),
 	}
 	copyHeaders(req.Header, x.r.Header)
 	req.Header["Accept-Encoding"] = identity
@@ -125,13 +121,13 @@ func (x *exchange) request(target *url.URL, body []byte) *http.Request {
 		req.Header[name] = values
 	}
 	if req.Header["User-Agent"] == nil {
-		req.Header["User-Agent"] = nil // else net/http gives it one of its own
+		req.Header["User-Agent"] = noAgent // else net/http gives it one of its own
 	}
 	once(req.Header)
 	return req.WithContext(x.r.Context())
 }
 
-var identity = []string{"identity"}
+var identity, noAgent = []string{"identity"}, []string(nil)
 
 // once keeps net/http from sending a request again when a connection breaks, which it does where one of these headers
 // is spelled like this: a call that was judged once must not run twice.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -65,8 +66,8 @@ func (o *origin) client() *transport.Client {
 	return c
 }
 
-func post(ctx context.Context, body string) *http.Request {
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://origin/mcp", strings.NewReader(body))
+func post(ctx context.Context) *http.Request {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://origin/mcp", nil)
 	if err != nil {
 		panic(err)
 	}
@@ -76,7 +77,7 @@ func post(ctx context.Context, body string) *http.Request {
 // ask sends a request and returns the body of the answer.
 func ask(t *testing.T, c *transport.Client, body string) (string, error) {
 	t.Helper()
-	resp, err := c.RoundTrip(post(t.Context(), body))
+	resp, err := c.Send(post(t.Context()), []byte(body))
 	if err != nil {
 		return "", err
 	}
@@ -202,7 +203,7 @@ func TestAContextThatEndsEndsTheExchange(t *testing.T) {
 				}
 				io.Copy(io.Discard, r) // until the client closes
 			})
-			resp, err := o.client().RoundTrip(post(ctx, "{}"))
+			resp, err := o.client().Send(post(ctx), []byte("{}"))
 			if err == nil {
 				io.ReadFull(resp.Body, make([]byte, 4))
 				cancel()
@@ -216,6 +217,43 @@ func TestAContextThatEndsEndsTheExchange(t *testing.T) {
 	}
 }
 
+// What a client put into its request cannot become a second one.
+func TestNothingInARequestEndsItsHead(t *testing.T) {
+	heads := make(chan *http.Request, 1)
+	o := serve(t, func(_ int, c net.Conn, r *bufio.Reader) {
+		req, err := http.ReadRequest(r)
+		if err != nil {
+			return
+		}
+		io.Copy(io.Discard, req.Body)
+		heads <- req
+		io.WriteString(c, ok)
+	})
+	c := o.client()
+	r := post(t.Context())
+	r.Header = http.Header{
+		"X-Note": {"a\r\nX-Evil: 1"}, "X-Evil: 1\r\nX-Name": {"a"}, "Content-Length": {"0"}, "Transfer-Encoding": {"chunked"}, "Host": {"evil"},
+	}
+	resp, err := c.Send(r, []byte("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if got := <-heads; got.Header.Get("X-Evil") != "" || got.ContentLength != 2 || got.TransferEncoding != nil || got.Host != "origin" {
+		t.Errorf("the server saw %+v", got)
+	}
+	for _, r := range []*http.Request{
+		{Method: "POST", Host: "origin", URL: &url.URL{Path: "/mcp", RawQuery: "a b"}},
+		{Method: "POST", Host: "origin\r\nX-Evil: 1", URL: &url.URL{Path: "/mcp"}},
+		{Method: "GET / HTTP/1.1\r\n\r\nPOST", Host: "origin", URL: &url.URL{Path: "/mcp"}},
+	} {
+		if resp, err := c.Send(r, nil); err == nil {
+			resp.Body.Close()
+			t.Errorf("%+v was sent", r)
+		}
+	}
+}
+
 // A server that refuses a long body need not read it.
 func TestAnEarlyAnswerIsHeard(t *testing.T) {
 	o := serve(t, func(_ int, c net.Conn, r *bufio.Reader) {
@@ -224,7 +262,7 @@ func TestAnEarlyAnswerIsHeard(t *testing.T) {
 		r.WriteTo(io.Discard) // until the client closes
 	})
 	c := o.client()
-	resp, err := c.RoundTrip(post(t.Context(), strings.Repeat("x", 20<<20)))
+	resp, err := c.Send(post(t.Context()), make([]byte, 20<<20))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,7 +321,7 @@ func TestAServerThatIsNotThereWasSentNothing(t *testing.T) {
 	}
 }
 
-// BenchmarkExchange compares the client with net/http's, over a server of net/http.
+// BenchmarkExchange compares the client with net/http's, over a server of net/http, eight exchanges at once for each core.
 func BenchmarkExchange(b *testing.B) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -293,21 +331,33 @@ func BenchmarkExchange(b *testing.B) {
 	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(body) })}
 	go s.Serve(l)
 	defer s.Close()
+	url := "http://" + l.Addr().String()
+	client, std := transport.NewClient(l.Addr().String()), &http.Transport{MaxIdleConnsPerHost: 256}
 	for _, c := range []struct {
 		name string
-		http.RoundTripper
-	}{{"client=umpire", transport.NewClient(l.Addr().String())}, {"client=net-http", &http.Transport{}}} {
+		send func(*http.Request) (*http.Response, error)
+	}{
+		{"client=umpire", func(r *http.Request) (*http.Response, error) { return client.Send(r, body) }},
+		{"client=net-http", func(r *http.Request) (*http.Response, error) {
+			r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+			return std.RoundTrip(r)
+		}},
+	} {
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()
-			for b.Loop() {
-				r, _ := http.NewRequestWithContext(b.Context(), http.MethodPost, "http://"+l.Addr().String(), bytes.NewReader(body))
-				resp, err := c.RoundTrip(r)
-				if err != nil {
-					b.Fatal(err)
+			b.SetParallelism(8)
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					r, _ := http.NewRequestWithContext(b.Context(), http.MethodPost, url, nil)
+					resp, err := c.send(r)
+					if err != nil {
+						b.Error(err)
+						return
+					}
+					io.Copy(io.Discard, resp.Body)
+					resp.Body.Close()
 				}
-				io.Copy(io.Discard, resp.Body)
-				resp.Body.Close()
-			}
+			})
 		})
 	}
 }

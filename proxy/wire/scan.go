@@ -409,9 +409,7 @@ func (s *scanner) str() (span, *Error) {
 	s.pos++
 	x := span{from: s.pos}
 	for {
-		for s.pos < len(s.data) && plain[s.data[s.pos]] {
-			s.pos++
-		}
+		s.pos = plainEnd(s.data, s.pos)
 		if s.pos == len(s.data) {
 			return x, s.syntax("string without end")
 		}
@@ -437,13 +435,24 @@ func (s *scanner) str() (span, *Error) {
 	}
 }
 
-// plain are the bytes that stand for themselves in a string, and alone.
-var plain = func() (plain [256]bool) {
-	for c := byte(0x20); c < utf8.RuneSelf; c++ {
-		plain[c] = c != '"' && c != '\\'
+// plainEnd returns where the bytes end that stand for themselves in a string, and alone: from a space up to ~, but not " and
+// not \. It looks at eight at a time; texts are long.
+func plainEnd(s string, pos int) int {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	for ; pos+8 <= len(s); pos += 8 {
+		b := s[pos : pos+8]
+		x := uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 | uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
+		quote, slash := x^'"'*ones, x^'\\'*ones
+		// A byte less than n borrows from its top bit when n is taken away, as long as that bit was not set.
+		if (x|(x-' '*ones)|(quote-ones)|(slash-ones))&tops != 0 {
+			break
+		}
 	}
-	return plain
-}()
+	for pos < len(s) && s[pos] >= ' ' && s[pos] < utf8.RuneSelf && s[pos] != '"' && s[pos] != '\\' {
+		pos++
+	}
+	return pos
+}
 
 func (s *scanner) escape() *Error {
 	if s.pos+1 >= len(s.data) {
