@@ -46,7 +46,7 @@ func (m *memory) dump() string {
 		fmt.Fprintf(&b, "tool %s %s\n", k, m.catalog[k])
 	}
 	for _, k := range slices.Sorted(maps.Keys(m.links)) {
-		fmt.Fprintf(&b, "link %s %+v\n", k, m.links[k])
+		fmt.Fprintf(&b, "link %s %+v\n", k, *m.links[k])
 	}
 	for _, k := range slices.Sorted(maps.Keys(m.open)) {
 		fmt.Fprintf(&b, "open %d %s %s %s\n", k, m.open[k].session, m.open[k].link, m.open[k].call.Tool)

@@ -241,7 +241,10 @@ func (g *Gate) Await(who Origin, tool string, retry Retry, root uint64) {
 func (g *Gate) Reopen(link string) (opened event.Opened, ok bool) {
 	t := newTicket()
 	g.do(t, func() {
-		opened, ok = g.mem.links[link]
+		var o *event.Opened
+		if o, ok = g.mem.links[link]; ok {
+			opened = *o
+		}
 		t.finish(nil)
 	})
 	if t.Wait() != nil {

@@ -15,7 +15,7 @@ type memory struct {
 	state   *rules.State
 	dir     *directory
 	catalog map[string]string       // server/tool -> digest of its definition
-	links   map[string]event.Opened // links that are not closed
+	links   map[string]*event.Opened // links that are not closed
 	open    map[uint64]openCall     // calls that passed and have no result
 	held    map[uint64]heldCall     // calls that wait for a person
 	judging openCall                // the call whose first verdict comes next
@@ -33,7 +33,7 @@ type openCall struct {
 func newMemory(p *rules.Policy) *memory {
 	return &memory{
 		state: rules.NewState(p), dir: newDirectory(), catalog: map[string]string{},
-		links: map[string]event.Opened{}, open: map[uint64]openCall{}, held: map[uint64]heldCall{},
+		links: map[string]*event.Opened{}, open: map[uint64]openCall{}, held: map[uint64]heldCall{},
 	}
 }
 
@@ -44,7 +44,7 @@ func (m *memory) fold(e event.Event) {
 	m.dir.apply(e)
 	switch b := e.Body.(type) {
 	case *event.Opened:
-		m.links[b.Link] = *b
+		m.links[b.Link] = b
 	case *event.Loaded:
 		m.loaded = b.Digest
 	case *event.Catalog:

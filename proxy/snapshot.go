@@ -165,7 +165,7 @@ type memoryImage struct {
 	State    []byte
 	Sessions map[string]sessionImage
 	Catalog  map[string]string
-	Links    map[string]event.Opened
+	Links    map[string]*event.Opened
 	Open     map[uint64]openImage
 	Held     map[uint64]heldImage
 	Judging  openImage
