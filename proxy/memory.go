@@ -14,12 +14,12 @@ import (
 type memory struct {
 	state   *rules.State
 	dir     *directory
-	catalog map[string]string       // server/tool -> digest of its definition
+	catalog map[string]string        // server/tool -> digest of its definition
 	links   map[string]*event.Opened // links that are not closed
-	open    map[uint64]openCall     // calls that passed and have no result
-	held    map[uint64]heldCall     // calls that wait for a person
-	judging openCall                // the call whose first verdict comes next
-	loaded  string                  // digest of the policy that came into force last
+	open    map[uint64]openCall      // calls that passed and have no result
+	held    map[uint64]heldCall      // calls that wait for a person
+	judging openCall                 // the call whose first verdict comes next
+	loaded  string                   // digest of the policy that came into force last
 	last    uint64
 	at      event.Time
 	folded  int // events, since memory was new or restored
