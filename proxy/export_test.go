@@ -42,8 +42,8 @@ func (m *memory) dump() string {
 		s := m.dir.sessions[k]
 		fmt.Fprintf(&b, "session %s is %s, active %s, links %v\n", k, s.id, s.active, slices.Sorted(maps.Keys(s.links)))
 	}
-	for _, k := range slices.Sorted(maps.Keys(m.catalog)) {
-		fmt.Fprintf(&b, "tool %s %s\n", k, m.catalog[k])
+	for _, e := range m.state.Catalog().All() {
+		fmt.Fprintf(&b, "tool %s %s %+v\n", e.Key, e.Now.Pin, e.Doubts)
 	}
 	for _, k := range slices.Sorted(maps.Keys(m.links)) {
 		fmt.Fprintf(&b, "link %s %+v\n", k, *m.links[k])

@@ -222,10 +222,10 @@ func (g *Gate) Record(who Origin, cause uint64, body event.Body) *Ticket {
 		case *event.Result:
 			b.add(g.mem.open[cause].session, cause, body)
 		case *event.Catalog:
-			if news := g.news(body); len(news.Tools) > 0 {
+			if news := g.mem.state.Catalog().News(body); len(news.Tools) > 0 || news.Complete {
 				b.add(b.open(who), cause, news)
 			}
-		case *event.Opened, *event.Loaded, *event.Call, *event.Verdict, *event.Review, *event.Expired, *event.Signal:
+		case *event.Opened, *event.Loaded, *event.Accepted, *event.Call, *event.Verdict, *event.Review, *event.Expired, *event.Signal:
 			b.add(b.open(who), cause, body)
 		}
 		b.send(t)
@@ -251,17 +251,6 @@ func (g *Gate) Reopen(link string) (opened event.Opened, ok bool) {
 		return event.Opened{}, false
 	}
 	return opened, ok
-}
-
-// news keeps the tools of c that are new or that changed.
-func (g *Gate) news(c *event.Catalog) *event.Catalog {
-	out := &event.Catalog{Server: c.Server}
-	for _, t := range c.Tools {
-		if g.mem.catalog[toolKey(c.Server, t.Name)] != t.Digest {
-			out.Tools = append(out.Tools, t)
-		}
-	}
-	return out
 }
 
 // Load puts a policy into force. Its windows are those that it would have had from the beginning: the whole history is

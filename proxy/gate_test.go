@@ -513,9 +513,9 @@ func TestCatalogRecordsWhatIsNew(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	list(event.Tool{Name: "a", Digest: "1"}, event.Tool{Name: "b", Digest: "1"})
-	list(event.Tool{Name: "a", Digest: "1"})
-	list(event.Tool{Name: "a", Digest: "2"}, event.Tool{Name: "b", Digest: "1"})
+	list(event.Tool{Name: "a", Pin: "1"}, event.Tool{Name: "b", Pin: "1"})
+	list(event.Tool{Name: "a", Pin: "1"})
+	list(event.Tool{Name: "a", Pin: "2"}, event.Tool{Name: "b", Pin: "1"})
 	var got []string
 	for _, e := range log(t, disk) {
 		if c, ok := e.Body.(*event.Catalog); ok {

@@ -2,8 +2,6 @@ package proxy
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -318,26 +316,11 @@ func (l *Link) answered(m *wire.Message, r *request) Ruling {
 	}}
 }
 
-// maxDefinition is how many bytes of a tool's definition are kept.
-const maxDefinition = 256 << 10
-
 // listed records what a server says about its tools, and leaves out those that the policy denies outright.
 func (l *Link) listed(m *wire.Message) Ruling {
 	who := l.Origin()
 	catalog := &event.Catalog{Server: who.Server}
-	m.Result.Get("tools").ForEach(func(_, def gjson.Result) bool {
-		sum := sha256.Sum256([]byte(def.Raw))
-		t := event.Tool{Name: def.Get("name").Str, Digest: hex.EncodeToString(sum[:])}
-		if len(def.Raw) <= maxDefinition {
-			t.Description = def.Get("description").Str
-			t.InputSchema = raw(def.Get("inputSchema"))
-			t.Annotations = raw(def.Get("annotations"))
-		}
-		if t.Name != "" {
-			catalog.Tools = append(catalog.Tools, t)
-		}
-		return true
-	})
+	catalog.Tools, catalog.Complete = wire.Tools(m)
 	t := l.judge.Record(who, 0, catalog)
 	return Ruling{ticket: t, wait: func() ([]byte, []byte) {
 		if err := t.Wait(); err != nil {
@@ -353,13 +336,6 @@ func (l *Link) listed(m *wire.Message) Ruling {
 		}
 		return out, nil
 	}}
-}
-
-func raw(r gjson.Result) json.RawMessage {
-	if !r.Exists() {
-		return nil
-	}
-	return json.RawMessage(r.Raw)
 }
 
 // answers takes the request that m answers off the list of the unanswered ones. If there is none, that is noted.

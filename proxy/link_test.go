@@ -147,7 +147,7 @@ func TestToolsThatThePolicyDeniesAreLeftOut(t *testing.T) {
 			if len(catalogs) != 1 || len(catalogs[0].Tools) != 3 { // what is hidden is known nevertheless
 				t.Fatalf("%+v", catalogs)
 			}
-			if r := catalogs[0].Tools[0]; r.Description != "Reads <b>" || string(r.InputSchema) != `{"type":"object"}` || len(r.Digest) != 64 {
+			if r := catalogs[0].Tools[0]; r.Description != "Reads <b>" || string(r.InputSchema) != `{"type":"object"}` || len(r.Pin) != 64 {
 				t.Errorf("%+v", r)
 			}
 		})
@@ -195,7 +195,7 @@ func TestALongDefinitionIsNotKept(t *testing.T) {
 		x.say(x.server, list)
 		x.hears(x.client, list)
 	}
-	if got := logged[*event.Catalog](x); len(got) != 2 || got[0].Tools[0].Description != "" || got[0].Tools[0].Digest == got[1].Tools[0].Digest {
+	if got := logged[*event.Catalog](x); len(got) != 2 || got[0].Tools[0].Description != "" || got[0].Tools[0].Pin == got[1].Tools[0].Pin {
 		t.Errorf("%d catalogs", len(got))
 	}
 }

@@ -14,7 +14,6 @@ import (
 type memory struct {
 	state   *rules.State
 	dir     *directory
-	catalog map[string]string        // server/tool -> digest of its definition
 	links   map[string]*event.Opened // links that are not closed
 	open    map[uint64]openCall      // calls that passed and have no result
 	held    map[uint64]heldCall      // calls that wait for a person
@@ -32,7 +31,7 @@ type openCall struct {
 
 func newMemory(p *rules.Policy) *memory {
 	return &memory{
-		state: rules.NewState(p), dir: newDirectory(), catalog: map[string]string{},
+		state: rules.NewState(p), dir: newDirectory(),
 		links: map[string]*event.Opened{}, open: map[uint64]openCall{}, held: map[uint64]heldCall{},
 	}
 }
@@ -47,10 +46,6 @@ func (m *memory) fold(e event.Event) {
 		m.links[b.Link] = b
 	case *event.Loaded:
 		m.loaded = b.Digest
-	case *event.Catalog:
-		for _, t := range b.Tools {
-			m.catalog[toolKey(b.Server, t.Name)] = t.Digest
-		}
 	case *event.Call:
 		m.judging = openCall{session: e.Session, link: b.Link, call: b}
 	case *event.Verdict:
@@ -71,7 +66,7 @@ func (m *memory) fold(e event.Event) {
 		delete(m.open, e.Cause)
 	case *event.Closed:
 		delete(m.links, b.Link)
-	case *event.Review, *event.Expired, *event.Signal:
+	case *event.Catalog, *event.Accepted, *event.Review, *event.Expired, *event.Signal:
 	}
 	m.state.Apply(e)
 }
@@ -92,5 +87,3 @@ func (m *memory) refold(r Recorder, quit *atomic.Bool) error {
 	}
 	return nil
 }
-
-func toolKey(server, tool string) string { return server + "/" + tool }

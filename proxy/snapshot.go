@@ -164,7 +164,6 @@ type memoryImage struct {
 	Build    string   // the program that folded it: another one may fold otherwise
 	State    []byte
 	Sessions map[string]sessionImage
-	Catalog  map[string]string
 	Links    map[string]*event.Opened
 	Open     map[uint64]openImage
 	Held     map[uint64]heldImage
@@ -202,7 +201,7 @@ func (m *memory) snapshot(build string) ([]byte, error) {
 		return nil, err
 	}
 	img := memoryImage{
-		Build: build, State: state, Sessions: map[string]sessionImage{}, Catalog: m.catalog, Links: m.links,
+		Build: build, State: state, Sessions: map[string]sessionImage{}, Links: m.links,
 		Open: make(map[uint64]openImage, len(m.open)), Held: make(map[uint64]heldImage, len(m.held)),
 		Judging: m.judging.image(), Loaded: m.loaded, Last: m.last, At: m.at,
 	}
@@ -233,7 +232,7 @@ func restoreMemory(p *rules.Policy, build string, data []byte) (*memory, error) 
 		return nil, err
 	}
 	m := newMemory(p)
-	m.state, m.catalog, m.links = state, img.Catalog, img.Links
+	m.state, m.links = state, img.Links
 	m.judging, m.loaded, m.last, m.at = img.Judging.open(), img.Loaded, img.Last, img.At
 	for k, s := range img.Sessions {
 		links := map[string]bool{}

@@ -118,7 +118,7 @@ func (c *crowd) step(session int) {
 		}
 	case n < 17:
 		record(0, &event.Catalog{Server: who.Server, Tools: []event.Tool{{
-			Name: "send", Digest: fmt.Sprint(c.IntN(2)), InputSchema: json.RawMessage(`{"properties":{"order":{"type":"string"}}}`),
+			Name: "send", Pin: fmt.Sprint(c.IntN(2)), InputSchema: json.RawMessage(`{"properties":{"order":{"type":"string"}}}`),
 		}}})
 	case n < 18:
 		record(0, &event.Signal{Source: "wire", Name: "unknown-id", Server: who.Server})

@@ -10,14 +10,18 @@ import (
 
 	"github.com/cockroachdb/apd/v3"
 
+	"github.com/umpire-dev/umpire/rules/catalog"
 	"github.com/umpire-dev/umpire/rules/document"
 	"github.com/umpire-dev/umpire/rules/event"
 	"github.com/umpire-dev/umpire/rules/expr"
 	"github.com/umpire-dev/umpire/rules/rate"
 )
 
-// allowRule names the allow list in verdicts.
-const allowRule = "allow"
+// allowRule names the allow list in verdicts, catalogRule what is done about doubtful tools where no rule says it.
+const (
+	allowRule   = "allow"
+	catalogRule = "catalog"
+)
 
 // finding is what one rule has to say about one call.
 type finding struct {
@@ -69,8 +73,12 @@ func (s *State) decide(e event.Event, approved bool) event.Verdict {
 	}
 	s.quiet = s.quiet[:0]
 	s.view.look(e)
+	doubts := s.catalog.Doubts(call.Server, call.Tool)
+	if len(doubts) > 0 {
+		s.doubtful(call, doubts, func(do event.Action, f finding) { report(catalogRule, do, p.observe, f) })
+	}
 	for n, i := range s.view.rules {
-		f := s.judge(n, e)
+		f := s.judge(n, e, doubts)
 		if !f.fires {
 			continue
 		}
@@ -112,7 +120,7 @@ func (s *State) sentence(begin string) string {
 }
 
 // judge asks the rule at index n of s.view.rules about a call.
-func (s *State) judge(n int, e event.Event) finding {
+func (s *State) judge(n int, e event.Event, doubts []catalog.Doubt) finding {
 	i, c := s.view.rules[n], &s.view.call
 	r := s.policy.rules[i]
 	if r.rate != nil {
@@ -123,6 +131,8 @@ func (s *State) judge(n int, e event.Event) finding {
 		return finding{}
 	}
 	switch {
+	case r.doubts != nil:
+		return r.judgeDoubts(c.Call, doubts)
 	case r.steps != nil:
 		return s.order.judge(i, c, e)
 	case r.declared, r.schema != nil:
@@ -143,7 +153,7 @@ func oneLine(condition *expr.Program) string {
 func (s *State) judgeShape(r *rule, c *expr.Call) finding {
 	schema := r.schema
 	if r.declared {
-		d, known := s.declared[c.Server+"/"+c.Call.Tool]
+		d, known := s.declared[catalog.Key{Server: c.Server, Tool: c.Call.Tool}]
 		if !known {
 			return finding{
 				fires: true,

@@ -64,6 +64,8 @@ func (r *rule) implied(other *rule, first bool) bool {
 		return first && other.steps != nil && r.says(other, "sequence", "require", "by", "within", "until")
 	case r.schema != nil, r.declared:
 		return r.says(other, "shape")
+	case r.doubts != nil:
+		return other.doubts != nil && !slices.ContainsFunc(other.doubts, func(kind string) bool { return !slices.Contains(r.doubts, kind) })
 	}
 	return true // it fires on whatever it applies to
 }

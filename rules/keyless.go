@@ -50,6 +50,8 @@ func (p *Policy) demands(arg expr.ArgPath, g glob) bool {
 		}
 		goesBy := func(by []byKey) bool { return slices.ContainsFunc(by, byKey{arg: arg}.equal) }
 		switch {
+		case r.doubts != nil:
+			return false
 		case r.declared:
 			return true
 		case r.schema != nil:

@@ -40,7 +40,7 @@ func genPolicy(t *rapid.T) *rules.Policy {
 		}
 		by := pick("by", "[]", "session", "agent", "args.k", "[session, args.k]", "[server, tool]")
 		per := pick("per", "1s", "5s", "1m", "1h")
-		switch rapid.IntRange(0, 7).Draw(t, "kind") {
+		switch rapid.IntRange(0, 8).Draw(t, "kind") {
 		case 0, 1:
 			fmt.Fprintf(&b, "    rate: {max: %d, per: %s, by: %s, count: %s}\n", rapid.IntRange(0, 4).Draw(t, "max"), per, by, pick("count", "allowed", "succeeded", "attempted"))
 		case 2:
@@ -53,6 +53,8 @@ func genPolicy(t *rapid.T) *rules.Policy {
 			b.WriteString("    shape: declared\n")
 		case 6:
 			b.WriteString("    shape: {properties: {n: {maximum: 3}, k: {enum: [p, q, 7]}}, additionalProperties: false}\n")
+		case 8:
+			fmt.Fprintf(&b, "    catalog: %s\n", pick("catalog", "changed", "[hidden, twin]", "[added, changed, hidden, twin]"))
 		case 7:
 			fmt.Fprintf(&b, "    require:\n      - {name: s, on: %q, where: %q}\n    within: %s\n    by: %s\n", pick("required", "a/*", "b/y", "result a/x", "signal *"),
 				pick("asked", "s.ok", "s.failed || has(args.k) && s.args.k == args.k", "flows(s.result, args)", "true"), per, by)
@@ -208,7 +210,7 @@ func (w *world) pruned(p *rules.Policy) *rules.State {
 	s := rules.NewState(p)
 	for e := range w.events(1) {
 		switch e.Body.(type) {
-		case *event.Loaded, *event.Catalog:
+		case *event.Loaded, *event.Catalog, *event.Accepted:
 			s.Apply(e)
 		default:
 			if e.At >= w.at.Add(-max(p.Horizon(), rules.HoldFor)) { // a policy before may have held the call
@@ -296,7 +298,26 @@ func (w *world) signal() {
 
 func (w *world) catalog() {
 	schema := rapid.SampledFrom([]string{`{"properties":{"k":{},"n":{"type":"number"}}}`, `{"type":"object"}`, `{"type":3}`, ``}).Draw(w.t, "schema")
-	w.apply(w.add(0, "", &event.Catalog{Server: "a", Tools: []event.Tool{{Name: "x", InputSchema: json.RawMessage(schema)}}}))
+	tool := event.Tool{Name: rapid.SampledFrom([]string{"x", "x", "y", "у"}).Draw(w.t, "listed"), InputSchema: json.RawMessage(schema)}
+	if tool.Name == "у" { // Cyrillic
+		tool.Skeleton = "y"
+	}
+	if tool.Pin = schema; rapid.IntRange(0, 5).Draw(w.t, "doubtful") == 0 {
+		tool.Pin += "?"
+		tool.Doubts = []event.Doubt{{Kind: event.Hidden, Path: "name"}}
+	}
+	list := &event.Catalog{Server: rapid.SampledFrom([]string{"a", "a", "b"}).Draw(w.t, "lists"), Tools: []event.Tool{tool}, Complete: rapid.Bool().Draw(w.t, "complete")}
+	if news := w.state.Catalog().News(list); len(news.Tools) > 0 || news.Complete {
+		w.apply(w.add(0, "", news))
+	}
+}
+
+// accept lets a person accept a tool as it is.
+func (w *world) accept() {
+	if all := w.state.Catalog().All(); len(all) > 0 {
+		e := rapid.SampledFrom(all).Draw(w.t, "accepted")
+		w.apply(w.add(0, "", &event.Accepted{Who: "local:u", Server: e.Server, Tools: []event.Pin{{Name: e.Tool, Pin: e.Now.Pin}}}))
+	}
 }
 
 // step lets something happen, at the same time, a moment or a jump later.
@@ -308,9 +329,11 @@ func (w *world) step() {
 		w.settle()
 	}
 	w.at = later
-	switch rapid.IntRange(0, 14).Draw(w.t, "what") {
-	case 0:
+	switch rapid.IntRange(0, 16).Draw(w.t, "what") {
+	case 0, 15:
 		w.catalog()
+	case 16:
+		w.accept()
 	case 13, 14:
 		w.settle()
 	case 1, 2, 3:

@@ -31,6 +31,7 @@ type rule struct {
 	schema   *shape.Schema // shape: with a schema
 	declared bool          // shape: declared
 	steps    *stepsSpec    // sequence: or require:
+	doubts   []string      // catalog:
 	do       event.Action
 	observe  bool
 	at       document.Node
@@ -73,7 +74,7 @@ func (k byKey) String() string {
 
 // outright reports whether r has no condition: it applies to every call of the tool.
 func (r *rule) outright() bool {
-	return r.where == nil && r.rate == nil && r.schema == nil && !r.declared && r.steps == nil
+	return r.where == nil && r.rate == nil && r.schema == nil && !r.declared && r.steps == nil && r.doubts == nil
 }
 
 // over formats what r is about: "billing/issue_refund" or "billing/*".
@@ -88,7 +89,7 @@ func (r *rule) over() string {
 func (c *compiler) rule(n document.Node) {
 	r := &rule{at: n}
 	has := map[string]document.Node{}
-	for _, f := range n.Fields("name", "on", "where", "rate", "shape", "sequence", "require", "by", "within", "until", "do", "mode") {
+	for _, f := range n.Fields("name", "on", "where", "rate", "shape", "sequence", "require", "catalog", "by", "within", "until", "do", "mode") {
 		has[f.Name] = f.Value
 		switch f.Name {
 		case "name":
@@ -111,6 +112,13 @@ func (c *compiler) rule(n document.Node) {
 			c.shape(r, f.Value)
 		case "sequence", "require":
 			c.steps(r, f.Value, f.Name == "require")
+		case "catalog":
+			for _, kind := range f.Value.List(true) {
+				r.doubts = append(r.doubts, kind.OneOf(doubtKinds...))
+			}
+			if len(r.doubts) == 0 {
+				f.Value.Fail("", "want one or more of %s", strings.Join(doubtKinds, ", "))
+			}
 		case "do":
 			switch f.Value.OneOf("log", "hold", "deny") {
 			case "log":
@@ -124,8 +132,8 @@ func (c *compiler) rule(n document.Node) {
 	}
 	if r.name == "" {
 		n.Fail("verdicts name the rule that decided", "a rule without name")
-	} else if strings.Trim(r.name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") != "" || r.name == allowRule {
-		n.Fail("use letters, digits, dashes, dots and underscores; allow is taken", "%q cannot be the name of a rule", r.name)
+	} else if strings.Trim(r.name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") != "" || r.name == allowRule || r.name == catalogRule {
+		n.Fail("use letters, digits, dashes, dots and underscores; allow and catalog are taken", "%q cannot be the name of a rule", r.name)
 	}
 	c.ruleFields(r, n, has)
 	c.policy.rules = append(c.policy.rules, r)
@@ -135,7 +143,7 @@ func (c *compiler) rule(n document.Node) {
 func (c *compiler) ruleFields(r *rule, n document.Node, has map[string]document.Node) {
 	given := func(name string) bool { _, ok := has[name]; return ok }
 	var kinds []string
-	for _, kind := range []string{"rate", "shape", "sequence", "require"} {
+	for _, kind := range []string{"rate", "shape", "sequence", "require", "catalog"} {
 		if given(kind) {
 			kinds = append(kinds, kind)
 		}

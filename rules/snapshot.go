@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/umpire-dev/umpire/rules/catalog"
 	"github.com/umpire-dev/umpire/rules/event"
 	"github.com/umpire-dev/umpire/rules/expr"
 	"github.com/umpire-dev/umpire/rules/rate"
@@ -17,14 +18,14 @@ var ErrSnapshot = errors.New("rules: the snapshot does not fit")
 
 // stateImage is a State written down. What follows from the policy and from the rest is not in it.
 type stateImage struct {
-	_        struct{} `cbor:",toarray"`
-	Policy   string
-	Windows  [][]countImage // of each rule
-	Declared map[string][]byte
-	Waiting  map[uint64][]waitImage
-	Judging  *callImage
-	Held     map[uint64]heldImage
-	Order    orderImage
+	_       struct{} `cbor:",toarray"`
+	Policy  string
+	Windows [][]countImage // of each rule
+	Catalog catalog.Image
+	Waiting map[uint64][]waitImage
+	Judging *callImage
+	Held    map[uint64]heldImage
+	Order   orderImage
 }
 
 // countImage is an entry of a rate rule.
@@ -66,7 +67,7 @@ type heldImage struct {
 func (s *State) Snapshot(at event.Time) ([]byte, error) {
 	img := stateImage{
 		Policy: s.policy.digest, Windows: make([][]countImage, len(s.windows)),
-		Declared: make(map[string][]byte, len(s.declared)), Waiting: make(map[uint64][]waitImage, len(s.waiting)),
+		Catalog: s.catalog.Image(), Waiting: make(map[uint64][]waitImage, len(s.waiting)),
 		Held: make(map[uint64]heldImage, len(s.held)), Order: s.order.image(at),
 	}
 	for i, w := range s.windows {
@@ -78,9 +79,6 @@ func (s *State) Snapshot(at event.Time) ([]byte, error) {
 		for key, e := range w.Entries() {
 			img.Windows[i] = append(img.Windows[i], imageOfCount(key, e))
 		}
-	}
-	for tool, d := range s.declared {
-		img.Declared[tool] = d.source
 	}
 	for call, list := range s.waiting {
 		for _, o := range list {
@@ -145,8 +143,12 @@ func (s *State) restore(img stateImage) error {
 			return fmt.Errorf("rule %d counts %d of %d calls", i, w.Len(), len(img.Windows[i]))
 		}
 	}
-	for tool, source := range img.Declared {
-		s.declare(tool, source)
+	var err error
+	if s.catalog, err = catalog.Restore(img.Catalog); err != nil {
+		return err
+	}
+	for _, e := range s.catalog.All() {
+		s.declare(e.Key, e.Now.InputSchema)
 	}
 	for call, list := range img.Waiting {
 		for _, o := range list {

@@ -42,7 +42,11 @@ func everyEvent() []event.Event {
 		add(seq, &event.Verdict{Action: action, Rule: "person"})
 		return seq
 	}
-	add(0, &event.Catalog{Server: "a", Tools: []event.Tool{{Name: "x", InputSchema: json.RawMessage(`{"type":"object"}`)}}})
+	add(0, &event.Catalog{Server: "a", Tools: []event.Tool{{Name: "x", InputSchema: json.RawMessage(`{"type":"object"}`), Pin: "1"}}, Complete: true})
+	add(0, &event.Catalog{Server: "b", Tools: []event.Tool{{Name: "x", Pin: "1"}, {Name: "х", Skeleton: "x", Pin: "1", Doubts: []event.Doubt{{Kind: event.Twin, Text: "a/x"}}}}})
+	add(0, &event.Catalog{Server: "b", Tools: []event.Tool{{Name: "x", Pin: "2", Doubts: []event.Doubt{{Kind: event.Changed}}}}})
+	add(0, &event.Accepted{Server: "b", Tools: []event.Pin{{Name: "x", Pin: "2"}}})
+	add(0, &event.Catalog{Server: "b", Tools: []event.Tool{{Name: "x", Pin: "3", Doubts: []event.Doubt{{Kind: event.Changed, Text: "title"}}}}})
 	for range 3 {
 		seq := call("x", event.Allow)
 		add(seq, &event.Result{Server: "a", Tool: "x", Outcome: event.OutcomeOK, Content: json.RawMessage(`{"k":"pqr123"}`)})

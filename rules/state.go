@@ -7,6 +7,7 @@ import (
 
 	"github.com/cockroachdb/apd/v3"
 
+	"github.com/umpire-dev/umpire/rules/catalog"
 	"github.com/umpire-dev/umpire/rules/event"
 	"github.com/umpire-dev/umpire/rules/expr"
 	"github.com/umpire-dev/umpire/rules/rate"
@@ -20,12 +21,13 @@ import (
 //	verify:  v := s.Decide(e); compare(v, recorded); s.Apply(e)
 type State struct {
 	policy   *Policy
-	windows  []*rate.Window          // of each rule; nil for rules without rate
-	declared map[string]declaration  // server/tool -> what tools/list said
-	waiting  map[uint64][]occurrence // calls that are judged or held -> what to count once they pass
-	judging  event.Event             // the call whose first verdict comes next
-	held     map[uint64]held         // calls that wait for a person
-	order    *order                  // what rules with steps remember
+	windows  []*rate.Window // of each rule; nil for rules without rate
+	catalog  *catalog.Catalog
+	declared map[catalog.Key]declaration // what tools/list said
+	waiting  map[uint64][]occurrence     // calls that are judged or held -> what to count once they pass
+	judging  event.Event                 // the call whose first verdict comes next
+	held     map[uint64]held             // calls that wait for a person
+	order    *order                      // what rules with steps remember
 	scratch
 }
 
@@ -41,7 +43,6 @@ type scratch struct {
 
 // declaration is a declared schema, or why there is none to go by.
 type declaration struct {
-	source []byte // as declared
 	schema *shape.Schema
 	why    string
 }
@@ -59,7 +60,8 @@ func NewState(p *Policy) *State {
 	s := &State{
 		policy:   p,
 		windows:  make([]*rate.Window, len(p.rules)),
-		declared: map[string]declaration{},
+		catalog:  catalog.New(),
+		declared: map[catalog.Key]declaration{},
 		waiting:  map[uint64][]occurrence{},
 		order:    newOrder(p),
 		held:     map[uint64]held{},
@@ -80,7 +82,12 @@ func (s *State) Policy() *Policy { return s.policy }
 func (s *State) Apply(e event.Event) {
 	switch b := e.Body.(type) {
 	case *event.Catalog:
-		s.catalog(b)
+		s.catalog.Apply(e)
+		for _, t := range b.Tools {
+			s.declare(catalog.Key{Server: b.Server, Tool: t.Name}, t.InputSchema)
+		}
+	case *event.Accepted:
+		s.catalog.Apply(e)
 	case *event.Call:
 		s.call(e, b)
 	case *event.Verdict:
@@ -95,15 +102,12 @@ func (s *State) Apply(e event.Event) {
 	}
 }
 
-func (s *State) catalog(c *event.Catalog) {
-	for _, t := range c.Tools {
-		s.declare(c.Server+"/"+t.Name, t.InputSchema)
-	}
-}
+// Catalog returns what is known of tools. It belongs to s.
+func (s *State) Catalog() *catalog.Catalog { return s.catalog }
 
-func (s *State) declare(tool string, source []byte) {
+func (s *State) declare(tool catalog.Key, source []byte) {
 	schema, why := compileDeclared(source)
-	s.declared[tool] = declaration{source: source, schema: schema, why: why}
+	s.declared[tool] = declaration{schema: schema, why: why}
 }
 
 // call notes what to count if the call passes, and counts it at once where attempts count.

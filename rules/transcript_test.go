@@ -30,7 +30,8 @@ var begin = time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
 //	2s result #1 ok billing/get_order {"content": […]}
 //	2s review #1 approve local:ann a note            or deny; it ends the hold of #1, as does
 //	2s expired #1 nobody decided
-//	3s catalog billing {"tools": […]}
+//	3s catalog billing {"tools": […]}                  what is recorded of such a list; the pin is the text of the definition
+//	3s accepted billing/issue_refund                   as it is described now
 //	4s signal refused what was seen
 //
 // A line that is not indented is an event at that time; the indented lines below it are the verdict. A file named
@@ -135,6 +136,21 @@ func play(t *testing.T, p *rules.Policy, text string) string {
 		case *event.Call:
 		case *event.Review, *event.Expired:
 			call = e.Cause
+		case *event.Accepted:
+			a := e.Body.(*event.Accepted)
+			a.Tools[0].Pin = live.Catalog().Find(a.Server, a.Tools[0].Name).Now.Pin
+			apply(e)
+			continue
+		case *event.Catalog:
+			if news := live.Catalog().News(e.Body.(*event.Catalog)); len(news.Tools) > 0 || news.Complete {
+				e.Body = news
+				apply(e)
+				fmt.Fprintf(&out, "  %s\n", doubts(news))
+			} else {
+				seq--
+				fmt.Fprintln(&out, "  no news")
+			}
+			continue
 		default:
 			apply(e)
 			continue
@@ -149,6 +165,19 @@ func play(t *testing.T, p *rules.Policy, text string) string {
 		apply(event.Event{V: event.Version, Seq: seq, At: e.At, Session: e.Session, Cause: call, Body: &v})
 	}
 	return out.String()
+}
+
+// doubts formats what is recorded of a list.
+func doubts(c *event.Catalog) string {
+	var out []string
+	for _, t := range c.Tools {
+		text := t.Name
+		for _, d := range t.Doubts {
+			text += " " + strings.TrimSpace(d.Kind+" "+d.Text)
+		}
+		out = append(out, text)
+	}
+	return strings.Join(out, ", ")
 }
 
 func same(a, b event.Verdict) bool {
@@ -222,12 +251,18 @@ func parseEvent(t *testing.T, line string) event.Event {
 		if err := json.Unmarshal([]byte(list), c); err != nil {
 			fail(err)
 		}
+		for i, tool := range c.Tools {
+			c.Tools[i].Pin = fmt.Sprintf("%s %s %s %s %s", tool.Name, tool.Title, tool.Description, tool.InputSchema, tool.More)
+		}
 		e.Body = c
+	case "accepted":
+		server, tool, _ := strings.Cut(rest, "/")
+		e.Body = &event.Accepted{Who: "local:ann", Server: server, Tools: []event.Pin{{Name: tool}}}
 	case "signal":
 		name, text, _ := strings.Cut(rest, " ")
 		e.Body = &event.Signal{Source: "wire", Name: name, Server: "files", Text: text}
 	default:
-		fail("want call, review, expired, result, catalog or signal")
+		fail("want call, review, expired, result, catalog, accepted or signal")
 	}
 	return e
 }

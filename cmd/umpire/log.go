@@ -70,6 +70,8 @@ func (f *filter) about(e event.Event) bool {
 		server = b.Server
 	case *event.Catalog:
 		server = b.Server
+	case *event.Accepted:
+		server = b.Server
 	case *event.Signal:
 		server = b.Server
 	case *event.Closed:
@@ -187,7 +189,7 @@ func (g *grouper) add(e event.Event) []event.Event {
 			return nil
 		}
 		return []event.Event{g.judged, e}
-	case *event.Opened, *event.Loaded, *event.Catalog, *event.Result, *event.Signal, *event.Closed:
+	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Result, *event.Signal, *event.Closed:
 	}
 	if g.verdict != "" || !g.about(e) {
 		return nil

@@ -146,7 +146,7 @@ func (c *client) do(line string) {
 		catalog := &event.Catalog{Server: server}
 		c.must(line, json.Unmarshal([]byte(tools), catalog))
 		for i, tool := range catalog.Tools {
-			catalog.Tools[i].Digest = tool.Name
+			catalog.Tools[i].Pin = tool.Name
 		}
 		c.must(line, c.gate.Record(c.link(who, server), 0, catalog).Wait())
 	default:

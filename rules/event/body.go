@@ -58,17 +58,57 @@ type Env struct {
 
 // Catalog holds the tools of a server's tools/list that are new or that changed.
 type Catalog struct {
-	Server string `json:"server"`
-	Tools  []Tool `json:"tools"`
+	Server   string `json:"server"`
+	Tools    []Tool `json:"tools"`
+	Complete bool   `json:"complete,omitempty"` // the list ended here, for the first time: what comes later was added
 }
 
-// Tool is one tool as its server describes it: a claim of the server.
+// Tool is one tool as its server describes it: a claim of the server. JSON in it is in canonical form.
 type Tool struct {
-	Name        string          `json:"name"`
-	Description string          `json:"description,omitempty"`
-	InputSchema json.RawMessage `json:"inputSchema,omitempty"` // absent when the server gave none or it was too long to keep
-	Annotations json.RawMessage `json:"annotations,omitempty"`
-	Digest      string          `json:"digest"` // hex SHA-256 of the whole definition, as sent
+	Name         string          `json:"name"`
+	Long         int             `json:"long,omitempty"` // bytes of a definition that is too long to keep: the texts are missing
+	Title        string          `json:"title,omitempty"`
+	Description  string          `json:"description,omitempty"`
+	InputSchema  json.RawMessage `json:"inputSchema,omitempty"`
+	OutputSchema json.RawMessage `json:"outputSchema,omitempty"`
+	Annotations  json.RawMessage `json:"annotations,omitempty"`
+	More         json.RawMessage `json:"more,omitempty"` // an object of whatever else it has, but for _meta and icons
+	// Pin is the hex SHA-256 of all of it in canonical form: equal for definitions that say the same. It is empty in
+	// histories from before tools were pinned.
+	Pin string `json:"pin,omitempty"`
+	// Skeleton is equal for names that look alike; it is empty if it is the name itself.
+	Skeleton string  `json:"skeleton,omitempty"`
+	Doubts   []Doubt `json:"doubts,omitempty"`
+}
+
+// Doubt is something about a tool that a person should look at before it is used. Doubts are found when a list is read,
+// and recorded with it.
+type Doubt struct {
+	Kind string `json:"kind"`           // Changed, Hidden, Twin or Added
+	Path string `json:"path,omitempty"` // where: "description", "inputSchema.properties.path.description"
+	Text string `json:"text,omitempty"` // Hidden: which characters. Twin: the other tool. Changed: which parts
+}
+
+// The kinds of doubts.
+const (
+	Changed = "changed" // the definition is not one that was pinned
+	Hidden  = "hidden"  // it has characters that a reader does not see, or that show text in another order
+	Twin    = "twin"    // its name looks like that of another tool
+	Added   = "added"   // it came after the first list of its server was complete
+)
+
+// Accepted says that a person has looked at tools and accepts them as they are described now: what was doubtful about
+// them is settled.
+type Accepted struct {
+	Who    string `json:"who"` // verified: "local:alice"
+	Server string `json:"server"`
+	Tools  []Pin  `json:"tools"`
+}
+
+// Pin names a definition of a tool.
+type Pin struct {
+	Name string `json:"name"`
+	Pin  string `json:"pin"` // as in Tool
 }
 
 // Call is a tools/call that asks to pass. Rules see exactly what is stored here: secrets are already replaced and
@@ -203,6 +243,9 @@ func (*Loaded) Kind() string { return "loaded" }
 func (*Catalog) Kind() string { return "catalog" }
 
 // Kind implements Body.
+func (*Accepted) Kind() string { return "accepted" }
+
+// Kind implements Body.
 func (*Call) Kind() string { return "call" }
 
 // Kind implements Body.
@@ -223,13 +266,14 @@ func (*Signal) Kind() string { return "signal" }
 // Kind implements Body.
 func (*Closed) Kind() string { return "closed" }
 
-func (*Opened) body()  {}
-func (*Loaded) body()  {}
-func (*Catalog) body() {}
-func (*Call) body()    {}
-func (*Verdict) body() {}
-func (*Review) body()  {}
-func (*Expired) body() {}
-func (*Result) body()  {}
-func (*Signal) body()  {}
-func (*Closed) body()  {}
+func (*Opened) body()   {}
+func (*Loaded) body()   {}
+func (*Catalog) body()  {}
+func (*Accepted) body() {}
+func (*Call) body()     {}
+func (*Verdict) body()  {}
+func (*Review) body()   {}
+func (*Expired) body()  {}
+func (*Result) body()   {}
+func (*Signal) body()   {}
+func (*Closed) body()   {}

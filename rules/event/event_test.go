@@ -16,8 +16,10 @@ var every = []event.Event{
 	{Body: &event.Opened{Link: "l", Server: "billing", Transport: "http", Protocol: "2025-11-25", Peer: peer}},
 	{Body: &event.Loaded{Digest: "d", Sources: []event.Source{{Name: "n", Text: "t"}}, Env: event.Env{OS: "linux", Home: "/home/alice"}}},
 	{Body: &event.Catalog{Server: "billing", Tools: []event.Tool{{
-		Name: "t", Description: "d", InputSchema: json.RawMessage(`{"type":"object"}`), Annotations: json.RawMessage(`{}`), Digest: "d",
-	}}}},
+		Name: "t", Title: "T", Description: "d", InputSchema: json.RawMessage(`{"type":"object"}`), OutputSchema: json.RawMessage(`{}`), Annotations: json.RawMessage(`{}`),
+		More: json.RawMessage(`{"x":1}`), Long: 1, Pin: "d", Skeleton: "s", Doubts: []event.Doubt{{Kind: event.Hidden, Path: "title", Text: "U+202E"}},
+	}}, Complete: true}},
+	{Body: &event.Accepted{Who: "local:alice", Server: "billing", Tools: []event.Pin{{Name: "t", Pin: "d"}}}},
 	{Body: &event.Call{
 		Link: "l", Server: "billing", Tool: "issue_refund", ID: json.RawMessage(`"<a>"`), Args: json.RawMessage(`{"amount":1.10}`), Size: 15,
 		Peer: peer, Retry: 3, Findings: []event.Finding{{Kind: event.Redacted, Path: "args.password", Size: 7}},

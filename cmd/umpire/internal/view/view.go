@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -160,14 +161,63 @@ func (t *Timeline) Event(e event.Event) {
 		}
 		t.row(e, "", "load ", faint.Render(fmt.Sprintf("policy %.12s from %s", b.Digest, Text(strings.Join(names, ", "), 100))))
 	case *event.Catalog:
+		t.catalog(e, b)
+	case *event.Accepted:
 		names := make([]string, len(b.Tools))
 		for i, tool := range b.Tools {
 			names[i] = tool.Name
 		}
-		t.row(e, "", "tools", faint.Render(Text(b.Server, 40)+" lists "+Text(strings.Join(names, ", "), 100)))
+		t.row(e, "", "tools", Text(b.Who, 60)+" accepted "+Text(b.Server+"/"+strings.Join(names, ", "), 160))
 	case *event.Signal:
 		t.row(e, "", yellow.Render("note "), Text(b.Name+": "+b.Text, 160))
 	}
+}
+
+// catalog prints what a server lists, and in a line of its own what is doubtful about a tool.
+func (t *Timeline) catalog(e event.Event, c *event.Catalog) {
+	names := make([]string, len(c.Tools))
+	for i, tool := range c.Tools {
+		names[i] = tool.Name
+	}
+	what := Text(strings.Join(names, ", "), 100)
+	if len(names) == 0 {
+		what = "no tools that are new, and this is all it has"
+	}
+	t.row(e, "", "tools", faint.Render(Text(c.Server, 40)+" lists "+what))
+	for _, tool := range c.Tools {
+		for _, d := range tool.Doubts {
+			t.row(e, "", yellow.Render("tools"), bold.Render(Text(c.Server+"/"+tool.Name, 80))+faint.Render(": ")+Doubt(d))
+		}
+	}
+}
+
+// Doubt formats what is doubtful about a tool.
+func Doubt(d event.Doubt) string {
+	switch d.Kind {
+	case event.Changed:
+		return "changed: " + Text(d.Text, 100)
+	case event.Hidden:
+		return "hidden characters in " + Text(d.Path, 100) + ": " + Text(d.Text, 200)
+	case event.Twin:
+		return "looks like " + ASCII(d.Text, 100)
+	case event.Added:
+		return "added after the first list"
+	}
+	return Text(d.Kind+" "+d.Text, 100)
+}
+
+// ASCII is Text, but that a letter which is not ASCII is spelled out: it could look like one that is.
+func ASCII(s string, longest int) string {
+	var b strings.Builder
+	for _, r := range Text(s, longest) {
+		if r == '…' || r < 0x80 {
+			b.WriteRune(r)
+		} else {
+			quoted := strconv.QuoteRuneToASCII(r)
+			b.WriteString(quoted[1 : len(quoted)-1])
+		}
+	}
+	return b.String()
 }
 
 func (t *Timeline) verdict(e event.Event, v *event.Verdict) {
@@ -200,7 +250,7 @@ func about(e event.Event) string {
 		return Text(b.Server+"/"+b.Tool, 80)
 	case *event.Expired:
 		return Text(b.Server+"/"+b.Tool, 80)
-	case *event.Opened, *event.Loaded, *event.Catalog, *event.Verdict, *event.Result, *event.Signal, *event.Closed:
+	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Verdict, *event.Result, *event.Signal, *event.Closed:
 	}
 	return ""
 }
