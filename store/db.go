@@ -27,6 +27,9 @@ import (
 	"github.com/umpire-dev/umpire/rules/event"
 )
 
+// indexes is the version of the indexes; those of another one are made again.
+const indexes = "2"
+
 // Format is the version of the file that this package reads and writes.
 const Format = 1
 
@@ -40,6 +43,8 @@ var (
 	keyFormat = []byte("format")
 	keySecret = []byte("redaction-key")
 	keyPruned = []byte("pruned")
+
+	keyIndexes = []byte("indexes")
 )
 
 // The errors of Open.
@@ -217,9 +222,9 @@ func (db *DB) prepare(readOnly bool) error {
 	})
 }
 
-// indexed reports whether the indexes are there.
+// indexed reports whether the indexes are there, and of this version.
 func indexed(tx *bbolt.Tx) bool {
-	return tx.Bucket(bucketSessions) != nil && tx.Bucket(bucketCalls) != nil && tx.Bucket(bucketTools) != nil
+	return string(tx.Bucket(bucketMeta).Get(keyIndexes)) == indexes && tx.Bucket(bucketSessions) != nil && tx.Bucket(bucketCalls) != nil && tx.Bucket(bucketTools) != nil
 }
 
 func create(tx *bbolt.Tx) error {
@@ -235,6 +240,9 @@ func create(tx *bbolt.Tx) error {
 	rand.Read(secret) //nolint:errcheck // never fails
 	meta := tx.Bucket(bucketMeta)
 	if err := meta.Put(keySecret, secret); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	if err := meta.Put(keyIndexes, []byte(indexes)); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
 	return meta.Put(keyFormat, fmt.Append(nil, Format))

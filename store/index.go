@@ -44,6 +44,30 @@ type Tool struct {
 	Held   int        `json:"held"`
 	Last   uint64     `json:"last"` // Seq of the newest call
 	Used   event.Time `json:"used"`
+	Users  []User     `json:"users"` // the maxUsers newest, the newest first
+}
+
+// User is an agent that has called a tool.
+type User struct {
+	Agent string     `json:"agent"`
+	Calls int        `json:"calls"`
+	Used  event.Time `json:"used"`
+}
+
+// maxUsers bounds Tool.Users: agents choose their names.
+const maxUsers = 20
+
+// used counts a call of an agent.
+func (t *Tool) used(agent string, at event.Time) {
+	u := User{Agent: agent}
+	if i := slices.IndexFunc(t.Users, func(u User) bool { return u.Agent == agent }); i >= 0 {
+		u = t.Users[i]
+		t.Users = slices.Delete(t.Users, i, i+1)
+	}
+	u.Calls++
+	u.Used = at
+	t.Users = slices.Insert(t.Users, 0, u)
+	t.Users = t.Users[:min(len(t.Users), maxUsers)]
 }
 
 // indexer collects what a batch of events changes, so that each index entry is written once a commit.
@@ -55,7 +79,7 @@ type indexer struct {
 	verdicts []event.Event
 }
 
-type toolNamed struct{ server, tool string }
+type toolNamed struct{ server, tool, agent string }
 
 func newIndexer() *indexer {
 	return &indexer{
@@ -69,11 +93,11 @@ func (ix *indexer) add(e event.Event) {
 	}
 	switch b := e.Body.(type) {
 	case *event.Call:
-		ix.tools[e.Seq] = toolNamed{b.Server, b.Tool}
+		ix.tools[e.Seq] = toolNamed{b.Server, b.Tool, b.Agent}
 	case *event.Review:
-		ix.tools[e.Seq] = toolNamed{b.Server, b.Tool}
+		ix.tools[e.Seq] = toolNamed{server: b.Server, tool: b.Tool}
 	case *event.Expired:
-		ix.tools[e.Seq] = toolNamed{b.Server, b.Tool}
+		ix.tools[e.Seq] = toolNamed{server: b.Server, tool: b.Tool}
 	case *event.Verdict:
 		ix.verdicts = append(ix.verdicts, e)
 		if b.After != 0 {
@@ -141,6 +165,7 @@ func (ix *indexer) flushTools(bucket *bbolt.Bucket) error {
 		if b.After == 0 {
 			t.Calls++
 			t.Last, t.Used = v.Cause, v.At
+			t.used(c.agent, v.At)
 		}
 		switch b.Action {
 		case event.Deny:
@@ -282,6 +307,9 @@ func rebuild(from, into *bbolt.Tx) error {
 		if _, err := into.CreateBucket(name); err != nil {
 			return fmt.Errorf("store: %w", err)
 		}
+	}
+	if err := into.Bucket(bucketMeta).Put(keyIndexes, []byte(indexes)); err != nil {
+		return fmt.Errorf("store: %w", err)
 	}
 	ix := newIndexer()
 	n := 0

@@ -313,7 +313,7 @@ func mode(ts *testscript.TestScript, neg bool, args []string) {
 func environment(ts *testscript.TestScript) []string {
 	env := os.Environ()
 	for _, name := range []string{
-		"HOME", "PATH", "STATE", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "UMPIRE_CONFIG", "NO_COLOR", "SHOP", "TOKEN",
+		"HOME", "PATH", "STATE", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "UMPIRE_CONFIG", "NO_COLOR", "SHOP", "TOOLBOX", "TOKEN",
 	} {
 		env = append(env, name+"="+ts.Getenv(name))
 	}

@@ -33,6 +33,11 @@ func (d *Daemon) api() http.Handler {
 	mux.HandleFunc("GET /v1/calls/{seq}/settled", d.ofCall(d.db.SettledBy))
 	mux.HandleFunc("GET /v1/held", func(w http.ResponseWriter, _ *http.Request) { d.answer(w, d.gate.Desk().List(), nil) })
 	mux.HandleFunc("POST /v1/held/{seq}", d.decide)
+	mux.HandleFunc("GET /v1/tools", func(w http.ResponseWriter, _ *http.Request) {
+		out, err := d.db.Tools()
+		d.answer(w, out, err)
+	})
+	mux.HandleFunc("POST /v1/tools/accepted", d.accept)
 	mux.HandleFunc("GET /v1/check", func(w http.ResponseWriter, _ *http.Request) {
 		problem := ""
 		if err := d.db.Check(); err != nil {

@@ -32,6 +32,7 @@ type Reader interface {
 	Raw(from uint64) iter.Seq2[json.RawMessage, error]
 	Watch(done <-chan struct{}, from uint64) iter.Seq2[json.RawMessage, error]
 	Sessions() ([]store.Session, error)
+	Tools() ([]store.Tool, error)
 	ResultOf(call uint64) (uint64, error)
 	SettledBy(call uint64) (uint64, error)
 	Pruned() (store.Pruned, error)
@@ -130,6 +131,27 @@ func (d *Daemon) Close() error {
 func (d *Daemon) Sessions() (out []store.Session, err error) {
 	err = d.get("/v1/sessions", &out)
 	return out, err
+}
+
+// Tools implements Reader.
+func (d *Daemon) Tools() (out []store.Tool, err error) {
+	err = d.get("/v1/tools", &out)
+	return out, err
+}
+
+// Accept records that the user accepts tools as they are described now.
+func (d *Daemon) Accept(list []event.Accepted) error {
+	body, err := json.Marshal(list)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	resp, err := d.do(ctx, http.MethodPost, "/v1/tools/accepted", body)
+	if err != nil {
+		return err
+	}
+	return resp.Body.Close()
 }
 
 // ResultOf implements Reader.

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -83,13 +82,26 @@ func Text(s string, longest int) string {
 			b.WriteString(`\n`)
 		case r == '\t':
 			b.WriteByte(' ')
-		case !unicode.IsPrint(r):
-			fmt.Fprintf(&b, `\u%04x`, r)
+		case !unicode.IsPrint(r), unseen(r):
+			b.WriteString(spelled(r))
 		default:
 			b.WriteRune(r)
 		}
 	}
 	return b.String()
+}
+
+// spelled is an escape that strings of Go and JSON know, beyond the first plane those of Go.
+func spelled(r rune) string {
+	if r > 0xffff {
+		return fmt.Sprintf(`\U%08x`, r)
+	}
+	return fmt.Sprintf(`\u%04x`, r)
+}
+
+// unseen reports whether r is printable by its class, and yet not to be seen.
+func unseen(r rune) bool {
+	return r == 0x2800 || r >= 0x80 && unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }
 
 // Action formats what was done.
@@ -186,7 +198,7 @@ func (t *Timeline) catalog(e event.Event, c *event.Catalog) {
 	t.row(e, "", "tools", faint.Render(Text(c.Server, 40)+" lists "+what))
 	for _, tool := range c.Tools {
 		for _, d := range tool.Doubts {
-			t.row(e, "", yellow.Render("tools"), bold.Render(Text(c.Server+"/"+tool.Name, 80))+faint.Render(": ")+Doubt(d))
+			t.row(e, "", yellow.Render("tools"), bold.Render(ASCII(c.Server+"/"+tool.Name, 80))+faint.Render(": ")+Doubt(d))
 		}
 	}
 }
@@ -213,8 +225,7 @@ func ASCII(s string, longest int) string {
 		if r == '…' || r < 0x80 {
 			b.WriteRune(r)
 		} else {
-			quoted := strconv.QuoteRuneToASCII(r)
-			b.WriteString(quoted[1 : len(quoted)-1])
+			b.WriteString(spelled(r))
 		}
 	}
 	return b.String()

@@ -1,0 +1,62 @@
+package daemon
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+
+	"github.com/umpire-dev/umpire/cmd/umpire/internal/config"
+	"github.com/umpire-dev/umpire/proxy"
+	"github.com/umpire-dev/umpire/rules"
+	"github.com/umpire-dev/umpire/rules/event"
+	"github.com/umpire-dev/umpire/store"
+)
+
+// maxAccept is how many bytes name the tools that a person accepts at once.
+const maxAccept = 32 << 20
+
+// accept takes in which tools a person accepts. Who can open the socket is the user who runs the daemon.
+func (d *Daemon) accept(w http.ResponseWriter, r *http.Request) {
+	var list []event.Accepted
+	body := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxAccept))
+	body.DisallowUnknownFields()
+	if err := body.Decode(&list); err != nil {
+		http.Error(w, "want servers, with the names and pins of their tools", http.StatusBadRequest)
+		return
+	}
+	switch err := d.gate.Accept("local:"+d.user, list); {
+	case errors.Is(err, proxy.ErrNotRecorded):
+		http.Error(w, "the tools were "+err.Error(), http.StatusServiceUnavailable)
+	case err != nil:
+		http.Error(w, err.Error(), http.StatusBadRequest)
+	default:
+		d.answer(w, struct{}{}, nil)
+	}
+}
+
+// Accept records in a history of which no daemon is the owner that its user accepts tools. The policy is the one that was
+// in force last.
+func Accept(stateDir string, loaded *event.Loaded, list []event.Accepted, log *slog.Logger) (err error) {
+	name, err := userName()
+	if err != nil {
+		return err
+	}
+	policy, err := rules.Compile(loaded.Sources, loaded.Env)
+	if err != nil {
+		return fmt.Errorf("the policy that was in force last: %w", err)
+	}
+	db, err := store.Open(store.Config{Path: filepath.Join(stateDir, config.HistoryFile), Log: log})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	gate, err := proxy.NewGate(proxy.GateConfig{Recorder: db, Policy: policy, Log: log})
+	if err != nil {
+		return err
+	}
+	defer gate.Close()
+	return gate.Accept("local:"+name, list)
+}
