@@ -120,6 +120,12 @@ func (c *crowd) step(session int) {
 		record(0, &event.Catalog{Server: who.Server, Tools: []event.Tool{{
 			Name: "send", Pin: fmt.Sprint(c.IntN(2)), InputSchema: json.RawMessage(`{"properties":{"order":{"type":"string"}}}`),
 		}}})
+		if c.IntN(2) == 0 { // a person accepts it, unless it is another one by now
+			err := c.gate.Accept("local:ann", []event.Accepted{{Server: who.Server, Tools: []event.Pin{{Name: "send", Pin: fmt.Sprint(c.IntN(2))}}}})
+			if err != nil && !errors.Is(err, proxy.ErrDescribed) {
+				c.Fatal(err)
+			}
+		}
 	case n < 18:
 		record(0, &event.Signal{Source: "wire", Name: "unknown-id", Server: who.Server})
 	case n < 19:

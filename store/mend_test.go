@@ -143,3 +143,53 @@ func TestAFileThatWasNeverFilledIsFilled(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Indexes of another version know less: who may write makes them again.
+func TestIndexesOfAnotherVersionAreMadeAgain(t *testing.T) {
+	path := closedHistory(t, 5)
+	bolt, err := bbolt.Open(path, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = bolt.Update(func(tx *bbolt.Tx) error {
+		return errors.Join(tx.Bucket([]byte("meta")).Delete([]byte("indexes")), tx.Bucket([]byte("tools")).Put([]byte("billing\x00refund"), []byte(`{}`)))
+	})
+	if err := errors.Join(err, bolt.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Open(store.Config{Path: path, ReadOnly: true}); !errors.Is(err, store.ErrIndexes) {
+		t.Error(err)
+	}
+	db, err := store.Open(store.Config{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tools, err := db.Tools()
+	if err := errors.Join(err, db.Check(), db.Close()); err != nil || len(tools) != 1 || tools[0].Calls != 5 || len(tools[0].Users) != 1 || tools[0].Users[0].Calls != 5 {
+		t.Errorf("%v: %+v", err, tools)
+	}
+}
+
+// Agents choose their names: of many, those that called last are known.
+func TestTheAgentsThatUsedAToolLastAreKnown(t *testing.T) {
+	db := storetest.Open(t, store.Config{})
+	for i := range uint64(30) {
+		events := storetest.Call(1+2*i, "s1", "refund", event.Deny)
+		for _, e := range events {
+			if c, ok := e.Body.(*event.Call); ok {
+				c.Agent = fmt.Sprint("agent", i%25)
+			}
+		}
+		if err := storetest.Append(db, events...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tools, err := db.Tools()
+	if err != nil {
+		t.Fatal(err)
+	}
+	users := tools[0].Users
+	if len(users) != 20 || users[0].Agent != "agent4" || users[0].Calls != 1 || users[19].Agent != "agent10" {
+		t.Errorf("%+v", users)
+	}
+}
