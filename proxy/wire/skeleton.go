@@ -88,7 +88,7 @@ func skeleton(name string) string {
 		switch ascii, ok := lookalikes[r]; {
 		case ok:
 			return ascii
-		case unseen(r), unicode.Is(unicode.Variation_Selector, r):
+		case unseen(r), unicode.IsSpace(r), unicode.Is(unicode.Variation_Selector, r):
 			return -1
 		}
 		return r

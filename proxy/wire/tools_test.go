@@ -175,7 +175,7 @@ func TestNamesThatLookAlikeHaveOneSkeleton(t *testing.T) {
 		return name
 	}
 	for name, alike := range map[string][]string{
-		"read_file":   {"reаd_file", "rеаd_fіlе", "read_file\u200b", "re\u00adad_file", "ｒｅａｄ_file", "𝗋𝖾𝖺𝖽_file", "rеad_fi\u2060le", "read_fıle", "ꭇead_file"},
+		"read_file":   {"reаd_file", "rеаd_fіlе", "read_file\u200b", "read_file ", "read_file\u3000", "re\u00adad_file", "ｒｅａｄ_file", "𝗋𝖾𝖺𝖽_file", "rеad_fi\u2060le", "read_fıle", "ꭇead_file"},
 		"list_items":  {"Iist_items", "1ist_items", "list_iterns", "ⅼist_items"},
 		"COPY":        {"СОРУ", "СΟΡΥ", "C0PY"},
 		"pay":         {"рау", "pаy"},
