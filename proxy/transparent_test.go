@@ -91,7 +91,7 @@ var dialogues = []struct {
 	{"elicitation is declined", legacyOnly, []line{ask("tools/call", `"name":"t"`), requires(`9007199254740993`, "elicitation/create", `"requestedSchema":{}`), replies(`9007199254740993`, `"error":{"code":-1,"message":"x","data":[]}`), answers(`"content":[]`)}},
 	{"roots", legacyOnly, []line{ask("tools/call", `"name":"t"`), requires("1.50", "roots/list", ""), replies("1.50", `"result":{"roots":[{"uri":"file:///w","name":"\u0000"}]}`), says("client", "notifications/roots/list_changed", ""), answers(`"content":[]`)}},
 	{"the server gives its question up", legacyOnly, []line{ask("tools/call", `"name":"t"`), requires(`"q"`, "sampling/createMessage", `"messages":[]`), says("server", "notifications/cancelled", `"requestId":"q","reason":"late"`), answers(`"content":[]`)}},
-	{"the client gives its call up", legacyOnly, []line{ask("tools/call", `"name":"t"`), line{"client", `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":ID,"reason":"","x":{}}}`}, answers(`"content":[]`)}},
+	{"the client gives its call up", legacyOnly, []line{ask("tools/call", `"name":"t"`), {"client", `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":ID,"reason":"","x":{}}}`}, answers(`"content":[]`)}},
 	{"a task of the client", legacyOnly, []line{ask("tools/call", `"name":"t"`), requires("3", "tasks/get", `"taskId":"c"`), replies("3", `"result":{"taskId":"c","status":"completed"}`), says("client", "notifications/tasks/status", `"taskId":"c","status":"failed"`), requires("4", "tasks/result", `"taskId":"c"`), replies("4", `"result":{"role":"assistant"}`), answers(`"content":[]`)}},
 	{"discovery", modernOnly, []line{ask("server/discover", ""), answers(`"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"extensions":{"io.modelcontextprotocol/tasks":{}}}`)}},
 	{"a question within the answer", modernOnly, []line{ask("tools/call", `"name":"t","arguments":{}`), answers(`"resultType":"input_required","inputRequests":{"a":{"method":"elicitation/create","params":{}}},"requestState":"\u0073"`)}},
@@ -167,7 +167,7 @@ func httpBetween(t *testing.T, modern, plain bool) *httpPair {
 		}
 	})
 	if !modern {
-		resp := p.front.open(p.request(t.Context(), http.MethodGet, "", inSession))
+		resp := p.open(p.request(t.Context(), http.MethodGet, "", inSession))
 		p.listen(resp)
 	}
 	return p
