@@ -32,7 +32,11 @@ func (a *app) version() *cobra.Command {
 			if asJSON {
 				return json.NewEncoder(a.stdout).Encode(v)
 			}
-			_, err := fmt.Fprintf(a.stdout, "umpire %s %s %s/%s\n", v.Version, v.Go, v.OS, v.Arch)
+			commit := ""
+			if v.Commit != "" {
+				commit = fmt.Sprintf(" (%.12s)", v.Commit)
+			}
+			_, err := fmt.Fprintf(a.stdout, "umpire %s%s %s %s/%s\n", v.Version, commit, v.Go, v.OS, v.Arch)
 			return err
 		},
 	}
