@@ -153,8 +153,8 @@ func hint(err error) string {
 	return ""
 }
 
-// versionText is set by the release build.
-var versionText = ""
+// versionText and commitText are set by the release build.
+var versionText, commitText = "", ""
 
 // Version returns the version of this binary.
 func version() string {
