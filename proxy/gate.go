@@ -220,7 +220,13 @@ func (g *Gate) Record(who Origin, cause uint64, body event.Body) *Ticket {
 			session, _ := g.mem.dir.find(&who.Peer, who.Link, b.at, 0)
 			b.add(session, cause, body)
 		case *event.Result:
-			b.add(g.mem.open[cause].session, cause, body)
+			session := g.mem.open[cause].session
+			if cause == 0 {
+				if cause, session = g.mem.tasks.ended(who, body); cause == 0 {
+					break
+				}
+			}
+			b.add(session, cause, body)
 		case *event.Catalog:
 			if news := g.mem.state.Catalog().News(body); len(news.Tools) > 0 || news.Complete {
 				b.add(b.open(who), cause, news)

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/umpire-dev/umpire/proxy/transport"
@@ -52,6 +53,7 @@ func (c HTTPConfig) Validate() error {
 type HTTP struct {
 	HTTPConfig
 	upstream upstream
+	metadata atomic.Pointer[url.URL] // where the server's last challenge led
 
 	signals quota
 

@@ -16,7 +16,8 @@ import (
 type Judge interface {
 	// Call asks for a verdict. Nothing is released before the Ticket's Wait returns.
 	Call(who Origin, call event.Call, retry Retry) *Ticket
-	// Record appends what is no call. Cause is the Seq of the event that led to it, or 0.
+	// Record appends what is no call. Cause is the Seq of the event that led to it, or 0. A Result without cause is how
+	// the task ended that it names: its cause is the call of who that started the task, and without one it is not recorded.
 	Record(who Origin, cause uint64, body event.Body) *Ticket
 	// Await says that the server asked for input to go on with the call root: the retry is the same call.
 	Await(who Origin, tool string, retry Retry, root uint64)

@@ -47,6 +47,7 @@ type request struct {
 	key    string // wire.Key of it
 	method string
 	modern bool
+	task   string      // for tasks/…: names the task that it is about
 	call   *event.Call // for tools/call, with what follows
 	args   []byte      // as sent
 	ticket *Ticket
@@ -112,7 +113,7 @@ func (l *Link) FromClient(m *wire.Message) Ruling {
 	if m.Kind != wire.Request {
 		return Ruling{forward: m.Raw}
 	}
-	r := &request{id: m.ID, key: wire.Key(m.ID), method: m.Method, modern: m.Protocol() != "", sent: !m.IsCall()}
+	r := &request{id: m.ID, key: wire.Key(m.ID), method: m.Method, modern: m.Protocol() != "", sent: !m.IsCall(), task: asked(m)}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if _, taken := l.waiting[r.key]; taken {
@@ -255,6 +256,9 @@ func (l *Link) asserted(m *wire.Message) Origin {
 
 // FromServer rules on a message of the server.
 func (l *Link) FromServer(m *wire.Message) Ruling {
+	if m.Kind == wire.Notification {
+		return l.notified(m)
+	}
 	if m.Kind != wire.Response {
 		return Ruling{forward: m.Raw}
 	}
@@ -270,6 +274,8 @@ func (l *Link) FromServer(m *wire.Message) Ruling {
 		return l.answered(m, r)
 	case "tools/list":
 		return l.listed(m)
+	case "tasks/get", "tasks/cancel", "tasks/result":
+		return l.tasked(m, r)
 	case "initialize":
 		if v := m.Result.Get("protocolVersion").Str; v != "" {
 			l.mu.Lock()
@@ -282,21 +288,18 @@ func (l *Link) FromServer(m *wire.Message) Ruling {
 
 // answered records the result of a call before it is released.
 func (l *Link) answered(m *wire.Message, r *request) Ruling {
-	body := &event.Result{Server: r.call.Server, Tool: r.call.Tool, Outcome: event.OutcomeOK, Root: r.ticket.Root}
+	body := &event.Result{Server: r.call.Server, Tool: r.call.Tool, Root: r.ticket.Root}
 	if m.Error.Exists() {
-		body.Outcome, body.Code, body.Size = event.OutcomeError, m.Error.Get("code").Int(), len(m.Error.Raw)
-		body.Text = l.clean.Text(m.Error.Get("message").String())
+		l.problem(body, m.Error)
 	} else {
-		body.Size = len(m.Result.Raw)
-		body.Content, body.Findings = l.clean.Clean("result", []byte(m.Result.Raw))
+		l.content(body, m.Result)
 		switch kind := m.Result.Get("resultType").Str; {
-		case kind == "input_required":
+		case kind == "input_required" && body.Outcome == event.OutcomeOK:
 			body.Outcome = event.OutcomeInput
-		case kind == "task", kind == "" && m.Result.Get("task").IsObject() && !m.Result.Get("content").Exists(): // 2026-07-28, 2025-11-25
-			body.Outcome = event.OutcomeStarted
-		}
-		if m.Result.Get("isError").Bool() {
-			body.Outcome = event.OutcomeFailed
+		case kind == "task": // 2026-07-28
+			body.Outcome, body.Task = event.OutcomeStarted, taskName(m.Result.Get("taskId"))
+		case kind == "" && m.Result.Get("task").IsObject() && !m.Result.Get("content").Exists(): // 2025-11-25
+			body.Outcome, body.Task = event.OutcomeStarted, taskName(m.Result.Get("task.taskId"))
 		}
 	}
 	who := l.Origin()
@@ -308,6 +311,26 @@ func (l *Link) answered(m *wire.Message, r *request) Ruling {
 		}
 		l.judge.Await(who, r.call.Tool, Retry{State: m.Result.Get("requestState").Str, Args: r.args}, root)
 	}
+	return recorded(m, t)
+}
+
+// content notes what a call gave.
+func (l *Link) content(body *event.Result, result gjson.Result) {
+	body.Outcome, body.Size = event.OutcomeOK, len(result.Raw)
+	if result.Get("isError").Bool() {
+		body.Outcome = event.OutcomeFailed
+	}
+	body.Content, body.Findings = l.clean.Clean("result", []byte(result.Raw))
+}
+
+// problem notes the error of JSON-RPC that a call ended with.
+func (l *Link) problem(body *event.Result, e gjson.Result) {
+	body.Outcome, body.Code, body.Size = event.OutcomeError, e.Get("code").Int(), len(e.Raw)
+	body.Text = l.clean.Text(e.Get("message").String())
+}
+
+// recorded releases an answer once it is recorded.
+func recorded(m *wire.Message, t *Ticket) Ruling {
 	return Ruling{ticket: t, wait: func() ([]byte, []byte) {
 		if err := t.Wait(); err != nil {
 			return wire.ErrorReply(m.ID, wire.CodeNotRecorded, "the tool has answered, but the answer cannot be recorded and so not be given: "+err.Error()), nil

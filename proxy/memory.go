@@ -17,6 +17,7 @@ type memory struct {
 	links   map[string]*event.Opened // links that are not closed
 	open    map[uint64]openCall      // calls that passed and have no result
 	held    map[uint64]heldCall      // calls that wait for a person
+	tasks   tasks                    // calls that were answered with a task
 	judging openCall                 // the call whose first verdict comes next
 	loaded  string                   // digest of the policy that came into force last
 	last    uint64
@@ -33,6 +34,7 @@ func newMemory(p *rules.Policy) *memory {
 	return &memory{
 		state: rules.NewState(p), dir: newDirectory(),
 		links: map[string]*event.Opened{}, open: map[uint64]openCall{}, held: map[uint64]heldCall{},
+		tasks: newTasks(),
 	}
 }
 
@@ -63,12 +65,26 @@ func (m *memory) fold(e event.Event) {
 		}
 		m.judging = openCall{}
 	case *event.Result:
+		if o, ok := m.open[e.Cause]; ok && b.Outcome == event.OutcomeStarted && b.Task != "" {
+			m.tasks.start(e.Cause, o, m.child(o.link), b.Task)
+		} else {
+			m.tasks.result(e.Cause, b)
+		}
 		delete(m.open, e.Cause)
 	case *event.Closed:
+		if m.child(b.Link) {
+			m.tasks.close(b.Link)
+		}
 		delete(m.links, b.Link)
 	case *event.Catalog, *event.Accepted, *event.Review, *event.Expired, *event.Signal:
 	}
 	m.state.Apply(e)
+}
+
+// child reports whether a link leads to a child process, which ends with it.
+func (m *memory) child(link string) bool {
+	l := m.links[link]
+	return l != nil && l.Transport == TransportStdio
 }
 
 // errQuit says that somebody did not want to wait for the end of a refold.

@@ -167,6 +167,8 @@ type memoryImage struct {
 	Links    map[string]*event.Opened
 	Open     map[uint64]openImage
 	Held     map[uint64]heldImage
+	Tasks    map[uint64]taskImage
+	Names    map[string]uint64
 	Judging  openImage
 	Loaded   string
 	Last     uint64
@@ -187,6 +189,17 @@ type openImage struct {
 	Call    *event.Call
 }
 
+type taskImage struct {
+	_       struct{} `cbor:",toarray"`
+	Link    string
+	Session string
+	Server  string
+	Tool    string
+	Root    uint64
+	Names   []string
+	Told    bool
+}
+
 type heldImage struct {
 	_       struct{} `cbor:",toarray"`
 	Open    openImage
@@ -203,6 +216,7 @@ func (m *memory) snapshot(build string) ([]byte, error) {
 	img := memoryImage{
 		Build: build, State: state, Sessions: map[string]sessionImage{}, Links: m.links,
 		Open: make(map[uint64]openImage, len(m.open)), Held: make(map[uint64]heldImage, len(m.held)),
+		Tasks: make(map[uint64]taskImage, len(m.tasks.calls)), Names: m.tasks.names,
 		Judging: m.judging.image(), Loaded: m.loaded, Last: m.last, At: m.at,
 	}
 	for k, s := range m.dir.sessions {
@@ -212,6 +226,9 @@ func (m *memory) snapshot(build string) ([]byte, error) {
 	}
 	for call, o := range m.open {
 		img.Open[call] = o.image()
+	}
+	for call, t := range m.tasks.calls {
+		img.Tasks[call] = taskImage{Link: t.link, Session: t.session, Server: t.server, Tool: t.tool, Root: t.root, Names: t.names, Told: t.told}
 	}
 	for call, h := range m.held {
 		img.Held[call] = heldImage{Open: h.image(), Verdict: h.verdict, Since: h.since}
@@ -244,6 +261,10 @@ func restoreMemory(p *rules.Policy, build string, data []byte) (*memory, error) 
 	m.dir.roomy = max(fewSessions, 2*len(m.dir.sessions))
 	for call, o := range img.Open {
 		m.open[call] = o.open()
+	}
+	m.tasks.names = img.Names
+	for call, t := range img.Tasks {
+		m.tasks.calls[call] = &task{link: t.Link, session: t.Session, server: t.Server, tool: t.Tool, root: t.Root, names: t.Names, told: t.Told}
 	}
 	for call, h := range img.Held {
 		m.held[call] = heldCall{openCall: h.Open.open(), verdict: h.Verdict, since: h.Since}

@@ -108,9 +108,15 @@ func (c *crowd) step(session int) {
 		case t.Verdict.Action.Passes():
 			c.open[who.Link] = append(c.open[who.Link], t)
 		}
+	case n < 11:
+		record(0, &event.Result{Task: fmt.Sprint(c.IntN(4)), Outcome: event.OutcomeFailed, Size: c.IntN(2)})
 	case n < 16:
 		if open := c.open[who.Link]; len(open) > 0 {
 			c.open[who.Link] = open[1:]
+			if c.IntN(3) == 0 {
+				record(open[0].Seq, &event.Result{Server: who.Server, Tool: "get_order", Outcome: event.OutcomeStarted, Task: fmt.Sprint(c.IntN(4))})
+				break
+			}
 			record(open[0].Seq, &event.Result{
 				Server: who.Server, Tool: "get_order", Outcome: []event.Outcome{event.OutcomeOK, event.OutcomeFailed, event.OutcomeLost}[c.IntN(3)],
 				Content: fmt.Appendf(nil, `{"text":"it is ord_%d"}`, c.IntN(40)),

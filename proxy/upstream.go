@@ -46,6 +46,7 @@ func (x *exchange) roundTrip(out *outgoing) {
 	}
 	defer resp.Body.Close() //nolint:errcheck // it was read
 	x.session(resp)
+	x.challenge(resp)
 	if e, ok := encoding(resp.Header); !ok {
 		x.garbage(out, fmt.Sprintf("server %s encoded its answer as %.40q, although it was asked not to", x.http.Server, e))
 		return

@@ -286,7 +286,7 @@ func (w *world) result() {
 	w.open = append(w.open[:i:i], w.open[i+1:]...)
 	c := e.Body.(*event.Call)
 	outcome := rapid.SampledFrom([]event.Outcome{
-		event.OutcomeOK, event.OutcomeFailed, event.OutcomeError, event.OutcomeUnclear, event.OutcomeInput, event.OutcomeStarted, event.OutcomeLost,
+		event.OutcomeOK, event.OutcomeFailed, event.OutcomeError, event.OutcomeUnclear, event.OutcomeInput, event.OutcomeStarted, event.OutcomeLost, event.OutcomeCancelled,
 	}).Draw(w.t, "outcome")
 	w.apply(w.add(e.Seq, e.Session, &event.Result{Server: c.Server, Tool: c.Tool, Outcome: outcome, Root: c.Retry, Content: json.RawMessage(
 		rapid.SampledFrom([]string{`{"content":[{"type":"text","text":"the order p of q1"}]}`, `{"structuredContent":{"k":"pqr"}}`, `{}`}).Draw(w.t, "content"))}))

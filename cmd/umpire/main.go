@@ -76,7 +76,6 @@ func (a *app) root() *cobra.Command {
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SuggestionsMinimumDistance = 2
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.config, "config", "", "configuration `FILE` (default $UMPIRE_CONFIG, ./umpire.yaml, $XDG_CONFIG_HOME/umpire/umpire.yaml)")
@@ -85,7 +84,7 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w\nhint: %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(a.serve(), a.run(), a.check(), a.sessions(), a.show(), a.log(), a.review(), a.tools(), a.export(), a.replay(), a.demo(), a.version())
+	root.AddCommand(a.serve(), a.run(), a.check(), a.sessions(), a.show(), a.log(), a.review(), a.tools(), a.export(), a.replay(), a.demo(), a.version(), a.docs())
 	for _, c := range append(root.Commands(), root) {
 		check := c.Args
 		c.Args = func(cmd *cobra.Command, args []string) error {
@@ -154,8 +153,8 @@ func hint(err error) string {
 	return ""
 }
 
-// versionText is set by the release build.
-var versionText = ""
+// versionText and commitText are set by the release build.
+var versionText, commitText = "", ""
 
 // Version returns the version of this binary.
 func version() string {

@@ -21,21 +21,33 @@ func (a *app) version() *cobra.Command {
 				Go      string `json:"go"`
 				OS      string `json:"os"`
 				Arch    string `json:"arch"`
-			}{Version: version(), Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
-			if info, ok := debug.ReadBuildInfo(); ok {
-				for _, s := range info.Settings {
-					if s.Key == "vcs.revision" {
-						v.Commit = s.Value
-					}
-				}
-			}
+			}{Version: version(), Commit: commit(), Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
 			if asJSON {
 				return json.NewEncoder(a.stdout).Encode(v)
 			}
-			_, err := fmt.Fprintf(a.stdout, "umpire %s %s %s/%s\n", v.Version, v.Go, v.OS, v.Arch)
+			of := ""
+			if v.Commit != "" {
+				of = fmt.Sprintf(" (%.12s)", v.Commit)
+			}
+			_, err := fmt.Fprintf(a.stdout, "umpire %s%s %s %s/%s\n", v.Version, of, v.Go, v.OS, v.Arch)
 			return err
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
+}
+
+// commit returns the commit of which this binary was built; empty if nobody knows.
+func commit() string {
+	if commitText != "" {
+		return commitText
+	}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				return s.Value
+			}
+		}
+	}
+	return ""
 }

@@ -245,5 +245,6 @@ func (w *writer) result(r *Result) {
 	}
 	w.size("size", r.Size)
 	w.number("root", r.Root)
+	w.text("task", r.Task)
 	w.findings(r.Findings)
 }

@@ -184,7 +184,8 @@ type Expired struct {
 	Reason string `json:"reason"` // "nobody decided within 5m", "the client gave up", …
 }
 
-// Result is how a call that had passed ended (Cause is the call).
+// Result is how a call that had passed ended (Cause is the call). A call that started a task gets a second one when the
+// server says how that ended, and a third if it says so before it gives the result itself (Size is 0 in the second).
 type Result struct {
 	Server   string          `json:"server"`
 	Tool     string          `json:"tool"`
@@ -194,6 +195,7 @@ type Result struct {
 	Content  json.RawMessage `json:"content,omitempty"` // the result object, cleaned as the arguments are
 	Size     int             `json:"size"`              // bytes of the result as sent
 	Root     uint64          `json:"root,omitempty"`    // Seq of the first attempt, when the call was a retry
+	Task     string          `json:"task,omitempty"`    // names the task that the call started, or by which it ended: a digest of its id
 	Findings []Finding       `json:"findings,omitempty"`
 }
 
@@ -209,6 +211,9 @@ const (
 	OutcomeInput   Outcome = "input"   // the server asks for input; the client will try again
 	OutcomeStarted Outcome = "started" // a task was created; its result comes later
 	OutcomeLost    Outcome = "lost"    // no answer came and none will; whether the tool ran is unknown
+
+	// OutcomeCancelled says that the task was cancelled. Whether the tool ran is unknown, and it may still be running.
+	OutcomeCancelled Outcome = "cancelled"
 )
 
 // Failed reports whether it is certain that the tool did not do what was asked.

@@ -35,7 +35,7 @@ var every = []event.Event{
 	{Body: &event.Expired{Server: "billing", Tool: "issue_refund", Reason: "r"}},
 	{Body: &event.Result{
 		Server: "billing", Tool: "issue_refund", Outcome: event.OutcomeError, Code: -32602, Text: "t", Content: json.RawMessage(`{}`), Size: 2,
-		Root: 3, Findings: []event.Finding{{Kind: event.Truncated, Path: "result", Size: 7}},
+		Root: 3, Task: "d", Findings: []event.Finding{{Kind: event.Truncated, Path: "result", Size: 7}},
 	}},
 	{Body: &event.Signal{Source: "wire", Name: "refused", Link: "l", Server: "billing", Text: "t"}},
 	{Body: &event.Closed{Link: "l", Server: "billing", Reason: "r"}},

@@ -169,6 +169,10 @@ func (d *Daemon) listen() error {
 		}
 		d.fronts = append(d.fronts, front)
 		mux.Handle(path, front)
+		mux.Handle(proxy.MetadataPath+path, front.Metadata(path))
+		if over := slices.DeleteFunc(slices.Clone(d.opts.Config.Servers), func(s config.Server) bool { return s.URL == nil }); len(over) == 1 {
+			mux.Handle(proxy.MetadataPath, front.Metadata(path)) // for clients that look nowhere else
+		}
 		names = append(names, path+" -> "+shown(s.URL))
 	}
 	mux.HandleFunc("/", d.unknown(names))

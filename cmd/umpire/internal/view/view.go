@@ -280,7 +280,7 @@ func Outcome(o event.Outcome) string {
 	switch o {
 	case event.OutcomeOK, event.OutcomeInput, event.OutcomeStarted:
 		return faint.Render(text)
-	case event.OutcomeFailed, event.OutcomeError, event.OutcomeUnclear, event.OutcomeLost:
+	case event.OutcomeFailed, event.OutcomeError, event.OutcomeUnclear, event.OutcomeLost, event.OutcomeCancelled:
 	}
 	return yellow.Render(text)
 }
