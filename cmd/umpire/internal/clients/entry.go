@@ -234,7 +234,7 @@ func (e *entry) classifyCommand() {
 		e.Why = "its args are no list of texts"
 	case e.Command[0] == "":
 		e.Why = "its command is empty"
-	case !isUmpire(e.Command[0]):
+	case !IsUmpire(e.Command[0]):
 		e.State = Bare
 		if v.plain && strings.ContainsAny(v.text, ",[]{}") && (e.args == nil || e.args.value.flow) {
 			e.State, e.Why = Unfit, "its command would need quotes between brackets"
@@ -267,8 +267,8 @@ func behind(command []string) int {
 	return i + 1
 }
 
-// isUmpire reports whether a command is Umpire, on whichever system.
-func isUmpire(program string) bool {
+// IsUmpire reports whether a program is Umpire, on whichever system: by its name.
+func IsUmpire(program string) bool {
 	name := program[strings.LastIndexAny(program, `/\`)+1:]
 	return name == "umpire" || strings.EqualFold(name, "umpire.exe")
 }

@@ -67,7 +67,7 @@ func Wrap(f Format, file []byte, u Umpire) (out []byte, servers []Server, err er
 	}
 	var undo splices
 	for i, e := range after {
-		if slices.Contains(done, list[i]) {
+		if slices.Contains(done, list[i]) && e.State == Wrapped {
 			undo.unwrap(e, out)
 		}
 	}

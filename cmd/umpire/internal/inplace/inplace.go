@@ -1,5 +1,5 @@
-// Package edit changes a file that other programs read and write as well.
-package edit
+// Package inplace changes a file that other programs read and write as well.
+package inplace
 
 import (
 	"bytes"
