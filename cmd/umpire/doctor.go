@@ -209,18 +209,29 @@ func (d *doctor) server(f configFile, s clients.Server) finding {
 		}
 		out.wrong("", "its calls do not pass through Umpire, and it cannot be wrapped: %s", s.Why)
 	case clients.Wrapped:
-		if s.Transport != clients.Stdio && !d.up {
-			out.wrong("umpire serve", "nobody listens on %s, where the client looks for it", d.listen)
-		}
-		if s.Transport == clients.Stdio {
-			if _, err := exec.LookPath(s.Command[0]); err != nil {
-				out.wrong("umpire unwrap "+f.client.Name+" && umpire wrap "+f.client.Name, "there is no umpire at %s any more", s.Command[0])
-			}
-		}
+		d.wrapped(&out, s, "umpire unwrap "+f.client.Name+" && umpire wrap "+f.client.Name)
 	case clients.ByHand:
 	}
 	d.prepare(&out, f, s)
 	return out
+}
+
+// wrapped says whether it is this Umpire to which a wrapped entry leads: whoever writes the file of a project could name
+// another program the same.
+func (d *doctor) wrapped(out *finding, s clients.Server, again string) {
+	switch {
+	case s.Transport == clients.Stdio:
+		found, err := exec.LookPath(s.Command[0])
+		if err != nil {
+			out.wrong(again, "there is no umpire at %s any more", s.Command[0])
+		} else if !isThis(found) {
+			out.wrong(again, "%s is not this umpire", found)
+		}
+	case !clients.IsAt(s.URL, d.listen):
+		out.wrong(again, "it does not lead to where umpire listens, %s", d.listen)
+	case !d.up:
+		out.wrong("umpire serve", "nobody listens on %s, where the client looks for it", d.listen)
+	}
 }
 
 // prepare says how to reach the server itself.

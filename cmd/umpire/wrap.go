@@ -336,12 +336,8 @@ func program() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if found, err := exec.LookPath("umpire"); err == nil {
-		a, err := os.Stat(found)
-		b, selfErr := os.Stat(self)
-		if err == nil && selfErr == nil && os.SameFile(a, b) {
-			return filepath.Abs(found)
-		}
+	if found, err := exec.LookPath("umpire"); err == nil && isThis(found) {
+		return filepath.Abs(found)
 	}
 	if !clients.IsUmpire(self) {
 		return "", fmt.Errorf("%s is not called umpire, by which umpire unwrap would know it\nhint: rename it", self)
@@ -350,6 +346,17 @@ func program() (string, error) {
 		return "", fmt.Errorf("%s will not be there any more when a client starts it\nhint: go install ./cmd/umpire, and use that one", self)
 	}
 	return self, nil
+}
+
+// isThis reports whether a path leads to this program.
+func isThis(path string) bool {
+	self, err := os.Executable()
+	if err != nil {
+		return false
+	}
+	a, err := os.Stat(path)
+	b, selfErr := os.Stat(self)
+	return err == nil && selfErr == nil && os.SameFile(a, b)
 }
 
 // listening reports whether the daemon of the state directory listens on the address.

@@ -212,7 +212,7 @@ func (e *entry) classify(file []byte, listen string) {
 		e.Why = "its URL is no text on one line"
 	case mount.MatchString(e.URL):
 		e.State = Wrapped
-	case isAt(e.URL, listen):
+	case IsAt(e.URL, listen):
 		e.State = ByHand
 	case strings.Contains(e.URL, "/.."):
 		e.Why = "its URL leads upwards (..)"
@@ -273,8 +273,11 @@ func IsUmpire(program string) bool {
 	return name == "umpire" || strings.EqualFold(name, "umpire.exe")
 }
 
-// isAt reports whether a URL leads to Umpire itself.
-func isAt(text, listen string) bool {
+// IsAt reports whether a URL leads to Umpire itself.
+func IsAt(text, listen string) bool {
+	if m := mount.FindString(text); m != "" { // what follows may be no URL yet
+		text = m
+	}
 	u, err := url.Parse(text)
 	local := func(host string) string { return strings.Replace(host, "localhost", "127.0.0.1", 1) }
 	return err == nil && listen != "" && local(u.Host) == local(listen)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -21,6 +22,7 @@ type writer struct {
 	syntax Syntax
 	b      strings.Builder
 	eol    string
+	indent string // of the keys, where each has a line
 }
 
 func (w *writer) pick(of ...string) string { return rapid.SampledFrom(of).Draw(w.T, "pick") }
@@ -42,9 +44,14 @@ func (w *writer) space() {
 	}
 }
 
+// plainWord is what YAML takes for a text anywhere without quotes.
+var plainWord = regexp.MustCompile(`^[a-zé][a-zé日本 ]*$`)
+
 // str writes a text in one of the ways in which it can be written.
 func (w *writer) str(s string) {
 	switch {
+	case w.syntax == YAML && plainWord.MatchString(s) && s != "true" && w.coin():
+		w.put(s)
 	case w.coin():
 		w.put(quote(s))
 	case w.syntax == TOML && !strings.ContainsAny(s, "'\t"):
@@ -64,7 +71,16 @@ func (w *writer) str(s string) {
 	}
 }
 
+// list writes a list, in YAML perhaps an item a line. Indent is that of its key, if it stands on a line of its own.
 func (w *writer) list(words []string) {
+	if w.indent != "" && w.syntax == YAML && len(words) > 0 && w.coin() {
+		dash := w.pick("", "  ") + "-" + w.pick(" ", "   ")
+		for _, s := range words {
+			w.put(w.pick("", " # x"), w.eol, w.pick("", "  # ] -"+w.eol), w.indent, dash)
+			w.str(s)
+		}
+		return
+	}
 	w.put("[")
 	for i, s := range words {
 		if i > 0 {
@@ -192,7 +208,9 @@ func (w *writer) blocks(names []string) {
 			w.put(indent)
 			w.name(k.name)
 			w.put(assign)
+			w.indent = indent
 			k.value()
+			w.indent = ""
 			w.put(w.pick("", " # , ]"), w.eol)
 		}
 	}
