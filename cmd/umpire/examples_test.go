@@ -16,6 +16,7 @@ import (
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
+	"github.com/umpire-dev/umpire/cmd/umpire/internal/clients"
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/config"
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/daemon"
 	"github.com/umpire-dev/umpire/examples/billing"
@@ -75,6 +76,58 @@ func TestExampleClientsSeeTheSameToolsBeforeAndAfter(t *testing.T) {
 					t.Errorf("%q directly, %q through Umpire", direct, guarded)
 				}
 			})
+		}
+	}
+}
+
+// What umpire wrap makes of the client configurations leads to the same tools, and umpire unwrap gives them back.
+func TestWrappedExampleClientsSeeTheSameTools(t *testing.T) {
+	shop := httptest.NewServer(billing.NewShop(200).Handler())
+	defer shop.Close()
+	home, err := os.MkdirTemp("", "u") // short, since it holds a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(home)
+	cfg := config.Default()
+	cfg.Listen = "127.0.0.1:0"
+	d, err := daemon.Start(daemon.Options{Config: cfg, StateDir: filepath.Join(home, "umpire"), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	umpire, err := exec.LookPath("umpire")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"claude-code", "cursor", "vscode"} {
+		c, ok := clients.Named(name)
+		text, err := os.ReadFile(filepath.Join(root, "examples", "clients", name+".before.json"))
+		if !ok || err != nil {
+			t.Fatal(err)
+		}
+		text = []byte(strings.ReplaceAll(string(text), "http://127.0.0.1:9001", shop.URL))
+		wrapped, servers, err := clients.Wrap(c.Format, text, clients.Umpire{Program: umpire, Listen: d.Addr()})
+		if err != nil || len(servers) != 2 {
+			t.Fatal(servers, err)
+		}
+		for _, s := range servers {
+			t.Run(name+"/"+s.Name, func(t *testing.T) {
+				is := entry{URL: s.URL}
+				was := entry{URL: s.Upstream()}
+				if s.Command != nil {
+					is.Command, is.Args = s.Command[0], s.Command[1:]
+					was.Command, was.Args = s.Inner()[0], s.Inner()[1:]
+				}
+				direct, guarded := was.tools(t, home), is.tools(t, home)
+				if s.State != clients.Wrapped || len(direct) == 0 || !slices.Equal(direct, guarded) {
+					t.Errorf("%s: %q directly, %q through Umpire", s.State, direct, guarded)
+				}
+			})
+		}
+		back, _, err := clients.Unwrap(c.Format, wrapped, d.Addr())
+		if err != nil || string(back) != string(text) {
+			t.Errorf("%s: %v\n%s", name, err, back)
 		}
 	}
 }

@@ -20,6 +20,7 @@ const idleExit = "10m"
 
 func (a *app) run() *cobra.Command {
 	var name string
+	var noArgs bool
 	cmd := &cobra.Command{
 		Use:   "run [--name NAME] [-- COMMAND ARG…]",
 		Short: "Run a stdio server behind the daemon",
@@ -45,6 +46,8 @@ func (a *app) run() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&name, "name", "", "`NAME` of the server in the policy and in the history (default from the command)")
+	cmd.Flags().BoolVar(&noArgs, "no-args", false, "the entry had no args before umpire wrap: umpire unwrap reads it")
+	cmd.Flags().Lookup("no-args").Hidden = true
 	return cmd
 }
 

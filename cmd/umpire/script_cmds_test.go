@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,6 +21,8 @@ import (
 	"github.com/mark3labs/mcp-go/mcp"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/umpire-dev/umpire/cmd/umpire/internal/clients"
+	"github.com/umpire-dev/umpire/cmd/umpire/internal/config"
 	"github.com/umpire-dev/umpire/examples/billing"
 )
 
@@ -318,4 +321,18 @@ func environment(ts *testscript.TestScript) []string {
 		env = append(env, name+"="+ts.Getenv(name))
 	}
 	return env
+}
+
+// entryOf sets a variable to what a client would start or dial for a server of its configuration file.
+func entryOf(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 4 {
+		ts.Fatalf("usage: entry VARIABLE CLIENT FILE SERVER")
+	}
+	c, ok := clients.Named(args[1])
+	servers, err := clients.Servers(c.Format, []byte(ts.ReadFile(args[2])), config.DefaultListen)
+	i := slices.IndexFunc(servers, func(s clients.Server) bool { return s.Name == args[3] })
+	if !ok || err != nil || i < 0 {
+		ts.Fatalf("no server %s in %s: %v", args[3], args[2], err)
+	}
+	ts.Setenv(args[0], servers[i].URL+strings.Join(servers[i].Command, " "))
 }

@@ -71,6 +71,7 @@ func TestScripts(t *testing.T) {
 			"exits":     exits,
 			"scrub":     scrub,
 			"mode":      mode,
+			"entry":     entryOf,
 
 			"damaged":  damaged,
 			"truncate": truncate,

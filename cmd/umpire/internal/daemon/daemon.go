@@ -58,11 +58,13 @@ type Daemon struct {
 	running  sync.WaitGroup // goroutines of the daemon
 	serving  sync.WaitGroup // requests and pipes in progress
 
-	mu     sync.Mutex
-	pipes  map[*proxy.Link]func() // ends the link's connections
-	serial int
-	busy   atomic.Int64 // when something last happened, in Unix nanoseconds
-	rest   rest
+	mu    sync.Mutex
+	pipes map[*proxy.Link]func() // ends the link's connections
+	// passages are the fronts of servers that clients name.
+	passages map[string]*proxy.HTTP
+	serial   int
+	busy     atomic.Int64 // when something last happened, in Unix nanoseconds
+	rest     rest
 }
 
 // Start starts a daemon. If it returns an error, nothing is left behind.
@@ -78,7 +80,7 @@ func Start(opts Options) (d *Daemon, err error) {
 	if err != nil {
 		return nil, err
 	}
-	d = &Daemon{opts: opts, started: time.Now(), pipes: map[*proxy.Link]func(){}, rest: rest{free: freeMemory}}
+	d = &Daemon{opts: opts, started: time.Now(), pipes: map[*proxy.Link]func(){}, passages: map[string]*proxy.HTTP{}, rest: rest{free: freeMemory}}
 	d.busy.Store(time.Now().UnixNano())
 	defer func() {
 		if err != nil {
@@ -203,7 +205,7 @@ func (d *Daemon) listen() error {
 		d.opts.Log.Warn("serving the socket only", "error", err)
 		return nil
 	}
-	d.serve(tcp, d.alive(mux))
+	d.serve(tcp, d.alive(d.through(mux)))
 	for _, n := range names {
 		d.opts.Log.Info("server", "mount", n)
 	}

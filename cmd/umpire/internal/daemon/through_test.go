@@ -1,0 +1,87 @@
+package daemon_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// A client that umpire wrap has pointed here says where its server is. What it sends arrives there: path, query and
+// headers are its own.
+func TestAClientNamesItsServer(t *testing.T) {
+	var got []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got = append(got, r.URL.String()+" "+r.Header.Get("Authorization"))
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, `{"jsonrpc":"2.0","id":1,"result":{"content":[]}}`)
+	}))
+	defer server.Close()
+	d := start(t, options(t, `
+servers: {billing: {url: "http://127.0.0.1:1/mcp", headers: {Authorization: "Bearer ours"}}}
+rules: [{name: no-refunds, on: billing/refund, where: "true", do: deny}]`))
+	defer d.Close()
+	ask := func(path, tool string, header ...string) (int, string) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+d.Addr()+path,
+			strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"`+tool+`","arguments":{}}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Accept", "application/json, text/event-stream")
+		for i := 0; i < len(header); i += 2 {
+			req.Header.Set(header[i], header[i+1])
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, string(body)
+	}
+	to := "/billing/to/" + server.URL
+	if status, body := ask(to+"/a%2Fb/mcp?key=k%20x&key=y", "get", "Authorization", "Bearer theirs"); status != http.StatusOK {
+		t.Fatal(status, body)
+	}
+	if status, body := ask(to, "get"); status != http.StatusOK {
+		t.Fatal(status, body)
+	}
+	if want := "[/a%2Fb/mcp?key=k%20x&key=y Bearer theirs / ]"; fmt.Sprint(got) != want {
+		t.Errorf("the server was asked for %s, want %s", got, want)
+	}
+	if _, body := ask(to+"/mcp", "refund"); !strings.Contains(body, "Umpire denied billing/refund") {
+		t.Error(body)
+	}
+	for name, tc := range map[string]struct {
+		path   string
+		header []string
+		status int
+	}{
+		"no URL":              {"/billing/to/${URL}/mcp", nil, http.StatusNotFound},
+		"another scheme":      {"/billing/to/file:///etc/passwd", nil, http.StatusNotFound},
+		"a name for all":      {"/*/to/" + server.URL, nil, http.StatusNotFound},
+		"a page elsewhere":    {to, []string{"Origin", "https://evil.example"}, http.StatusForbidden},
+		"an image on a page":  {to, []string{"Sec-Fetch-Site", "cross-site"}, http.StatusForbidden},
+		"a page on localhost": {to, []string{"Sec-Fetch-Site", "same-site"}, http.StatusForbidden},
+	} {
+		if status, body := ask(tc.path, "get", tc.header...); status != tc.status {
+			t.Errorf("%s: %d %s, want %d", name, status, body, tc.status)
+		}
+	}
+	if len(got) != 2 {
+		t.Errorf("the server was asked for %s", got)
+	}
+	for i := range 300 {
+		if status, _ := ask(fmt.Sprintf("/n%d/to/%s", i, server.URL), "get"); status == http.StatusServiceUnavailable {
+			return
+		}
+	}
+	t.Error("clients can name any number of servers")
+}

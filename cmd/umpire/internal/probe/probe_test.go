@@ -1,0 +1,72 @@
+package probe
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// A server that says nothing, and does not end either, is left within the limits, with what it has started.
+func TestNothingIsLeftOfAServerThatSaysNothing(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("processes are looked up in /proc")
+	}
+	file := filepath.Join(t.TempDir(), "pid")
+	_, err := Ask(t.Context(), Target{
+		Command: []string{"sh", "-c", `trap "" TERM; sleep 1000 & echo $! >> "$0"; echo stuck >&2; wait; sleep 1000`, file}, Env: os.Environ(),
+	}, 50*time.Millisecond)
+	if err == nil || !strings.Contains(err.Error(), "it said nothing for 50ms") {
+		t.Error(err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Skip("sh was too slow to start anything:", err)
+	}
+	for _, pid := range strings.Fields(string(text)) {
+		n, err := strconv.Atoi(pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if state, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(n), "cmdline")); err == nil && strings.Contains(string(state), "1000") {
+			t.Errorf("process %d is still there", n)
+		}
+	}
+}
+
+func TestWhereProgramsAreLookedFor(t *testing.T) {
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		t.Skip(err)
+	}
+	for name, tc := range map[string]struct {
+		t    Target
+		want string
+	}{
+		"on the PATH of its entry":           {Target{Command: []string{"sh"}, Env: []string{"PATH=/none", "PATH=" + filepath.Dir(sh)}}, sh},
+		"where it says":                      {Target{Command: []string{sh}}, sh},
+		"below the directory of its entry":   {Target{Command: []string{"./" + filepath.Base(sh)}, Dir: filepath.Dir(sh)}, sh},
+		"not here":                           {Target{Command: []string{"sh"}, Env: []string{"PATH=/none"}}, "there is no sh on PATH, which is /none"},
+		"not in a directory that it runs in": {Target{Command: []string{"sh"}, Dir: filepath.Dir(sh), Env: []string{"PATH=."}}, "there is no sh on PATH"},
+	} {
+		got, err := Look(tc.t)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err != nil {
+			got = err.Error()
+		}
+		if got != tc.want && !strings.Contains(got, tc.want) {
+			t.Errorf("%s: %s, want %s", name, got, tc.want)
+		}
+	}
+}
