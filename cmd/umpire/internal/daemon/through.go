@@ -3,6 +3,7 @@ package daemon
 import (
 	"net/http"
 	"regexp"
+	"strings"
 
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/config"
 	"github.com/umpire-dev/umpire/proxy"
@@ -17,13 +18,15 @@ const maxPassages = 256
 
 // through serves /NAME/to/URL. Nothing is sent there that the client has not sent: no header of the configuration, and no
 // token. It is for the programs of this machine alone, which can reach the URL themselves; a page in a browser, which
-// perhaps cannot, is refused even without an Origin.
+// perhaps cannot, is refused even without an Origin. Where OAuth clients look for the metadata of such a server, they
+// find them.
 func (d *Daemon) through(next http.Handler) http.Handler {
 	if !config.IsLoopback(d.opts.Config.Listen) {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		m := passage.FindStringSubmatch(r.URL.EscapedPath())
+		path, metadata := strings.CutPrefix(r.URL.EscapedPath(), proxy.MetadataPath)
+		m := passage.FindStringSubmatch(path)
 		if m == nil {
 			next.ServeHTTP(w, r)
 			return
@@ -38,6 +41,10 @@ func (d *Daemon) through(next http.Handler) http.Handler {
 		front, status, problem := d.passage(m[1], m[2])
 		if problem != "" {
 			http.Error(w, problem, status)
+			return
+		}
+		if metadata {
+			front.Metadata(path).ServeHTTP(w, r)
 			return
 		}
 		front.ServeHTTP(w, r)

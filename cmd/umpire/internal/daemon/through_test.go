@@ -85,3 +85,47 @@ rules: [{name: no-refunds, on: billing/refund, where: "true", do: deny}]`))
 	}
 	t.Error("clients can name any number of servers")
 }
+
+// A login that a wrapped server asks for leads through Umpire, too: a client takes no metadata of another address.
+func TestALoginOfAServerThatAClientNames(t *testing.T) {
+	var server *httptest.Server
+	server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/.well-known/oauth-protected-resource/mcp" {
+			w.Header().Set("Content-Type", "application/json")
+			fmt.Fprintf(w, `{"resource":"%s/mcp","authorization_servers":["https://login.example"]}`, server.URL)
+			return
+		}
+		w.Header().Set("WWW-Authenticate", `Bearer resource_metadata="`+server.URL+`/.well-known/oauth-protected-resource/mcp"`)
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	defer server.Close()
+	d := start(t, options(t, ""))
+	defer d.Close()
+	get := func(url string) (*http.Response, string) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp, string(body)
+	}
+	resource := "http://" + d.Addr() + "/billing/to/" + server.URL + "/mcp"
+	resp, _ := get(resource)
+	_, metadata, _ := strings.Cut(resp.Header.Get("WWW-Authenticate"), `resource_metadata="`)
+	metadata, _, _ = strings.Cut(metadata, `"`)
+	if resp.StatusCode != http.StatusUnauthorized || !strings.HasPrefix(metadata, "http://"+d.Addr()+"/") {
+		t.Fatal(resp.Status, resp.Header)
+	}
+	if resp, body := get(metadata); resp.StatusCode != http.StatusOK || !strings.Contains(body, `"resource":"`+resource+`"`) || !strings.Contains(body, "login.example") {
+		t.Error(resp.Status, body)
+	}
+}
