@@ -87,11 +87,9 @@ func (h *HTTP) register(id string, l *Link) *httpLink {
 
 // origin says who sends this request, as far as its headers tell.
 func (x *exchange) origin(link string) Origin {
-	agent, _, _ := strings.Cut(x.r.UserAgent(), " ")
-	product, version, _ := strings.Cut(agent, "/")
 	return Origin{
 		Link: link, Server: x.http.Server, Transport: TransportHTTP, Protocol: x.r.Header.Get("Mcp-Protocol-Version"),
-		Peer: event.Peer{Principal: x.principal, Agent: product, Client: event.Client{Name: product, Version: version}},
+		Peer: peerOf(x.r, x.principal),
 	}
 }
 

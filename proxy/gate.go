@@ -120,7 +120,7 @@ func (g *Gate) begin(t *Ticket) {
 	for _, id := range slices.Sorted(maps.Keys(g.mem.links)) {
 		reason := ""
 		switch l := g.mem.links[id]; {
-		case l.Transport == TransportStdio:
+		case l.Transport != TransportHTTP:
 			reason = "umpire stopped"
 		case b.at.Sub(used[id]) > linkIdle: // its front end would have closed it
 			reason = unused

@@ -29,7 +29,9 @@ type Judge interface {
 
 // The transports of a link, as events name them.
 const (
-	TransportHTTP  = "http"
+	TransportHTTP  = "http" // Streamable HTTP
+	TransportSSE   = "sse"  // HTTP+SSE of 2024-11-05
+	TransportWS    = "ws"   // WebSocket
 	TransportStdio = "stdio"
 )
 

@@ -38,6 +38,7 @@ type Link struct {
 	mu      sync.Mutex
 	who     Origin
 	waiting map[string]*request // unanswered requests of the client, by wire.Key of their id
+	quiet   chan struct{}       // if somebody waits for it: closed when nothing is unanswered
 	closed  bool
 }
 
@@ -92,6 +93,30 @@ func (r Ruling) Wait() (forward, reply []byte) {
 func (l *Link) forget(key string) {
 	if delete(l.waiting, key); len(l.waiting) == 0 {
 		l.waiting = nil
+		if l.quiet != nil {
+			close(l.quiet)
+			l.quiet = nil
+		}
+	}
+}
+
+// settle waits until nothing is unanswered, but not for longer than d.
+func (l *Link) settle(d time.Duration) {
+	l.mu.Lock()
+	if len(l.waiting) == 0 {
+		l.mu.Unlock()
+		return
+	}
+	if l.quiet == nil {
+		l.quiet = make(chan struct{})
+	}
+	quiet := l.quiet
+	l.mu.Unlock()
+	late := time.NewTimer(d)
+	defer late.Stop()
+	select {
+	case <-quiet:
+	case <-late.C:
 	}
 }
 
@@ -152,7 +177,7 @@ func (l *Link) giveUp() {
 		if !r.given || !r.sent {
 			continue
 		}
-		delete(l.waiting, key)
+		l.forget(key)
 		if r.call != nil {
 			l.judge.Record(l.who, r.ticket.Seq, lost(r.call, r.ticket.Root, "the client cancelled the call, and no answer came"))
 		}

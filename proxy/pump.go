@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/umpire-dev/umpire/proxy/transport"
 	"github.com/umpire-dev/umpire/proxy/wire"
@@ -16,11 +17,13 @@ import (
 // Conn carries raw frames in both directions. Read and Write may be called at the same time, each by one goroutine at
 // a time for Read and by any for Write.
 type Conn interface {
-	// Read returns the next frame. After transport.ErrTooLong or transport.ErrLineBreak the next call goes on.
+	// Read returns the next frame. After transport.ErrTooLong, ErrLineBreak, ErrBinary or a *transport.Undelivered, which
+	// tells of a frame that was written, the next call goes on.
 	Read() ([]byte, error)
 	// Write sends frames at once, in their order.
 	Write(frames ...[]byte) error
-	// CloseWrite says that nothing more will be written.
+	// CloseWrite says that nothing more will be written. If the connection has a method HangsUp, nothing more can be read
+	// then, either.
 	CloseWrite() error
 	Close() error
 }
@@ -30,6 +33,9 @@ const (
 	pumpAhead  = 256      // frames that are judged ahead of one that waits for its record: they share commits
 	writeAhead = 64 << 10 // bytes of frames that may go on and are gathered for one write
 )
+
+// settleWait is how long the server has for what is unanswered when the client has ended.
+const settleWait = 5 * time.Second
 
 // Pump moves frames between client and server until both have ended, and closes both. When the client ends, the server
 // is told and may still answer; when the server ends, what it leaves unanswered is answered with an error.
@@ -45,6 +51,9 @@ func (l *Link) Pump(client, server Conn) error {
 	})
 	done.Go(func() {
 		up.release()
+		if _, ok := server.(interface{ HangsUp() }); ok {
+			l.settle(settleWait)
+		}
 		server.CloseWrite() //nolint:errcheck // it may be gone already
 	})
 	done.Go(down.read)
@@ -198,8 +207,12 @@ func (n *lane) read() {
 			n.write(&n.ready)
 		}
 		data, err := n.from.Read()
+		var undelivered *transport.Undelivered
 		switch {
-		case errors.Is(err, transport.ErrTooLong), errors.Is(err, transport.ErrLineBreak):
+		case errors.As(err, &undelivered):
+			n.undelivered(undelivered)
+			continue
+		case errors.Is(err, transport.ErrTooLong), errors.Is(err, transport.ErrLineBreak), errors.Is(err, transport.ErrBinary):
 			n.pass(n.refuse(&wire.Error{Code: wire.CodeInvalidRequest, Msg: err.Error()}))
 			continue
 		case err != nil:
@@ -266,4 +279,38 @@ func (n *lane) garbage(why *wire.Error) Ruling {
 		return Ruling{forward: r}
 	}
 	return Ruling{}
+}
+
+// undelivered answers the requests of a frame that the server did not get, or to which no answer can come any more. With
+// 4xx the server says that it did not do what was asked; with anything else nobody knows.
+func (n *lane) undelivered(u *transport.Undelivered) {
+	link := n.pump.link
+	frame, err := wire.Parse(u.Frame, wire.FromClient)
+	if err != nil {
+		return // it was parsed before
+	}
+	code, outcome := wire.CodeUnavailable, event.OutcomeLost
+	text := fmt.Sprintf("server %s cannot be reached: %v", link.Origin().Server, rootCause(u.Err))
+	switch {
+	case !u.Sent:
+		outcome = event.OutcomeError
+	case u.Status >= 400 && u.Status < 500:
+		code, outcome = wire.CodeBadAnswer, event.OutcomeError
+	case u.Status != 0:
+		code, outcome = wire.CodeBadAnswer, event.OutcomeUnclear
+	}
+	if u.Sent {
+		text = fmt.Sprintf("server %s does not answer this: %v", link.Origin().Server, rootCause(u.Err))
+	}
+	for i := range frame.Messages {
+		m := &frame.Messages[i]
+		if m.Kind != wire.Request {
+			link.log.Warn("a message did not reach the server", "server", link.Origin().Server, "method", m.Method, "why", text)
+			continue
+		}
+		key := wire.Key(m.ID)
+		for _, r := range link.Fail(code, outcome, text, func(id string) bool { return wire.Key(id) == key }) {
+			n.pass(Ruling{forward: r})
+		}
+	}
 }

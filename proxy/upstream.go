@@ -348,7 +348,7 @@ func (x *exchange) event(e transport.Event) ([]byte, error) {
 		return e.Raw, nil
 	}
 	if e.Type == "endpoint" { // HTTP+SSE: the client would post to wherever it says, past Umpire
-		return nil, errors.New("an endpoint event of HTTP+SSE, a transport that Umpire does not speak")
+		return nil, errors.New("an endpoint event of HTTP+SSE: a server that speaks it needs transport: sse in the configuration, and its clients the address that ends in /sse")
 	}
 	if e.Type != "message" && data[0] != '{' && data[0] != '[' {
 		return e.Raw, nil

@@ -116,6 +116,17 @@ func (l *Link) cancelled(m *wire.Message) Ruling {
 	}}
 }
 
+// abandon ends the hold of a request whose client has gone, so that nobody approves what nobody waits for. What the server
+// has got already goes on.
+func (l *Link) abandon(id string) {
+	l.mu.Lock()
+	r := l.waiting[wire.Key(id)]
+	l.mu.Unlock()
+	if r != nil && r.ticket != nil && r.ticket.Wait() == nil && r.ticket.Hold != nil {
+		r.ticket.Hold.Leave(errLeft.Error())
+	}
+}
+
 // attend keeps the client of an HTTP exchange alive while calls wait. A client that accepts a stream of events gets one
 // at once, with news on it; any other just waits.
 func (x *exchange) attend(rulings []Ruling) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -12,23 +13,27 @@ import (
 
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/config"
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/daemon"
+	"github.com/umpire-dev/umpire/proxy"
 )
 
 func (a *app) serve() *cobra.Command {
-	var listen, upstream, name string
+	var listen, upstream, speaks, name string
 	var policies []string
 	var idleExit time.Duration
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the daemon: judge, record, pass or deny",
-		Long: "Serve runs the daemon in the foreground. It mounts every server of the configuration at /NAME/mcp, or with\n" +
-			"--upstream one server at /mcp, and serves the shims of stdio servers (umpire run) over its socket.",
+		Long: "Serve runs the daemon in the foreground. It mounts every server of the configuration at /NAME/mcp, /NAME/sse\n" +
+			"and /NAME/ws, or with --upstream one server at /mcp, /sse and /ws, and serves the shims of stdio servers (umpire run) over its socket.",
 		Example: "  umpire serve\n  umpire serve --listen 127.0.0.1:7777 --upstream http://127.0.0.1:9001/mcp --policy policy.yaml",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if upstream == "" && cmd.Flags().Changed("name") {
-				return usageError{errors.New("--name is for --upstream")}
+			if upstream == "" && (cmd.Flags().Changed("name") || speaks != "") {
+				return usageError{errors.New("--name and --transport are for --upstream")}
 			}
-			cfg, err := a.load(upstream, name, policies, idleExit > 0)
+			if speaks != "" && !slices.Contains([]string{proxy.TransportHTTP, proxy.TransportSSE, proxy.TransportWS}, speaks) {
+				return usageError{fmt.Errorf("--transport %q: want http, sse or ws", speaks)}
+			}
+			cfg, err := a.load(upstream, speaks, name, policies, idleExit > 0)
 			if err != nil {
 				return err
 			}
@@ -72,6 +77,7 @@ func (a *app) serve() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&listen, "listen", "", "`HOST:PORT` to listen on (default that of the configuration, or "+config.DefaultListen+")")
 	f.StringVar(&upstream, "upstream", "", "`URL` of one server to mount at /mcp, without a configuration file")
+	f.StringVar(&speaks, "transport", "", "what that server speaks: `http, sse` (HTTP+SSE of 2024-11-05) or ws")
 	f.StringVar(&name, "name", "upstream", "`NAME` of that server in the policy and in the history")
 	f.StringSliceVar(&policies, "policy", nil, "policy `FILE` (default that of the configuration, or the starter policy)")
 	f.DurationVar(&idleExit, "idle-exit", 0, "end after so long without a client; 0 is never")
@@ -80,7 +86,7 @@ func (a *app) serve() *cobra.Command {
 }
 
 // load returns the configuration: with upstream that of the flags alone, else the file's.
-func (a *app) load(upstream, name string, policies []string, byClient bool) (config.Config, error) {
+func (a *app) load(upstream, speaks, name string, policies []string, byClient bool) (config.Config, error) {
 	cfg := config.Default()
 	if upstream != "" {
 		u, err := config.ParseURL(upstream)
@@ -93,7 +99,11 @@ func (a *app) load(upstream, name string, policies []string, byClient bool) (con
 		if a.config != "" {
 			return cfg, usageError{errors.New("--upstream and --config: put the server into the configuration")}
 		}
-		cfg.Servers = []config.Server{{Name: name, URL: u, Bare: true}}
+		kind, err := config.TransportOf(u, speaks)
+		if err != nil {
+			return cfg, usageError{err}
+		}
+		cfg.Servers = []config.Server{{Name: name, URL: u, Transport: kind, Bare: true}}
 	} else {
 		path, err := config.Find(a.config, byClient)
 		if err != nil {

@@ -81,22 +81,20 @@ func (l *Lines) line() ([]byte, error) {
 	}
 }
 
-// ErrLineBreak says that a frame has a line break, and so would be more than one frame to the other side. Some readers
-// end lines at a carriage return, too.
+// ErrLineBreak says that a line has a carriage return in its midst, where some readers end it.
 var ErrLineBreak = errors.New("transport: line break within a frame")
 
-// Write sends frames, each with the end of its line, in one write. It is safe for concurrent use.
+// Write sends frames, each with the end of its line, in one write. It is safe for concurrent use. A frame is JSON: line
+// breaks in it, which other transports allow, stand between tokens and become spaces.
 func (l *Lines) Write(frames ...[]byte) error {
-	for _, f := range frames {
-		if bytes.IndexByte(f, '\n') >= 0 || bytes.IndexByte(f, '\r') >= 0 {
-			return ErrLineBreak
-		}
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.out = l.out[:0]
 	for _, f := range frames {
-		l.out = append(append(l.out, f...), '\n')
+		from := len(l.out)
+		l.out = append(l.out, f...)
+		unbreak(l.out[from:])
+		l.out = append(l.out, '\n')
 	}
 	_, err := l.conn.Write(l.out)
 	if cap(l.out) > 1<<20 {
@@ -106,6 +104,20 @@ func (l *Lines) Write(frames ...[]byte) error {
 		return fmt.Errorf("transport: %w", err)
 	}
 	return nil
+}
+
+// unbreak makes one line of JSON, in place.
+func unbreak(text []byte) {
+	for _, end := range []byte("\n\r") {
+		for rest := text; ; {
+			i := bytes.IndexByte(rest, end)
+			if i < 0 {
+				break
+			}
+			rest[i] = ' '
+			rest = rest[i+1:]
+		}
+	}
 }
 
 // CloseWrite says that no more frames will be written, if conn can say that; else it closes conn.

@@ -23,6 +23,10 @@ type Hello struct {
 	Workspace string            `json:"workspace,omitempty"` // its working directory
 	Process   string            `json:"process,omitempty"`   // the client that started it: "claude[4711]"
 	Asserted  map[string]string `json:"asserted,omitempty"`  // ids of the conversation, from the environment
+	// Of a server that is not a child of the shim: where it is, the transport that it speaks, and what it has to be told.
+	URL       string      `json:"url,omitempty"`
+	Transport string      `json:"transport,omitempty"`
+	Header    http.Header `json:"header,omitempty"`
 }
 
 // A shim gives the daemon its pipes themselves where it can (see Give). Else it opens two connections to the daemon's
@@ -31,9 +35,14 @@ type Hello struct {
 //
 //	POST /v1/pipes/client   {Hello}         -> 101, Umpire-Pipes: TOKEN
 //	POST /v1/pipes/server?token=TOKEN       -> 101
+//
+// For a server that the daemon is to reach itself there is the client's connection alone:
+//
+//	POST /v1/pipes/remote   {Hello}         -> 101, or why the server cannot be reached
 const (
 	pathPipesClient = "/v1/pipes/client"
 	pathPipesServer = "/v1/pipes/server"
+	pathPipesRemote = "/v1/pipes/remote"
 	headerPipes     = "Umpire-Pipes"
 	upgradePipes    = "umpire-pipes"
 )
@@ -42,6 +51,9 @@ const (
 // CloseWrite, that ends what is written to it and lets the rest go on.
 type Pipes struct {
 	Serve func(hello Hello, client, server io.ReadWriteCloser)
+	// Connect opens a connection to the server that a Hello has a URL of. What it returns is called with the client's side,
+	// or with nil if that has gone meanwhile.
+	Connect func(ctx context.Context, hello Hello) (serve func(client io.ReadWriteCloser), err error)
 	// Patience is for how long the daemon waits for what a shim has to send next; 0 is ten seconds.
 	Patience time.Duration
 
@@ -58,7 +70,29 @@ type half struct {
 func (p *Pipes) Register(mux *http.ServeMux) {
 	mux.HandleFunc("POST "+pathPipesClient, p.acceptClient)
 	mux.HandleFunc("POST "+pathPipesServer, p.acceptServer)
+	mux.HandleFunc("POST "+pathPipesRemote, p.acceptRemote)
 	p.registerGiven(mux)
+}
+
+func (p *Pipes) acceptRemote(w http.ResponseWriter, r *http.Request) {
+	hello, ok := readHello(w, r)
+	if !ok {
+		return
+	}
+	serve, err := p.Connect(r.Context(), hello)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	}
+	conn, err := hijack(w)
+	if err == nil {
+		err = upgrade(conn, "")
+	}
+	if err != nil {
+		serve(nil)
+		return
+	}
+	serve(conn)
 }
 
 func (p *Pipes) patience() time.Duration { return cmp.Or(p.Patience, 10*time.Second) }
@@ -168,6 +202,19 @@ func Attach(ctx context.Context, path string, hello Hello) (client, server *net.
 	return client, server, nil
 }
 
+// AttachRemote connects a shim of a server that the daemon is to reach itself. If it cannot, the error is ErrUnreachable.
+func AttachRemote(ctx context.Context, path string, hello Hello) (client *net.UnixConn, err error) {
+	text, err := json.Marshal(hello)
+	if err != nil {
+		return nil, fmt.Errorf("transport: %w", err)
+	}
+	client, _, err = dialUpgrade(ctx, path, pathPipesRemote, text)
+	return client, err
+}
+
+// ErrUnreachable says that the daemon cannot reach the server of a shim.
+var ErrUnreachable = errors.New("the server cannot be reached")
+
 func dialUpgrade(ctx context.Context, socket, path string, body []byte) (*net.UnixConn, http.Header, error) {
 	var d net.Dialer
 	c, err := d.DialContext(ctx, "unix", socket)
@@ -201,6 +248,9 @@ func dialUpgrade(ctx context.Context, socket, path string, body []byte) (*net.Un
 	}
 	switch resp.StatusCode {
 	case http.StatusSwitchingProtocols:
+	case http.StatusBadGateway:
+		why, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10)) //nolint:errcheck // as far as it goes
+		return fail(fmt.Errorf("%w: %s", ErrUnreachable, bytes.TrimSpace(why)))
 	case http.StatusNotFound:
 		return fail(fmt.Errorf("the daemon answered %s: %w", resp.Status, errors.ErrUnsupported))
 	default:

@@ -96,9 +96,24 @@ func (e *Event) field(line []byte) {
 	}
 }
 
-// AppendEvent appends an event of type message with one line of data, which must hold no line break.
+// Field returns the last value of a field of e, such as its id; empty if there is none.
+func (e Event) Field(want string) (value string) {
+	for line := range bytes.Lines(e.Raw) {
+		name, text, _ := bytes.Cut(bytes.TrimRight(line, "\r\n"), []byte(":"))
+		if string(name) == want {
+			value = string(bytes.TrimPrefix(text, []byte(" ")))
+		}
+	}
+	return value
+}
+
+// AppendEvent appends an event of type message with one line of data. The data is JSON: its line breaks become spaces.
 func AppendEvent(dst, data []byte) []byte {
-	return append(append(append(dst, "event: message\ndata: "...), data...), "\n\n"...)
+	dst = append(dst, "event: message\ndata: "...)
+	from := len(dst)
+	dst = append(dst, data...)
+	unbreak(dst[from:])
+	return append(dst, "\n\n"...)
 }
 
 // WithData returns the bytes of e with other data; type, id and retry stay. The data is JSON: its line breaks stand

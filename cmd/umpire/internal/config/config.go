@@ -13,9 +13,13 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/umpire-dev/umpire/proxy"
 	"github.com/umpire-dev/umpire/proxy/wire"
 	"github.com/umpire-dev/umpire/rules"
 	"github.com/umpire-dev/umpire/rules/document"
@@ -36,12 +40,14 @@ type Config struct {
 
 // Server is one entry of servers:.
 type Server struct {
-	Name    string
-	URL     *url.URL // of a server over HTTP …
-	Headers http.Header
-	Command []string // … or the command of one over stdio
-	Env     []string // NAME=value, added to the environment of Command
-	Bare    bool     // mounted at /mcp instead of /NAME/mcp
+	Name string
+	URL  *url.URL // of a server over HTTP or WebSocket …
+	// Transport is what the server at URL speaks, as package proxy names it.
+	Transport string
+	Headers   http.Header
+	Command   []string // … or the command of one over stdio
+	Env       []string // NAME=value, added to the environment of Command
+	Bare      bool     // mounted at /mcp, /sse and /ws instead of /NAME/mcp …
 }
 
 // Names returns the names of the servers; nil if there is no configuration that could list them.
@@ -208,10 +214,11 @@ func CheckName(name string) error {
 
 func server(f document.Field) Server {
 	s := Server{Name: f.Name, Headers: http.Header{}}
+	var stated document.Node
 	if err := CheckName(f.Name); err != nil {
 		f.FailKey("", "%v", err)
 	}
-	for _, g := range f.Value.Fields("url", "headers", "command", "env") {
+	for _, g := range f.Value.Fields("url", "transport", "headers", "command", "env") {
 		switch g.Name {
 		case "url":
 			if text := expand(g.Value); text != "" {
@@ -221,6 +228,9 @@ func server(f document.Field) Server {
 				}
 				s.URL = u
 			}
+		case "transport":
+			s.Transport = g.Value.OneOf(proxy.TransportHTTP, proxy.TransportSSE, proxy.TransportWS)
+			stated = g.Value
 		case "headers":
 			for _, h := range g.Value.Fields() {
 				s.Headers.Set(h.Name, expand(h.Value))
@@ -238,14 +248,58 @@ func server(f document.Field) Server {
 	if (s.URL == nil) == (len(s.Command) == 0) {
 		f.FailKey("", "server %s: want either url or command", f.Name)
 	}
+	if s.URL != nil {
+		kind, err := TransportOf(s.URL, s.Transport)
+		if err != nil {
+			stated.Fail("", "%v", err)
+		}
+		s.Transport = kind
+	} else if s.Transport != "" {
+		stated.Fail("", "transport is for a server with a url: one with a command speaks stdio")
+	}
 	return s
+}
+
+// TransportOf returns what the server at u speaks: what is stated, if that can be, else what the URL says. A server of
+// HTTP+SSE cannot be told from one of Streamable HTTP by its URL, and has to be stated.
+func TransportOf(u *url.URL, stated string) (string, error) {
+	web := u.Scheme == "ws" || u.Scheme == "wss"
+	switch {
+	case stated == "" && web:
+		return proxy.TransportWS, nil
+	case stated == "":
+		return proxy.TransportHTTP, nil
+	case web != (stated == proxy.TransportWS):
+		return "", fmt.Errorf("a %s URL does not go with transport: %s", u.Scheme, stated)
+	}
+	return stated, nil
+}
+
+// Header reads a header such as "Name: value", with ${NAME} in it replaced from the environment.
+func Header(text string) (name, value string, err error) {
+	name, value, ok := strings.Cut(text, ":")
+	name = strings.TrimSpace(name)
+	if !ok || !httpguts.ValidHeaderFieldName(name) {
+		return "", "", fmt.Errorf("%q is no header such as 'Authorization: Bearer ${TOKEN}'", name)
+	}
+	value = variable.ReplaceAllStringFunc(strings.TrimSpace(value), func(m string) string {
+		v, ok := os.LookupEnv(m[2 : len(m)-1])
+		if !ok {
+			err = fmt.Errorf("header %s: the environment has no variable %s", name, m[2:len(m)-1])
+		}
+		return v
+	})
+	if err == nil && !httpguts.ValidHeaderFieldValue(value) {
+		err = fmt.Errorf("header %s: its value has characters that no header can have", name)
+	}
+	return name, value, err
 }
 
 // ParseURL reads the URL of a server.
 func ParseURL(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fmt.Errorf("%q is no http or https URL", text)
+	if err != nil || u.Host == "" || !slices.Contains([]string{"http", "https", "ws", "wss"}, u.Scheme) {
+		return nil, fmt.Errorf("%q is no http, https, ws or wss URL", text)
 	}
 	return u, nil
 }

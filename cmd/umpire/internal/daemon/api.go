@@ -18,7 +18,7 @@ import (
 // who runs the daemon can open the socket.
 func (d *Daemon) api() http.Handler {
 	mux := http.NewServeMux()
-	pipes := &transport.Pipes{Serve: d.attach}
+	pipes := &transport.Pipes{Serve: d.attach, Connect: d.reach}
 	pipes.Register(mux)
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { d.answer(w, d.Status(), nil) })
 	mux.HandleFunc("GET /v1/sessions", func(w http.ResponseWriter, _ *http.Request) {

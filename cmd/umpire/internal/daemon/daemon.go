@@ -48,6 +48,7 @@ type Daemon struct {
 	cleaner *wire.Cleaner
 	guard   proxy.Guard
 	fronts  []*proxy.HTTP
+	relays  []*proxy.Relay
 	user    string
 	started time.Time
 
@@ -64,6 +65,7 @@ type Daemon struct {
 	passages map[string]*proxy.HTTP
 	serial   int
 	busy     atomic.Int64 // when something last happened, in Unix nanoseconds
+	streams  atomic.Int64 // requests over HTTP in progress
 	rest     rest
 }
 
@@ -155,27 +157,11 @@ func (d *Daemon) listen() error {
 	mux := http.NewServeMux()
 	var names []string
 	for _, s := range d.opts.Config.Servers {
-		path := "/" + s.Name + "/mcp"
-		if s.Bare {
-			path = "/mcp"
-		}
-		if s.URL == nil {
-			names = append(names, fmt.Sprintf("%s (over stdio: umpire run --name %s)", s.Name, s.Name))
-			continue
-		}
-		front, err := proxy.NewHTTP(proxy.HTTPConfig{
-			Server: s.Name, URL: s.URL, Headers: s.Headers, Judge: d.gate, Cleaner: d.cleaner, Guard: d.guard, Log: d.opts.Log,
-		})
+		mounted, err := d.mount(mux, s)
 		if err != nil {
 			return err
 		}
-		d.fronts = append(d.fronts, front)
-		mux.Handle(path, front)
-		mux.Handle(proxy.MetadataPath+path, front.Metadata(path))
-		if over := slices.DeleteFunc(slices.Clone(d.opts.Config.Servers), func(s config.Server) bool { return s.URL == nil }); len(over) == 1 {
-			mux.Handle(proxy.MetadataPath, front.Metadata(path)) // for clients that look nowhere else
-		}
-		names = append(names, path+" -> "+shown(s.URL))
+		names = append(names, mounted)
 	}
 	mux.HandleFunc("/", d.unknown(names))
 
@@ -239,6 +225,8 @@ func (d *Daemon) alive(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		d.serving.Add(1)
 		defer d.serving.Done()
+		d.streams.Add(1)
+		defer d.streams.Add(-1)
 		d.touch()
 		defer d.touch()
 		h.ServeHTTP(w, r)
@@ -255,7 +243,7 @@ func (d *Daemon) Idle() time.Duration {
 	d.mu.Lock()
 	n := len(d.pipes)
 	d.mu.Unlock()
-	if n > 0 {
+	if n > 0 || d.streams.Load() > 0 {
 		return 0
 	}
 	return time.Since(time.Unix(0, d.busy.Load()))
@@ -285,6 +273,11 @@ func (d *Daemon) Addr() string {
 
 // attach serves a shim until one of its ends is gone.
 func (d *Daemon) attach(hello transport.Hello, client, server io.ReadWriteCloser) {
+	d.pump(hello, client, transport.NewLines(server, wire.MaxSize))
+}
+
+// pump moves frames between a shim and its server until one of them is gone.
+func (d *Daemon) pump(hello transport.Hello, client io.ReadWriteCloser, server proxy.Conn) {
 	d.serving.Add(1)
 	defer d.serving.Done()
 	d.mu.Lock()
@@ -303,7 +296,7 @@ func (d *Daemon) attach(hello transport.Hello, client, server io.ReadWriteCloser
 		end()
 	}
 	d.opts.Log.Info("attached", "server", hello.Name, "command", d.cleaner.Text(strings.Join(hello.Command, " ")), "client", hello.Process)
-	if err := link.Pump(transport.NewLines(client, wire.MaxSize), transport.NewLines(server, wire.MaxSize)); err != nil {
+	if err := link.Pump(transport.NewLines(client, wire.MaxSize), server); err != nil {
 		d.opts.Log.Warn("a stdio server ended with an error", "server", hello.Name, "error", err)
 	}
 	d.mu.Lock()
@@ -351,6 +344,9 @@ func (d *Daemon) Close() {
 	}
 	if d.gate != nil { // while there still is somebody to tell
 		d.gate.Desk().Close("umpire is stopping")
+	}
+	for _, r := range d.relays { // their streams do not end by themselves
+		r.Close()
 	}
 	for _, s := range d.servers {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)

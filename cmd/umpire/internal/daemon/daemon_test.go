@@ -246,7 +246,7 @@ func TestPathsWithoutServer(t *testing.T) {
 		{"/", "", http.StatusOK, "umpire v1"},
 		{"/mcp", "", http.StatusNotFound, "no MCP server at /mcp"},
 		{"/shop", "", http.StatusNotFound, "/shop/mcp -> http"},
-		{"/x", "", http.StatusNotFound, "files (over stdio: umpire run --name files)"},
+		{"/x", "", http.StatusNotFound, "/files/mcp -> a command (over stdio: umpire run --name files)"},
 		{"/", "evil.example", http.StatusForbidden, "not this machine"},
 		{"/v1/status", "", http.StatusNotFound, "no MCP server"}, // the socket's, not the network's
 		{"/v1/events?from=1", "", http.StatusNotFound, "no MCP server"},

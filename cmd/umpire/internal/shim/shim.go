@@ -1,6 +1,6 @@
 // Package shim is umpire run: it starts a stdio server as a child and gives the four pipes, the client's and the child's,
-// to the daemon, or copies between them and the daemon where they cannot be given away. It knows nothing else. Where no
-// daemon can be had, it denies every call itself.
+// to the daemon, or copies between them and the daemon where they cannot be given away. A server that is elsewhere it has
+// the daemon reach. It knows nothing else. Where no daemon can be had, it denies every call itself.
 package shim
 
 import (
@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/umpire-dev/umpire/cmd/umpire/internal/child"
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/config"
 	"github.com/umpire-dev/umpire/proxy"
 	"github.com/umpire-dev/umpire/proxy/transport"
@@ -26,11 +27,14 @@ import (
 
 // Options says what to run.
 type Options struct {
-	Name     string
-	Command  []string
-	Env      []string // added to the environment
-	StateDir string
-	Config   string // passed on to a daemon that has to be started
+	Name    string
+	Command []string
+	Env     []string // added to the environment
+	// Remote is the server where it is not a child of the shim, and Transport what it speaks.
+	Remote    *transport.Remote
+	Transport string
+	StateDir  string
+	Config    string // passed on to a daemon that has to be started
 	// Daemon is the command that starts a daemon for StateDir.
 	Daemon []string
 	Log    *slog.Logger
@@ -39,7 +43,7 @@ type Options struct {
 // The patience of the shim.
 const (
 	daemonWait = 10 * time.Second // for a daemon to listen
-	exitWait   = 5 * time.Second  // for a child to end after its stdin is closed, and again after SIGTERM
+	remoteWait = 45 * time.Second // for a daemon to reach a server
 )
 
 // conversation lists the variables in which clients tell their children which conversation they belong to.
@@ -47,18 +51,20 @@ var conversation = []string{"CLAUDE_CODE_SESSION_ID", "COPILOT_AGENT_SESSION_ID"
 
 // Run runs the child until it ends and returns its exit status.
 func Run(ctx context.Context, opts Options) (status int, err error) {
-	path, err := exec.LookPath(opts.Command[0])
-	if err != nil {
-		return 127, fmt.Errorf("the server cannot be started: %w", err)
-	}
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(signals)
 	broken := make(chan os.Signal, 1) // nobody reads it: a write to a client that has gone fails, and does not end us
 	signal.Notify(broken, syscall.SIGPIPE)
 	defer signal.Stop(broken)
-
-	c, err := start(path, opts)
+	if opts.Remote != nil {
+		return runRemote(ctx, opts, signals)
+	}
+	path, err := exec.LookPath(opts.Command[0])
+	if err != nil {
+		return 127, fmt.Errorf("the server cannot be started: %w", err)
+	}
+	c, err := child.Start(child.Config{Path: path, Command: opts.Command, Env: opts.Env, Stderr: os.Stderr})
 	if err != nil {
 		return 126, fmt.Errorf("the server cannot be started: %w", err)
 	}
@@ -68,50 +74,54 @@ func Run(ctx context.Context, opts Options) (status int, err error) {
 	if err != nil {
 		opts.Log.Error("every call will be denied", "reason", err)
 		serve = func() {
-			pump(opts, proxy.Denier{Reason: fmt.Sprintf("umpire cannot judge this call: %v", err)}, own, c)
+			pump(opts, err, own, transport.NewLines(c, wire.MaxSize))
 		}
 	}
 	go func() {
 		serve()
 		close(passed)
 	}()
-	return c.supervise(passed, signals), nil
+	return c.Supervise(passed, signals), nil
 }
 
 // pump lets messages through by hand, and calls not at all.
-func pump(opts Options, judge proxy.Judge, own, child io.ReadWriteCloser) {
+func pump(opts Options, why error, own io.ReadWriteCloser, server proxy.Conn) {
+	judge := proxy.Denier{Reason: fmt.Sprintf("umpire cannot judge this call: %v", why)}
 	cleaner, err := wire.NewCleaner(wire.CleanerConfig{MaxValue: wire.MinMaxValue, Secret: []byte("nothing is stored")})
 	if err != nil {
 		opts.Log.Error("calls cannot be answered", "error", err)
 		return
 	}
 	link := proxy.NewLink(proxy.LinkConfig{Judge: judge, Cleaner: cleaner, Log: opts.Log, Origin: proxy.Origin{Server: opts.Name}})
-	if err := link.Pump(transport.NewLines(own, wire.MaxSize), transport.NewLines(child, wire.MaxSize)); err != nil {
+	if err := link.Pump(transport.NewLines(own, wire.MaxSize), server); err != nil {
 		opts.Log.Error("the connection ended", "error", err)
 	}
 }
 
-// connect attaches client and child to the daemon, and starts one if none is there. Serve returns when there is nothing
-// more to say to the client.
-func connect(ctx context.Context, opts Options, own *pipeEnds, c *child) (serve func(), err error) {
-	socket := filepath.Join(opts.StateDir, config.SocketFile)
-	hello := transport.Hello{
-		Name: opts.Name, Command: opts.Command, Process: parent(), Asserted: map[string]string{},
-	}
+// hello says who is here.
+func hello(opts Options) transport.Hello {
+	h := transport.Hello{Name: opts.Name, Command: opts.Command, Process: parent(), Asserted: map[string]string{}}
 	if wd, err := os.Getwd(); err == nil {
-		hello.Workspace = wd
+		h.Workspace = wd
 	}
 	for _, name := range conversation {
 		if id := os.Getenv(name); id != "" {
-			hello.Asserted[name] = id
+			h.Asserted[name] = id
 		}
 	}
-	attach := func() error {
+	return h
+}
+
+// connect attaches client and child to the daemon. Serve returns when there is nothing more to say to the client.
+func connect(ctx context.Context, opts Options, own *pipeEnds, c *child.Child) (serve func(), err error) {
+	hello := hello(opts)
+	err = reach(opts, func(socket string) error {
 		ctx, cancel := context.WithTimeout(ctx, daemonWait)
 		defer cancel()
-		given, err := transport.Give(ctx, socket, hello, transport.Ends{In: own.in, Out: own.out}, transport.Ends{In: c.out, Out: c.in})
+		out, in := c.Ends()
+		given, err := transport.Give(ctx, socket, hello, transport.Ends{In: own.in, Out: own.out}, transport.Ends{In: out, Out: in})
 		if err == nil {
-			serve = func() { given.Wait(c.hangUp) }
+			serve = func() { given.Wait(c.HangUp) }
 			return nil
 		}
 		if !errors.Is(err, errors.ErrUnsupported) {
@@ -120,28 +130,34 @@ func connect(ctx context.Context, opts Options, own *pipeEnds, c *child) (serve 
 		client, server, err := transport.Attach(ctx, socket, hello)
 		serve = func() { copyAll(own, c, client, server) }
 		return err
-	}
-	if attach() == nil {
-		return serve, nil
+	})
+	return serve, err
+}
+
+// reach calls attach with the socket of the daemon until it succeeds, and starts a daemon if none is there.
+func reach(opts Options, attach func(socket string) error) error {
+	socket := filepath.Join(opts.StateDir, config.SocketFile)
+	if err := attach(socket); err == nil || errors.Is(err, transport.ErrUnreachable) {
+		return err
 	}
 	failed, err := launch(opts)
 	if err != nil {
-		return nil, fmt.Errorf("the daemon cannot be started: %w", err)
+		return fmt.Errorf("the daemon cannot be started: %w", err)
 	}
 	deadline := time.Now().Add(daemonWait)
 	for {
-		err := attach()
+		err := attach(socket)
 		switch {
-		case err == nil:
-			return serve, nil
+		case err == nil, errors.Is(err, transport.ErrUnreachable):
+			return err
 		case time.Now().After(deadline):
-			return nil, fmt.Errorf("no daemon listens on %s: %w", socket, err)
+			return fmt.Errorf("no daemon listens on %s: %w", socket, err)
 		}
 		select {
 		case why := <-failed:
 			// If another shim's daemon was faster, ours ends because the history is taken: wait for that one.
 			if !strings.Contains(why, store.ErrLocked.Error()) {
-				return nil, fmt.Errorf("the daemon ended at once: %s", why)
+				return fmt.Errorf("the daemon ended at once: %s", why)
 			}
 		case <-time.After(50 * time.Millisecond):
 		}
@@ -199,10 +215,10 @@ func lastWords(path string, from int64, err error) string {
 }
 
 // copyAll copies between the pipes and the daemon until the daemon has said everything to the client.
-func copyAll(own *pipeEnds, c *child, client, server io.ReadWriter) {
+func copyAll(own *pipeEnds, c *child.Child, client, server io.ReadWriter) {
 	go func() {
 		splice(client, own)
-		c.hangUp()
+		c.HangUp()
 	}()
 	go splice(c, server)
 	go splice(server, c)

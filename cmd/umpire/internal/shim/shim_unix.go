@@ -24,21 +24,3 @@ func stdio() *pipeEnds {
 
 // detach lets a process outlive this one and its terminal.
 func detach(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} }
-
-func (c *child) signal(s os.Signal) {
-	if sig, ok := s.(syscall.Signal); ok {
-		syscall.Kill(-c.cmd.Process.Pid, sig) //nolint:errcheck // it may have ended
-	}
-}
-
-// exitStatus returns what a shell would say.
-func exitStatus(p *os.ProcessState) int {
-	if status, ok := p.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		return 128 + int(status.Signal())
-	}
-	return p.ExitCode()
-}
-
-func (c *child) terminate() { c.signal(syscall.SIGTERM) }
-
-func (c *child) kill() { c.signal(syscall.SIGKILL) }

@@ -1,9 +1,8 @@
 //go:build unix && !linux
 
-package shim
+package child
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"syscall"
@@ -14,6 +13,3 @@ func group(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true
 
 // widen does nothing: the size of a pipe cannot be set here.
 func widen(...*os.File) {}
-
-// parent names the process that started this one: the client.
-func parent() string { return fmt.Sprintf("[%d]", os.Getppid()) }

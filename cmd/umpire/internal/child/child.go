@@ -1,4 +1,6 @@
-package shim
+// Package child runs a stdio server as a child process: in a process group of its own, its stderr drained, and nothing of it
+// left when it has ended.
+package child
 
 import (
 	"errors"
@@ -10,8 +12,20 @@ import (
 	"time"
 )
 
-// child is the server process, as the other end of its pipes: Read is its stdout, Write its stdin.
-type child struct {
+// Config says what to run.
+type Config struct {
+	Path    string // of the program
+	Command []string
+	Env     []string  // added to the environment
+	Dir     string    // empty is this process's
+	Stderr  io.Writer // gets what the child says on stderr, which is read on even if a write fails
+}
+
+// Wait is for how long a child may take to end after its stdin is closed, and again after SIGTERM.
+const Wait = 5 * time.Second
+
+// Child is the server process, as the other end of its pipes: Read is its stdout, Write its stdin.
+type Child struct {
 	cmd    *exec.Cmd
 	in     *os.File
 	out    *os.File
@@ -22,8 +36,8 @@ type child struct {
 	wait   time.Duration // for it to end when it should, and again after SIGTERM
 }
 
-// start starts the child in a process group of its own. Its stderr is passed on, and drained even if nobody reads ours.
-func start(path string, opts Options) (*child, error) {
+// Start starts a child.
+func Start(cfg Config) (*Child, error) {
 	childIn, in, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -37,10 +51,10 @@ func start(path string, opts Options) (*child, error) {
 		return nil, err
 	}
 	widen(in, out)
-	c := &child{in: in, out: out, exited: make(chan struct{}), quit: make(chan struct{}), stderr: make(chan struct{}), wait: exitWait}
-	c.cmd = exec.Command(path, opts.Command[1:]...) //nolint:gosec,noctx // running it is the purpose, and it ends with its pipes
+	c := &Child{in: in, out: out, exited: make(chan struct{}), quit: make(chan struct{}), stderr: make(chan struct{}), wait: Wait}
+	c.cmd = exec.Command(cfg.Path, cfg.Command[1:]...) //nolint:gosec,noctx // running it is the purpose, and it ends with its pipes
 	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = childIn, childOut, childErrs
-	c.cmd.Env = append(os.Environ(), opts.Env...)
+	c.cmd.Env, c.cmd.Dir = append(os.Environ(), cfg.Env...), cfg.Dir
 	group(c.cmd)
 	// The kernel ends the child with the thread that started it: keep that thread.
 	started := make(chan error, 1)
@@ -64,7 +78,7 @@ func start(path string, opts Options) (*child, error) {
 		return nil, err
 	}
 	go func() {
-		if _, err := io.Copy(os.Stderr, errs); err != nil {
+		if _, err := io.Copy(cfg.Stderr, errs); err != nil {
 			io.Copy(io.Discard, errs) //nolint:errcheck // nobody listens, but the child must not block
 		}
 		errs.Close() //nolint:errcheck // it was read
@@ -74,29 +88,32 @@ func start(path string, opts Options) (*child, error) {
 }
 
 // Read reads what the child says.
-func (c *child) Read(p []byte) (int, error) { return c.out.Read(p) }
+func (c *Child) Read(p []byte) (int, error) { return c.out.Read(p) }
 
 // Write tells the child something.
-func (c *child) Write(p []byte) (int, error) { return c.in.Write(p) }
+func (c *Child) Write(p []byte) (int, error) { return c.in.Write(p) }
 
 // CloseWrite tells the child that nothing more will come, which is how MCP asks a stdio server to end.
-func (c *child) CloseWrite() error {
-	c.hangUp()
+func (c *Child) CloseWrite() error {
+	c.HangUp()
 	return c.in.Close()
 }
 
 // Close ends both directions.
-func (c *child) Close() error {
+func (c *Child) Close() error {
 	return errors.Join(c.CloseWrite(), c.out.Close())
 }
 
-// hangUp notes that the client has ended, so that the child has to, too.
-func (c *child) hangUp() { c.once.Do(func() { close(c.quit) }) }
+// Ends returns the pipes to the child.
+func (c *Child) Ends() (out, in *os.File) { return c.out, c.in }
 
-// supervise waits for the child to end and returns its exit status, 128 and the number if a signal ended it. It passes
-// signals on. A child that does not end after the client has is asked by SIGTERM, then killed with its whole process
+// HangUp notes that the client has ended, so that the child has to, too.
+func (c *Child) HangUp() { c.once.Do(func() { close(c.quit) }) }
+
+// Supervise waits for the child to end and returns its exit status, 128 and the number if a signal ended it. It passes
+// signals on, and waits for the end of passed for a while: then everything has been said to the client. A child that does not end after the client has is asked by SIGTERM, then killed with its whole process
 // group.
-func (c *child) supervise(passed <-chan struct{}, signals <-chan os.Signal) int {
+func (c *Child) Supervise(passed <-chan struct{}, signals <-chan os.Signal) int {
 	var patience <-chan time.Time
 	quit := c.quit
 	step := 0
@@ -131,24 +148,3 @@ func (c *child) supervise(passed <-chan struct{}, signals <-chan os.Signal) int 
 	}
 	return exitStatus(c.cmd.ProcessState)
 }
-
-// pipeEnds is the shim's own stdin and stdout.
-type pipeEnds struct {
-	in, out *os.File
-	once    sync.Once
-}
-
-// Read reads what the client says.
-func (p *pipeEnds) Read(b []byte) (int, error) { return p.in.Read(b) }
-
-// Write tells the client something.
-func (p *pipeEnds) Write(b []byte) (int, error) { return p.out.Write(b) }
-
-// CloseWrite tells the client that nothing more will come.
-func (p *pipeEnds) CloseWrite() (err error) {
-	p.once.Do(func() { err = p.out.Close() })
-	return err
-}
-
-// Close ends both directions.
-func (p *pipeEnds) Close() error { return errors.Join(p.CloseWrite(), p.in.Close()) }

@@ -1,0 +1,434 @@
+package proxy
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/umpire-dev/umpire/proxy/transport"
+	"github.com/umpire-dev/umpire/proxy/wire"
+)
+
+// refused answers a client for which there is no connection to the server.
+func (r *Relay) refused(w http.ResponseWriter, id string, err error) {
+	var status *transport.StatusError
+	code, text := http.StatusBadGateway, fmt.Sprintf("server %s cannot be reached: %v", r.Server, rootCause(err))
+	switch {
+	case errors.Is(err, errFull), errors.Is(err, errStopping):
+		code, text = http.StatusServiceUnavailable, err.Error()
+	case errors.As(err, &status) && status.Code >= 400:
+		code = status.Code
+		for _, challenge := range status.Header.Values("WWW-Authenticate") {
+			w.Header().Add("WWW-Authenticate", challenge)
+		}
+	}
+	r.Log.Warn("a client is refused", "server", r.Server, "why", text)
+	reply(w, code, wire.ErrorReply(id, wire.CodeUnavailable, text))
+}
+
+// WebSocket serves MCP over WebSocket.
+func (r *Relay) WebSocket(w http.ResponseWriter, q *http.Request) {
+	principal, ok := r.Guard.Principal(w, q)
+	if !ok {
+		return
+	}
+	answered := false
+	s, err := r.begin(q, principal, TransportWS, func() (Conn, error) {
+		answered = true // by the upgrade, whatever becomes of it
+		return transport.AcceptWebSocket(w, q, wire.MaxSize)
+	}, nil)
+	switch {
+	case err == nil:
+		<-s.over
+	case !answered:
+		r.refused(w, "", err)
+	}
+}
+
+// Events serves the stream of HTTP+SSE, whose first event names the endpoint of its session.
+func (r *Relay) Events(w http.ResponseWriter, q *http.Request) {
+	principal, ok := r.Guard.Principal(w, q)
+	if !ok {
+		return
+	}
+	if q.Method != http.MethodGet {
+		w.Header().Set("Allow", "GET")
+		reply(w, http.StatusMethodNotAllowed, wire.ErrorReply("", wire.CodeInvalidRequest, "here is the stream of HTTP+SSE: it begins with a GET"))
+		return
+	}
+	id := rand.Text()
+	var s *stream
+	session, err := r.begin(q, principal, TransportSSE, func() (Conn, error) {
+		s = newStream(w)
+		endpoint := strings.TrimSuffix(q.URL.EscapedPath(), "/sse") + "/messages?sessionId=" + url.QueryEscape(id)
+		b := newBoard()
+		b.main, b.only = s, true
+		return b, s.send([]byte("event: endpoint\ndata: " + endpoint + "\n\n"))
+	}, func(session *relayed) {
+		session.id, r.sessions[id] = id, session.enter()
+	})
+	switch {
+	case s != nil:
+		defer s.leave()
+	case err != nil:
+		r.refused(w, "", err)
+	}
+	if err != nil {
+		return
+	}
+	defer r.leave(session)
+	defer session.board.end()
+	r.hold(q, session.board, s, nil)
+}
+
+// hold keeps a stream open until done, or until either side has gone.
+func (r *Relay) hold(q *http.Request, b *board, s *stream, done <-chan struct{}) {
+	tick := time.NewTicker(r.KeepAlive)
+	defer tick.Stop()
+	var gone <-chan struct{}
+	if s != nil {
+		gone = s.gone
+	}
+	for {
+		select {
+		case <-q.Context().Done():
+			return
+		case <-gone:
+			return
+		case <-b.over:
+			return
+		case <-done:
+			return
+		case <-tick.C:
+			if s != nil && s.send([]byte(": alive\n\n")) != nil {
+				return
+			}
+		}
+	}
+}
+
+// Messages takes in what clients of HTTP+SSE post.
+func (r *Relay) Messages(w http.ResponseWriter, q *http.Request) {
+	principal, ok := r.Guard.Principal(w, q)
+	if !ok {
+		return
+	}
+	if q.Method != http.MethodPost {
+		w.Header().Set("Allow", "POST")
+		reply(w, http.StatusMethodNotAllowed, wire.ErrorReply("", wire.CodeInvalidRequest, "messages are posted here"))
+		return
+	}
+	session := r.find(q.URL.Query().Get("sessionId"), principal)
+	if session != nil {
+		defer r.leave(session)
+	}
+	if session == nil || !session.board.only {
+		reply(w, http.StatusNotFound, wire.ErrorReply("", wire.CodeInvalidRequest, "no such session"))
+		return
+	}
+	x := &exchange{w: w, r: q}
+	body, status, refused := x.read()
+	if refused != nil {
+		session.Refused("client", refused)
+		reply(w, status, refused.Reply())
+		return
+	}
+	if !session.board.give(body, q.Context().Done()) {
+		reply(w, http.StatusNotFound, wire.ErrorReply("", wire.CodeUnavailable, "the session has ended"))
+		return
+	}
+	w.WriteHeader(http.StatusAccepted)
+}
+
+// Streamable serves Streamable HTTP, in both eras. Up to 2025-11-25 a session has a connection to the server; since then,
+// requests of a client share connections, as far as their ids tell them apart.
+func (r *Relay) Streamable(w http.ResponseWriter, q *http.Request) {
+	principal, ok := r.Guard.Principal(w, q)
+	if !ok {
+		return
+	}
+	p := &relayPost{relay: r, w: w, q: q, principal: principal}
+	if twice := repeated(q.Header); twice != nil {
+		p.refuse(http.StatusBadRequest, twice)
+		return
+	}
+	switch q.Method {
+	case http.MethodPost:
+		p.post()
+	case http.MethodGet:
+		p.get()
+	case http.MethodDelete:
+		p.delete()
+	default:
+		p.not("GET, POST, DELETE")
+	}
+	if p.session != nil {
+		r.leave(p.session)
+	}
+}
+
+// relayPost is a request of a client over Streamable HTTP.
+type relayPost struct {
+	relay     *Relay
+	w         http.ResponseWriter
+	q         *http.Request
+	principal string
+	session   *relayed
+	modern    bool
+}
+
+func (p *relayPost) not(allow string) {
+	p.w.Header().Set("Allow", allow)
+	reply(p.w, http.StatusMethodNotAllowed, wire.ErrorReply("", wire.CodeInvalidRequest, p.q.Method+" is not for what is here without a session"))
+}
+
+func (p *relayPost) refuse(status int, why *wire.Error) {
+	if p.session != nil {
+		p.session.Refused("client", why)
+	} else {
+		l := NewLink(LinkConfig{Judge: p.relay.Judge, Cleaner: p.relay.Cleaner, Log: p.relay.Log, Origin: Origin{
+			Link: TransportHTTP + ":" + p.relay.Server, Server: p.relay.Server, Transport: TransportHTTP, Peer: peerOf(p.q, p.principal),
+		}})
+		l.signals = &p.relay.signals
+		l.Refused("client", why)
+	}
+	reply(p.w, status, why.Reply())
+}
+
+// attach finds the session that the request names; if there is none, it answers so.
+func (p *relayPost) attach() bool {
+	p.session = p.relay.find(p.q.Header.Get(headerSession), p.principal)
+	if p.session != nil && p.session.board.only {
+		p.relay.leave(p.session)
+		p.session = nil
+	}
+	if p.session == nil {
+		reply(p.w, http.StatusNotFound, wire.ErrorReply("", wire.CodeInvalidRequest, "no such session: begin with initialize"))
+		return false
+	}
+	return true
+}
+
+// get serves what the server says of its own accord.
+func (p *relayPost) get() {
+	if p.q.Header.Get(headerSession) == "" {
+		p.not("POST")
+		return
+	}
+	if !p.attach() {
+		return
+	}
+	b := p.session.board
+	s := &stream{gone: make(chan struct{})}
+	if !b.claim(s) {
+		reply(p.w, http.StatusConflict, wire.ErrorReply("", wire.CodeInvalidRequest, "this session has a stream already"))
+		return
+	}
+	defer b.detach(s)
+	defer s.leave()
+	s.begin(p.w)
+	b.catchUp(s)
+	p.relay.hold(p.q, b, s, nil)
+}
+
+func (p *relayPost) delete() {
+	if p.q.Header.Get(headerSession) == "" {
+		p.not("POST")
+		return
+	}
+	if !p.attach() {
+		return
+	}
+	p.session.board.end()
+	p.relay.mu.Lock()
+	delete(p.relay.sessions, p.session.id)
+	p.relay.mu.Unlock()
+	p.w.WriteHeader(http.StatusNoContent)
+}
+
+// post takes a frame in, and answers it if it asks.
+func (p *relayPost) post() {
+	x := &exchange{w: p.w, r: p.q}
+	body, status, refused := x.read()
+	var frame wire.Frame
+	if refused == nil {
+		var err error
+		frame, err = wire.Parse(body, wire.FromClient)
+		status = http.StatusBadRequest
+		errors.As(err, &refused)
+	}
+	if refused != nil {
+		p.refuse(status, refused)
+		return
+	}
+	m := &frame.Messages[0]
+	id := p.q.Header.Get(headerSession)
+	p.modern = m.Protocol() != "" || id == "" && p.q.Header.Get("Mcp-Protocol-Version") >= wire.Modern
+	begins := !frame.Batch && m.Kind == wire.Request && m.Method == "initialize" && id == ""
+	var asks *posted
+	var err error
+	switch {
+	case p.modern:
+		asks, err = p.share(&frame)
+	case begins:
+		asks, err = p.begin(&frame)
+	case id == "":
+		p.refuse(http.StatusBadRequest, &wire.Error{Code: wire.CodeInvalidRequest, ID: m.ID, Msg: "no session: begin with initialize"})
+		return
+	case !p.attach():
+		return
+	default:
+		asks, err = p.session.board.post(&frame, false)
+	}
+	switch {
+	case errors.Is(err, errIDInUse):
+		p.refuse(http.StatusBadRequest, &wire.Error{Code: wire.CodeInvalidRequest, ID: m.ID, Msg: err.Error()})
+		return
+	case err != nil:
+		p.relay.refused(p.w, m.ID, err)
+		return
+	}
+	x.link = p.session.Link
+	if refused = x.check(&frame); refused == nil && frame.Batch && p.session.Origin().Protocol == "" {
+		refused = &wire.Error{Code: wire.CodeInvalidRequest, Msg: "a batch before a revision is agreed on"}
+	}
+	if refused != nil {
+		if asks != nil {
+			p.session.board.leave(asks)
+		}
+		p.refuse(http.StatusBadRequest, refused)
+		return
+	}
+	if begins {
+		p.w.Header().Set(headerSession, p.session.id)
+	}
+	if asks == nil {
+		p.tell(body)
+		return
+	}
+	p.ask(&frame, body, asks)
+}
+
+// begin opens a session for an initialize.
+func (p *relayPost) begin(frame *wire.Frame) (asks *posted, err error) {
+	id := rand.Text()
+	b := newBoard()
+	if asks, err = b.post(frame, false); err != nil {
+		return nil, err
+	}
+	p.session, err = p.relay.begin(p.q, p.principal, TransportHTTP, func() (Conn, error) { return b, nil }, func(s *relayed) {
+		s.id, p.relay.sessions[id] = id, s.enter()
+	})
+	return asks, err
+}
+
+// share finds a connection of this client on which nothing is asked that could be taken for this, or opens one.
+func (p *relayPost) share(frame *wire.Frame) (asks *posted, err error) {
+	r, pool := p.relay, p.principal+" "+p.q.UserAgent()
+	r.mu.Lock()
+	for _, s := range r.pooled[pool] {
+		if asks, err = s.board.post(frame, true); err == nil && !s.ended {
+			p.session = s.enter()
+			r.mu.Unlock()
+			return asks, nil
+		}
+	}
+	r.mu.Unlock()
+	b := newBoard()
+	if asks, err = b.post(frame, true); err != nil {
+		return nil, err
+	}
+	p.session, err = r.begin(p.q, p.principal, TransportHTTP, func() (Conn, error) { return b, nil }, func(s *relayed) {
+		s.pool, r.pooled[pool] = pool, append(r.pooled[pool], s.enter())
+	})
+	return asks, err
+}
+
+// tell passes on what has no answer.
+func (p *relayPost) tell(body []byte) {
+	if !p.session.board.give(body, p.q.Context().Done()) {
+		reply(p.w, http.StatusNotFound, wire.ErrorReply("", wire.CodeUnavailable, "the session has ended"))
+		return
+	}
+	p.w.WriteHeader(http.StatusAccepted)
+}
+
+// ask passes a frame with requests on and waits for the answers. A client that accepts a stream of events gets one at once.
+// The answer to a probe of the era has a status that clients of the other era understand.
+func (p *relayPost) ask(frame *wire.Frame, body []byte, asks *posted) {
+	b := p.session.board
+	probe := !frame.Batch && frame.Messages[0].Method == "server/discover"
+	var s *stream
+	if acceptsEvents(p.q.Header) && !probe {
+		s = newStream(p.w)
+		defer s.leave()
+		b.listen(asks, s)
+	}
+	if b.give(body, p.q.Context().Done()) {
+		p.relay.hold(p.q, b, s, asks.done)
+	}
+	left := b.leave(asks)
+	if len(left) > 0 && p.q.Context().Err() != nil {
+		p.gone(left)
+		return
+	}
+	answers := asks.answers
+	for _, id := range left { // the pump has ended
+		answers = append(answers, wire.ErrorReply(id, wire.CodeUnavailable, "the connection to the server ended before it answered"))
+	}
+	switch {
+	case s != nil:
+		for _, a := range answers {
+			s.send(transport.AppendEvent(nil, a)) //nolint:errcheck // the client is gone, and nothing is left to do for it
+		}
+	case frame.Batch:
+		reply(p.w, http.StatusOK, wire.Batch(answers))
+	case probe:
+		p.probed(answers[0])
+	default:
+		reply(p.w, http.StatusOK, answers[0])
+	}
+}
+
+// probed answers a server/discover. A connection to a server that knows nothing of it is not used for anything else.
+func (p *relayPost) probed(answer []byte) {
+	status := http.StatusOK
+	switch code := gjson.GetBytes(answer, "error.code"); {
+	case code.Int() == codeMethodNotFound:
+		status = http.StatusNotFound
+	case code.Exists():
+		status = http.StatusBadRequest
+	}
+	if status != http.StatusOK && p.session.board.idle() {
+		p.session.board.end()
+	}
+	reply(p.w, status, answer)
+}
+
+const codeMethodNotFound = -32601 // JSON-RPC
+
+// gone deals with requests whose client has hung up. Since 2026-07-28 that cancels them; before, it says nothing, but
+// nobody is there any more for whom a call could be on hold.
+func (p *relayPost) gone(ids []string) {
+	for _, id := range ids {
+		if !p.modern {
+			p.session.abandon(id)
+			continue
+		}
+		note, err := json.Marshal(struct {
+			JSONRPC string         `json:"jsonrpc"`
+			Method  string         `json:"method"`
+			Params  map[string]any `json:"params"`
+		}{"2.0", "notifications/cancelled", map[string]any{"requestId": json.RawMessage(id), "reason": "the client closed its stream"}})
+		if err == nil {
+			p.session.board.give(note, nil)
+		}
+	}
+}

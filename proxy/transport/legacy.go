@@ -1,0 +1,228 @@
+package transport
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+)
+
+// Legacy carries frames as the HTTP+SSE transport of the revision 2024-11-05 does, at the client's end: what the server
+// says comes as events of one long answer, and what it is told is posted to the endpoint that the first event names.
+type Legacy struct {
+	remote   Remote
+	endpoint string
+	via      *http.Transport
+	ctx      context.Context // done when the connection has ended
+	cancel   context.CancelFunc
+	in       chan inbound
+	posting  chan struct{} // has one element for each POST in progress
+	running  sync.WaitGroup
+}
+
+// inbound is what Read returns next.
+type inbound struct {
+	frame []byte
+	err   error
+}
+
+// The bounds of what is posted at the same time, and for how long the next one waits for the one before it: servers take
+// a message in and answer it elsewhere.
+const (
+	maxPosting = 64
+	takeIn     = 5 * time.Second
+)
+
+// DialLegacy opens a connection. It sends what has to be said to the origin of the URL alone: an endpoint elsewhere is an
+// error. What the server answers instead of a stream is a *StatusError.
+func DialLegacy(ctx context.Context, remote Remote, max int) (_ *Legacy, err error) {
+	l := &Legacy{remote: remote, via: NewRoundTripper(), in: make(chan inbound), posting: make(chan struct{}, maxPosting)}
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	defer func() {
+		if err != nil {
+			l.Close() //nolint:errcheck // it always is nil
+		}
+	}()
+	late := time.AfterFunc(headersWait, l.cancel)
+	defer late.Stop()
+	defer context.AfterFunc(ctx, l.cancel)()
+	req, err := http.NewRequestWithContext(l.ctx, http.MethodGet, remote.URL.String(), http.NoBody)
+	if err != nil {
+		return nil, fmt.Errorf("transport: %w", err)
+	}
+	req.Header.Set("Accept", "text/event-stream")
+	resp, err := remote.Do(l.via, req)
+	if err != nil {
+		return nil, fmt.Errorf("transport: %w", err)
+	}
+	events, err := eventsOf(resp, max)
+	if err == nil {
+		err = l.begin(events, resp.Request.URL)
+	}
+	if err != nil {
+		resp.Body.Close() //nolint:errcheck,gosec // the first error counts
+		return nil, err
+	}
+	l.running.Go(func() {
+		defer resp.Body.Close() //nolint:errcheck // it was read
+		l.follow(events)
+	})
+	return l, nil
+}
+
+// eventsOf returns the events of an answer that is a stream of them.
+func eventsOf(resp *http.Response, max int) (*Events, error) {
+	kind := resp.Header.Get("Content-Type")
+	switch {
+	case resp.StatusCode != http.StatusOK:
+		return nil, &StatusError{Code: resp.StatusCode, Header: resp.Header}
+	case !IsEventStream(resp.Header):
+		return nil, fmt.Errorf("transport: it answered with %.60q, which is no stream of events", kind)
+	}
+	return NewEvents(resp.Body, max+1024), nil
+}
+
+// begin waits for the event that names the endpoint.
+func (l *Legacy) begin(events *Events, from *url.URL) error {
+	for {
+		e, err := events.Next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return errors.New("transport: it ended its stream before it named an endpoint")
+		case err != nil:
+			return err
+		case e.Type != "endpoint":
+			continue // a comment
+		}
+		return l.resolve(string(bytes.TrimSpace(e.Data)), from)
+	}
+}
+
+// resolve takes the endpoint from what the server says of it.
+func (l *Legacy) resolve(text string, from *url.URL) error {
+	u, err := from.Parse(text)
+	if err != nil || text == "" || !SameOrigin(u, l.remote.URL) {
+		return fmt.Errorf("transport: it names %.100q as its endpoint, which is not within %s://%s", text, l.remote.URL.Scheme, l.remote.URL.Host)
+	}
+	l.endpoint = u.String()
+	return nil
+}
+
+// follow hands the server's messages to Read.
+func (l *Legacy) follow(events *Events) {
+	for {
+		e, err := events.Next()
+		switch {
+		case err != nil:
+			if l.ctx.Err() != nil {
+				err = io.EOF
+			}
+			l.push(inbound{err: err})
+			return
+		case e.Type == "endpoint":
+			l.push(inbound{err: fmt.Errorf("%w: a second endpoint", ErrStream)})
+			return
+		case e.Type == "message" && len(bytes.TrimSpace(e.Data)) > 0:
+			if !l.push(inbound{frame: e.Data}) {
+				return
+			}
+		}
+	}
+}
+
+func (l *Legacy) push(i inbound) bool {
+	select {
+	case l.in <- i:
+		return true
+	case <-l.ctx.Done():
+		return false
+	}
+}
+
+// Read returns what the server says next. An *Undelivered is no end; any other error is.
+func (l *Legacy) Read() ([]byte, error) {
+	select {
+	case i := <-l.in:
+		if u := (*Undelivered)(nil); i.err != nil && !errors.As(i.err, &u) {
+			l.cancel()
+		}
+		return i.frame, i.err
+	case <-l.ctx.Done():
+		return nil, io.EOF
+	}
+}
+
+// Write posts frames, one after the other. What becomes of them, Read tells.
+func (l *Legacy) Write(frames ...[]byte) error {
+	for _, f := range frames {
+		select {
+		case l.posting <- struct{}{}:
+		case <-l.ctx.Done():
+			return io.ErrClosedPipe
+		}
+		taken := make(chan struct{})
+		l.running.Go(func() {
+			err := l.post(f)
+			close(taken)
+			if err != nil {
+				l.push(inbound{err: err})
+			}
+			<-l.posting
+		})
+		late := time.NewTimer(takeIn)
+		select {
+		case <-taken:
+		case <-late.C:
+		case <-l.ctx.Done():
+		}
+		late.Stop()
+	}
+	return nil
+}
+
+func (l *Legacy) post(frame []byte) error {
+	req, err := http.NewRequestWithContext(l.ctx, http.MethodPost, l.endpoint, bytes.NewReader(frame))
+	if err != nil {
+		return &Undelivered{Frame: frame, Err: err}
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := l.remote.Do(l.via, req)
+	if err != nil {
+		return &Undelivered{Frame: frame, Sent: !NotSent(err), Err: err}
+	}
+	io.CopyN(io.Discard, resp.Body, 4<<10) //nolint:errcheck // "Accepted"
+	resp.Body.Close()                      //nolint:errcheck,gosec // as above
+	if resp.StatusCode > 299 {
+		return &Undelivered{Frame: frame, Sent: true, Status: resp.StatusCode, Err: &StatusError{Code: resp.StatusCode, Header: resp.Header}}
+	}
+	return nil
+}
+
+// NotSent reports whether a request failed before anything of it was sent.
+func NotSent(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
+}
+
+// HangsUp says that CloseWrite ends both directions.
+func (l *Legacy) HangsUp() {}
+
+// CloseWrite ends the connection: without its stream, there are no answers.
+func (l *Legacy) CloseWrite() error {
+	l.cancel()
+	return nil
+}
+
+// Close ends the connection, and returns when nothing of it is left.
+func (l *Legacy) Close() error {
+	l.cancel()
+	l.running.Wait()
+	l.via.CloseIdleConnections()
+	return nil
+}
