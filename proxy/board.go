@@ -117,6 +117,16 @@ func (b *board) idle() bool {
 	return len(b.posts) == 0 && b.main == nil
 }
 
+// ended reports whether b has ended.
+func (b *board) ended() bool {
+	select {
+	case <-b.over:
+		return true
+	default:
+		return false
+	}
+}
+
 // claim makes s the main stream, unless there is one.
 func (b *board) claim(s *stream) bool {
 	b.mu.Lock()
@@ -176,10 +186,8 @@ func (b *board) give(frame []byte, gone <-chan struct{}) (ok bool) {
 // Write implements Conn. It waits for a client that does not read, but not for ever.
 func (b *board) Write(frames ...[]byte) error {
 	for _, f := range frames {
-		select {
-		case <-b.over:
+		if b.ended() {
 			return io.ErrClosedPipe
-		default:
 		}
 		if err := b.route(f); err != nil {
 			return err
@@ -316,7 +324,7 @@ func (s *stream) send(raw []byte) error {
 	}
 	control := http.NewResponseController(s.w)
 	control.SetWriteDeadline(time.Now().Add(stalledFor)) //nolint:errcheck // where there are none, writes are not bounded
-	_, err := s.w.Write(raw)
+	_, err := s.w.Write(raw)                             //nolint:gosec // a stream of events, no page
 	if err == nil {
 		err = control.Flush()
 	}

@@ -38,7 +38,7 @@ type Link struct {
 	mu      sync.Mutex
 	who     Origin
 	waiting map[string]*request // unanswered requests of the client, by wire.Key of their id
-	quiet   chan struct{}       // if somebody waits for it: closed when nothing is unanswered
+	quiet   chan struct{}       // if somebody waits for it: closed when nothing is expected
 	closed  bool
 }
 
@@ -93,17 +93,32 @@ func (r Ruling) Wait() (forward, reply []byte) {
 func (l *Link) forget(key string) {
 	if delete(l.waiting, key); len(l.waiting) == 0 {
 		l.waiting = nil
-		if l.quiet != nil {
-			close(l.quiet)
-			l.quiet = nil
-		}
+	}
+	l.calm()
+}
+
+// calm tells whoever waits in settle if nothing is expected any more. l.mu is held.
+func (l *Link) calm() {
+	if l.quiet != nil && !l.expects() {
+		close(l.quiet)
+		l.quiet = nil
 	}
 }
 
-// settle waits until nothing is unanswered, but not for longer than d.
+// expects reports whether an answer is to come that the client has not given up. l.mu is held.
+func (l *Link) expects() bool {
+	for _, r := range l.waiting {
+		if !r.given {
+			return true
+		}
+	}
+	return false
+}
+
+// settle waits until nothing is unanswered that the client still wants, but not for longer than d.
 func (l *Link) settle(d time.Duration) {
 	l.mu.Lock()
-	if len(l.waiting) == 0 {
+	if !l.expects() {
 		l.mu.Unlock()
 		return
 	}

@@ -62,16 +62,39 @@ func asJSON(v any, err error) (string, error) {
 	return string(text), err
 }
 
+// way is how a client reaches its server.
+type way struct {
+	official func() (sdk.Transport, error)
+	mark3    func(revision string) (transport.Interface, error)
+}
+
+// overHTTP is the way over Streamable HTTP. A client of mcp-go that listens all the time speaks no revision that knows no
+// listening.
+func overHTTP(url string, c *http.Client) way {
+	return way{
+		official: func() (sdk.Transport, error) {
+			return &sdk.StreamableClientTransport{Endpoint: url, HTTPClient: c, MaxRetries: -1}, nil
+		},
+		mark3: func(revision string) (transport.Interface, error) {
+			opts := []transport.StreamableHTTPCOption{transport.WithHTTPBasicClient(c), transport.WithHTTPLogger(slog.New(slog.DiscardHandler))}
+			if revision != "" {
+				opts = append(opts, transport.WithContinuousListening())
+			}
+			return transport.NewStreamableHTTP(url, opts...)
+		},
+	}
+}
+
 // officialPeer is a client of the official SDK.
 type officialPeer struct {
 	*ears
-	url, revision string
-	http          *http.Client
+	way
+	revision string
 	*sdk.ClientSession
 }
 
-func newOfficialPeer(url, revision string, c *http.Client, news chan<- struct{}) peer {
-	return &officialPeer{ears: &ears{news: news}, url: url, revision: revision, http: c}
+func newOfficialPeer(way way, revision string, news chan<- struct{}) peer {
+	return &officialPeer{ears: &ears{news: news}, way: way, revision: revision}
 }
 
 // Connect implements peer.
@@ -90,9 +113,11 @@ func (p *officialPeer) Connect(ctx context.Context) (string, error) {
 		},
 	})
 	c.AddRoots(&sdk.Root{URI: "file:///home/ann"})
-	var err error
-	p.ClientSession, err = c.Connect(ctx, &sdk.StreamableClientTransport{Endpoint: p.url, HTTPClient: p.http, MaxRetries: -1},
-		&sdk.ClientSessionOptions{ProtocolVersion: p.revision})
+	t, err := p.official()
+	if err != nil {
+		return "", err
+	}
+	p.ClientSession, err = c.Connect(ctx, t, &sdk.ClientSessionOptions{ProtocolVersion: p.revision})
 	if err != nil {
 		return "", err
 	}
@@ -127,13 +152,13 @@ func (p *officialPeer) Prompt(ctx context.Context, name string) (string, error) 
 // mark3Peer is a client of mcp-go.
 type mark3Peer struct {
 	*ears
-	url, revision string
-	http          *http.Client
+	way
+	revision string
 	*client.Client
 }
 
-func newMark3Peer(url, revision string, c *http.Client, news chan<- struct{}) peer {
-	return &mark3Peer{ears: &ears{news: news}, url: url, revision: revision, http: c}
+func newMark3Peer(way way, revision string, news chan<- struct{}) peer {
+	return &mark3Peer{ears: &ears{news: news}, way: way, revision: revision}
 }
 
 // CreateMessage implements client.SamplingHandler.
@@ -154,13 +179,9 @@ func (p *mark3Peer) ListRoots(context.Context, mcp.ListRootsRequest) (*mcp.ListR
 	return &mcp.ListRootsResult{Roots: []mcp.Root{{URI: "file:///home/ann"}}}, nil
 }
 
-// Connect implements peer. A client that listens all the time speaks no revision that knows no listening.
+// Connect implements peer.
 func (p *mark3Peer) Connect(ctx context.Context) (string, error) {
-	opts := []transport.StreamableHTTPCOption{transport.WithHTTPBasicClient(p.http), transport.WithHTTPLogger(slog.New(slog.DiscardHandler))}
-	if p.revision != "" {
-		opts = append(opts, transport.WithContinuousListening())
-	}
-	t, err := transport.NewStreamableHTTP(p.url, opts...)
+	t, err := p.mark3(p.revision)
 	if err != nil {
 		return "", err
 	}

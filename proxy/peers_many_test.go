@@ -31,7 +31,7 @@ func TestManyPeersAtOnceGetTheirOwnAnswers(t *testing.T) {
 				all.Go(func() {
 					tr := &http.Transport{}
 					defer tr.CloseIdleConnections()
-					c := peerClients[p.client](m.url, p.revision, &http.Client{Transport: tr}, m.house.heard)
+					c := peerClients[p.client](overHTTP(m.url, &http.Client{Transport: tr}), p.revision, m.house.heard)
 					if _, err := c.Connect(ctx); err != nil {
 						t.Error(err)
 						return

@@ -81,8 +81,13 @@ func (h *house) listen(ctx context.Context) error {
 	}
 }
 
-// official returns a server of the official SDK.
+// official returns a server of the official SDK over Streamable HTTP.
 func official(h *house, opts *sdk.StreamableHTTPOptions) http.Handler {
+	s := officialServer(h)
+	return sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server { return s }, opts)
+}
+
+func officialServer(h *house) *sdk.Server {
 	s := sdk.NewServer(&sdk.Implementation{Name: "peer", Version: "1"}, nil)
 	add := func(name string, run func(context.Context, *sdk.CallToolRequest) (*sdk.CallToolResult, error)) {
 		s.AddTool(&sdk.Tool{Name: name, Description: name + "!", InputSchema: json.RawMessage(schema)},
@@ -152,11 +157,15 @@ func official(h *house, opts *sdk.StreamableHTTPOptions) http.Handler {
 	s.AddPrompt(&sdk.Prompt{Name: "greet"}, func(context.Context, *sdk.GetPromptRequest) (*sdk.GetPromptResult, error) {
 		return &sdk.GetPromptResult{Messages: []*sdk.PromptMessage{{Role: "user", Content: &sdk.TextContent{Text: "hello"}}}}, nil
 	})
-	return sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server { return s }, opts)
+	return s
 }
 
-// mark3 returns a server of mcp-go.
+// mark3 returns a server of mcp-go over Streamable HTTP.
 func mark3(h *house, opts ...server.StreamableHTTPOption) http.Handler {
+	return server.NewStreamableHTTPServer(mark3Server(h), append(opts, server.WithStreamableHTTPLogger(slog.New(slog.DiscardHandler)))...)
+}
+
+func mark3Server(h *house) *server.MCPServer {
 	s := server.NewMCPServer("peer", "1", server.WithElicitation(), server.WithRoots(),
 		server.WithResourceCapabilities(false, false), server.WithPromptCapabilities(false))
 	s.EnableSampling()
@@ -218,5 +227,5 @@ func mark3(h *house, opts ...server.StreamableHTTPOption) http.Handler {
 	s.AddPrompt(mcp.NewPrompt("greet"), func(context.Context, mcp.GetPromptRequest) (*mcp.GetPromptResult, error) {
 		return mcp.NewGetPromptResult("", []mcp.PromptMessage{mcp.NewPromptMessage(mcp.RoleUser, mcp.NewTextContent("hello"))}), nil
 	})
-	return server.NewStreamableHTTPServer(s, append(opts, server.WithStreamableHTTPLogger(slog.New(slog.DiscardHandler)))...)
+	return s
 }

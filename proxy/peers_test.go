@@ -26,7 +26,7 @@ import (
 
 // Real clients and servers of both Go libraries, over Streamable HTTP, in both eras.
 var (
-	peerClients = map[string]func(url, revision string, c *http.Client, news chan<- struct{}) peer{"official": newOfficialPeer, "mark3": newMark3Peer}
+	peerClients = map[string]func(way way, revision string, news chan<- struct{}) peer{"official": newOfficialPeer, "mark3": newMark3Peer}
 	peerServers = map[string]func(*house) http.Handler{
 		"official": func(h *house) http.Handler {
 			return official(h, &sdk.StreamableHTTPOptions{PropagateRequestCancellation: true})
@@ -69,11 +69,15 @@ func eachPair(t *testing.T, run func(t *testing.T, pair pair)) {
 }
 
 // pair says who meets. The revision is "" for the newest that both speak.
-type pair struct{ client, server, revision string }
+type pair struct {
+	client, server, revision string
+	piped                    bool // the server speaks over a pipe, where all of them know the newest revision
+	mute, deaf               bool // the libraries do not ask the client over these transports, or do not cancel
+}
 
 // modern reports whether the two speak 2026-07-28. The official server does only without sessions.
 func (p pair) modern() bool {
-	return p.revision == "" && (p.server == "official, stateless" || strings.HasPrefix(p.server, "mark3"))
+	return p.revision == "" && (p.piped || p.server == "official, stateless" || strings.HasPrefix(p.server, "mark3"))
 }
 
 // interoperate reports whether the two find a revision. The official server with sessions says that it speaks
@@ -83,12 +87,12 @@ func (p pair) interoperate() bool {
 }
 
 // asks reports whether the server can ask the client: without sessions, only since 2026-07-28.
-func (p pair) asks() bool { return p.modern() || !strings.Contains(p.server, "stateless") }
+func (p pair) asks() bool { return !p.mute && (p.modern() || !strings.Contains(p.server, "stateless")) }
 
 // cancels reports whether the libraries pass a cancellation on. Before 2026-07-28 mcp-go's client only hangs up, which
 // the official server takes for no cancellation; without sessions it cannot connect the official client's with a call.
 func (p pair) cancels() bool {
-	return p.modern() || strings.HasPrefix(p.server, "mark3") || p.client == "official" && p.server != "official, stateless"
+	return !p.deaf && (p.modern() || strings.HasPrefix(p.server, "mark3") || p.client == "official" && p.server != "official, stateless")
 }
 
 // meeting is a client that talks to a server, with Umpire between them or not.
@@ -146,7 +150,7 @@ func meet(t *testing.T, p pair, policyText string) *meeting {
 		ends = append(ends, g.Close, front.Close, umpire.Close)
 	}
 	tr := &posts{Transport: &http.Transport{}, kept: m.sent}
-	m.peer = peerClients[p.client](m.url, p.revision, &http.Client{Transport: tr}, m.house.heard)
+	m.peer = peerClients[p.client](overHTTP(m.url, &http.Client{Transport: tr}), p.revision, m.house.heard)
 	m.end = func() {
 		close(m.house.over)
 		tr.CloseIdleConnections()

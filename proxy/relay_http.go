@@ -67,12 +67,13 @@ func (r *Relay) Events(w http.ResponseWriter, q *http.Request) {
 	var s *stream
 	session, err := r.begin(q, principal, TransportSSE, func() (Conn, error) {
 		s = newStream(w)
-		endpoint := strings.TrimSuffix(q.URL.EscapedPath(), "/sse") + "/messages?sessionId=" + url.QueryEscape(id)
 		b := newBoard()
 		b.main, b.only = s, true
-		return b, s.send([]byte("event: endpoint\ndata: " + endpoint + "\n\n"))
+		return b, nil
 	}, func(session *relayed) {
 		session.id, r.sessions[id] = id, session.enter()
+		endpoint := strings.TrimSuffix(q.URL.EscapedPath(), "/sse") + "/messages?sessionId=" + url.QueryEscape(id)
+		s.send([]byte("event: endpoint\ndata: " + endpoint + "\n\n")) //nolint:errcheck // it has ended then; a new socket has room for it
 	})
 	switch {
 	case s != nil:
@@ -334,7 +335,10 @@ func (p *relayPost) share(frame *wire.Frame) (asks *posted, err error) {
 	r, pool := p.relay, p.principal+" "+p.q.UserAgent()
 	r.mu.Lock()
 	for _, s := range r.pooled[pool] {
-		if asks, err = s.board.post(frame, true); err == nil && !s.ended {
+		if s.board.ended() {
+			continue
+		}
+		if asks, err = s.board.post(frame, true); err == nil {
 			p.session = s.enter()
 			r.mu.Unlock()
 			return asks, nil

@@ -35,6 +35,17 @@ type streamable struct {
 	modern    map[string]context.CancelFunc // the requests of the modern era in progress, by wire.Key of their id
 	listening bool
 	ended     bool // the session is over
+	closing   bool // nothing may begin any more
+}
+
+// start runs f until the connection has ended, unless it is ending.
+func (s *streamable) start(f func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closing {
+		s.running.Go(f)
+	}
+	return !s.closing
 }
 
 // said is what Read returns next.
@@ -135,7 +146,7 @@ func (s *streamable) tell(m *wire.Message) {
 		}
 	}
 	if err != nil {
-		s.running.Go(func() { s.push(nil, err) })
+		s.start(func() { s.push(nil, err) })
 		return
 	}
 	if m.Method == "notifications/initialized" {
@@ -144,7 +155,7 @@ func (s *streamable) tell(m *wire.Message) {
 		s.listening = true
 		s.mu.Unlock()
 		if first {
-			s.running.Go(s.listen)
+			s.start(s.listen)
 		}
 	}
 }
@@ -165,7 +176,7 @@ func (s *streamable) ask(m *wire.Message) {
 	}
 	sent := make(chan struct{})
 	sending := sync.OnceFunc(func() { close(sent) })
-	s.running.Go(func() {
+	if !s.start(func() {
 		traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { sending() }})
 		err := s.exchange(traced, m)
 		sending()
@@ -184,7 +195,10 @@ func (s *streamable) ask(m *wire.Message) {
 		if ended {
 			s.push(nil, io.EOF)
 		}
-	})
+	}) {
+		cancel()
+		return
+	}
 	<-sent
 }
 
@@ -252,7 +266,7 @@ func answersTo(data []byte, key string) bool {
 
 // post sends a message. An error is an *transport.Undelivered.
 func (s *streamable) post(ctx context.Context, m *wire.Message) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.remote.URL.String(), bytes.NewReader(m.Raw))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.remote.URL.String(), bytes.NewReader(m.Raw)) //nolint:gosec // the user says where the server is
 	if err != nil {
 		return nil, &transport.Undelivered{Frame: m.Raw, Err: err}
 	}
@@ -419,6 +433,9 @@ func (s *streamable) CloseWrite() error { return s.Close() }
 
 // Close implements Conn. It ends the session of the protocol, and returns when nothing is left of the connection.
 func (s *streamable) Close() error {
+	s.mu.Lock()
+	s.closing = true
+	s.mu.Unlock()
 	s.cancel()
 	s.running.Wait()
 	s.mu.Lock()

@@ -103,6 +103,7 @@ func (l *Link) cancelled(m *wire.Message) Ruling {
 	r := l.waiting[wire.Key(id.Raw)]
 	if r != nil {
 		r.given = true
+		l.calm()
 	}
 	l.mu.Unlock()
 	if r == nil || r.ticket == nil {

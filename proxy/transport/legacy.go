@@ -24,6 +24,18 @@ type Legacy struct {
 	in       chan inbound
 	posting  chan struct{} // has one element for each POST in progress
 	running  sync.WaitGroup
+	mu       sync.Mutex
+	closing  bool // nothing may begin any more
+}
+
+// start runs f until the connection has ended, unless it is ending.
+func (l *Legacy) start(f func()) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closing {
+		l.running.Go(f)
+	}
+	return !l.closing
 }
 
 // inbound is what Read returns next.
@@ -69,7 +81,7 @@ func DialLegacy(ctx context.Context, remote Remote, max int) (_ *Legacy, err err
 		resp.Body.Close() //nolint:errcheck,gosec // the first error counts
 		return nil, err
 	}
-	l.running.Go(func() {
+	l.start(func() {
 		defer resp.Body.Close() //nolint:errcheck // it was read
 		l.follow(events)
 	})
@@ -167,7 +179,7 @@ func (l *Legacy) Write(frames ...[]byte) error {
 			return io.ErrClosedPipe
 		}
 		taken := make(chan struct{})
-		l.running.Go(func() {
+		ok := l.start(func() {
 			err := l.post(f)
 			close(taken)
 			if err != nil {
@@ -175,6 +187,9 @@ func (l *Legacy) Write(frames ...[]byte) error {
 			}
 			<-l.posting
 		})
+		if !ok {
+			return io.ErrClosedPipe
+		}
 		late := time.NewTimer(takeIn)
 		select {
 		case <-taken:
@@ -221,6 +236,9 @@ func (l *Legacy) CloseWrite() error {
 
 // Close ends the connection, and returns when nothing of it is left.
 func (l *Legacy) Close() error {
+	l.mu.Lock()
+	l.closing = true
+	l.mu.Unlock()
 	l.cancel()
 	l.running.Wait()
 	l.via.CloseIdleConnections()

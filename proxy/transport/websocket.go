@@ -38,10 +38,9 @@ type WebSocket struct {
 	patience Patience
 	mu       sync.Mutex // serialises writes
 	over     chan struct{}
-	end      func()       // closes the connection
-	closing  atomic.Bool  // a close was sent
-	failed   error        // of the reader: how it ended
-	pinging  atomic.Int64 // for tests: how many pings were sent
+	end      func()      // closes the connection
+	closing  atomic.Bool // a close was sent
+	failed   error       // of the reader: how it ended
 }
 
 // NewWebSocket returns the frames of conn. A message of more than max bytes ends it. A nil patience is the usual one.
@@ -97,7 +96,7 @@ func DialWebSocket(ctx context.Context, remote Remote, max int) (*WebSocket, err
 	d := websocket.Dialer{Proxy: http.ProxyFromEnvironment, HandshakeTimeout: dialTimeout, Subprotocols: []string{Subprotocol}}
 	target := *remote.URL
 	for range maxRedirects {
-		conn, resp, err := d.DialContext(ctx, target.String(), remote.Header.Clone())
+		conn, resp, err := d.DialContext(ctx, target.String(), remote.Header.Clone()) //nolint:bodyclose // gorilla has read what there is of it
 		switch {
 		case err == nil && conn.Subprotocol() != "" && conn.Subprotocol() != Subprotocol:
 			conn.Close() //nolint:errcheck // it was not used
@@ -213,7 +212,6 @@ func (w *WebSocket) ping() {
 		case <-w.over:
 			return
 		case <-tick.C:
-			w.pinging.Add(1)
 			err := w.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(w.patience.Stalled))
 			if err != nil && !w.closing.Load() {
 				w.end()

@@ -1,0 +1,501 @@
+package proxy_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/umpire-dev/umpire/proxy"
+	"github.com/umpire-dev/umpire/proxy/transport"
+	"github.com/umpire-dev/umpire/proxy/wire"
+	"github.com/umpire-dev/umpire/rules/event"
+)
+
+// stage is a relay with servers in memory, in the hands of a test.
+type stage struct {
+	*front
+	dials   atomic.Int64
+	servers chan *plug // the server's end of each connection
+	relay   *proxy.Relay
+	header  atomic.Pointer[http.Header] // of the last client
+}
+
+// relay puts a relay with a policy before servers that the test plays.
+func relayed(t *testing.T, policyText string, change ...func(*proxy.RelayConfig)) *stage {
+	t.Helper()
+	s := &stage{front: &front{t: t, disk: &manual{}}, servers: make(chan *plug, 16)}
+	s.gate = gate(t, s.disk, policy(t, policyText), nil)
+	cfg := proxy.RelayConfig{
+		Server: "billing", Judge: s.gate, Cleaner: cleaner(t), Guard: proxy.Guard{User: "alice"},
+		Dial: func(_ context.Context, header http.Header) (proxy.Conn, error) {
+			near, far := cable()
+			s.header.Store(&header)
+			s.dials.Add(1)
+			s.servers <- far
+			return near, nil
+		},
+	}
+	for _, c := range change {
+		c(&cfg)
+	}
+	var err error
+	if s.relay, err = proxy.NewRelay(cfg); err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/billing/mcp", s.relay.Streamable)
+	mux.HandleFunc("/billing/sse", s.relay.Events)
+	mux.HandleFunc("/billing/messages", s.relay.Messages)
+	mux.HandleFunc("/billing/ws", s.relay.WebSocket)
+	server := httptest.NewServer(mux)
+	s.url = server.URL + "/billing/mcp"
+	t.Cleanup(func() {
+		s.relay.Close()
+		server.Close()
+		s.gate.Close()
+		verify(t, s.disk)
+	})
+	return s
+}
+
+// at makes the stage send to another path from now on.
+func (s *stage) at(path string) { s.url = s.url[:strings.Index(s.url, "/billing/")] + path }
+
+// obeys answers what a server gets with done, until it has ended.
+func obeys(server *plug) {
+	for {
+		data, err := server.Read()
+		if err != nil {
+			server.Close()
+			return
+		}
+		frame, err := wire.Parse(data, wire.FromClient)
+		if err != nil {
+			continue
+		}
+		if m := &frame.Messages[0]; m.Kind == wire.Request {
+			server.Write([]byte(done(m.ID))) //nolint:errcheck // the client may be gone
+		}
+	}
+}
+
+// web opens a WebSocket.
+func (s *stage) web(headers ...string) (*websocket.Conn, *http.Response, error) {
+	s.t.Helper()
+	h := http.Header{}
+	for _, line := range headers {
+		name, value, _ := strings.Cut(line, ": ")
+		h.Set(name, value)
+	}
+	d := websocket.Dialer{Subprotocols: []string{"mcp"}}
+	if h.Get("Sec-WebSocket-Protocol") != "" {
+		d.Subprotocols = nil
+	}
+	ws, resp, err := d.DialContext(s.t.Context(), strings.Replace(s.url[:strings.Index(s.url, "/billing/")], "http", "ws", 1)+"/billing/ws", h)
+	if err == nil {
+		s.t.Cleanup(func() { ws.Close() })
+	}
+	return ws, resp, err
+}
+
+// hears checks the next text that a WebSocket brings.
+func hears(t *testing.T, ws *websocket.Conn, want string) {
+	t.Helper()
+	ws.SetReadDeadline(time.Now().Add(30 * time.Second))
+	if _, got, err := ws.ReadMessage(); err != nil || !strings.Contains(string(got), want) {
+		t.Fatalf("%v %.300s, want %s", err, got, want)
+	}
+}
+
+func TestAWebSocketIsJudgedLikeEverythingElse(t *testing.T) {
+	s := relayed(t, `rules: [{name: no, on: "billing/purge", do: deny}]`)
+	ws, _, err := s.web("Authorization: Bearer theirs")
+	if err != nil || ws.Subprotocol() != "mcp" {
+		t.Fatal(err)
+	}
+	server := receive(t, s.servers, "the server")
+	if told := *s.header.Load(); told.Get("Authorization") != "Bearer theirs" || len(told["Sec-Websocket-Key"]) > 0 {
+		t.Errorf("the server was told %v", told)
+	}
+	send := func(text string) {
+		if err := ws.WriteMessage(websocket.TextMessage, []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send(call("1", "purge", `{}`))
+	hears(t, ws, "Umpire denied billing/purge")
+	send("{\n" + call("2", "look", `{}`)[1:])
+	if frame, err := server.Read(); err != nil || string(frame) != "{\n"+call("2", "look", `{}`)[1:] {
+		t.Fatalf("%v %s", err, frame)
+	}
+	server.Write([]byte(done("2")))
+	hears(t, ws, "done 2")
+	send(`{"jsonrpc":"2.0","id":3,"method":"tools/call","method":"ping"}`)
+	hears(t, ws, "ambiguous")
+	server.Close() // a server that ends says so, with a code
+	if _, _, err := ws.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseNormalClosure) {
+		t.Error(err)
+	}
+}
+
+// Attempts to get a WebSocket from where none may come, or as something else than MCP.
+func TestWebSocketsFromElsewhereAreRefused(t *testing.T) {
+	s := relayed(t, "rules: []")
+	for name, tc := range map[string]struct {
+		header string
+		status int
+	}{
+		"a web page":           {"Origin: https://evil.example", http.StatusForbidden},
+		"no page at all":       {"Origin: null", http.StatusForbidden},
+		"a name that rebinds":  {"Host: evil.example", http.StatusForbidden},
+		"another subprotocol":  {"Sec-WebSocket-Protocol: chat", http.StatusBadRequest},
+		"with a local extra":   {"Origin: http://127.0.0.1.evil.example", http.StatusForbidden},
+		"a page of extensions": {"Origin: chrome-extension://abc", http.StatusForbidden},
+	} {
+		_, resp, err := s.web(tc.header)
+		if !errors.Is(err, websocket.ErrBadHandshake) || resp.StatusCode != tc.status {
+			t.Errorf("%s: %v %v", name, err, resp)
+		}
+	}
+	if resp := s.send(http.MethodGet, ""); resp.StatusCode != http.StatusMethodNotAllowed {
+		t.Error(resp.Status)
+	}
+}
+
+// Attempts to break a WebSocket: each ends it, with the code that says why, and its server with it.
+func TestABrokenWebSocketEndsWithItsServer(t *testing.T) {
+	for name, tc := range map[string]struct {
+		attack func(ws *websocket.Conn) error
+		code   int
+		signal string
+	}{
+		"a binary message": {func(ws *websocket.Conn) error {
+			return ws.WriteMessage(websocket.BinaryMessage, []byte(`{}`))
+		}, websocket.CloseUnsupportedData, "a binary message"},
+		"more than may be, in pieces": {func(ws *websocket.Conn) error {
+			w, err := ws.NextWriter(websocket.TextMessage)
+			for piece := make([]byte, 1<<20); err == nil; {
+				_, err = w.Write(piece)
+			}
+			return nil // it hung up
+		}, websocket.CloseMessageTooBig, "too long"},
+		"a half frame": {func(ws *websocket.Conn) error {
+			_, err := ws.NetConn().Write([]byte{0x01, 0x85, 1, 2})
+			return errors.Join(err, ws.NetConn().Close())
+		}, 0, ""},
+		"reserved bits": {func(ws *websocket.Conn) error {
+			_, err := ws.NetConn().Write([]byte{0xf1, 0x80, 1, 2, 3, 4})
+			return err
+		}, websocket.CloseProtocolError, ""},
+		"no mask": {func(ws *websocket.Conn) error {
+			_, err := ws.NetConn().Write([]byte{0x81, 0x02, '{', '}'})
+			return err
+		}, websocket.CloseProtocolError, ""},
+		"pings without end that nobody reads the answers of": {func(ws *websocket.Conn) error {
+			for range 20_000 {
+				if ws.WriteControl(websocket.PingMessage, make([]byte, 125), time.Now().Add(time.Second)) != nil {
+					break
+				}
+			}
+			return ws.NetConn().Close()
+		}, 0, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := relayed(t, "rules: []")
+			ws, _, err := s.web()
+			if err != nil {
+				t.Fatal(err)
+			}
+			server := receive(t, s.servers, "the server")
+			if err := tc.attack(ws); err != nil {
+				t.Fatal(err)
+			}
+			ws.SetReadDeadline(time.Now().Add(30 * time.Second))
+			if _, _, err := ws.ReadMessage(); tc.code != 0 && !websocket.IsCloseError(err, tc.code) && !strings.Contains(err.Error(), "reset") {
+				t.Errorf("closed with %v, want %d", err, tc.code)
+			}
+			if frame, err := server.Read(); !errors.Is(err, io.EOF) {
+				t.Errorf("the server got %q %v", frame, err)
+			}
+			if tc.signal != "" {
+				await(s.front, "a signal", func(_ event.Event, b *event.Signal) bool { return strings.Contains(b.Text, tc.signal) })
+			}
+		})
+	}
+}
+
+// A client that asks and never reads holds up its own server, and no memory.
+func TestAClientThatNeverReadsHoldsUpItsOwnServer(t *testing.T) {
+	s := relayed(t, "rules: []")
+	if _, _, err := s.web(); err != nil {
+		t.Fatal(err)
+	}
+	server := receive(t, s.servers, "the server")
+	news := []byte(`{"jsonrpc":"2.0","method":"notifications/message","params":{"data":"` + strings.Repeat("x", 1<<20) + `"}}`)
+	const room = 300 // frames that are judged ahead, and what sockets hold
+	sent := 0
+	for stalled := false; !stalled && sent <= 2*room; {
+		if len(server.out.frames) > 16 { // it is not read any more?
+			time.Sleep(50 * time.Millisecond)
+			stalled = len(server.out.frames) > 16
+			continue
+		}
+		server.Write(news)
+		sent++
+	}
+	if sent > room {
+		t.Errorf("%d MiB were taken in for a client that reads none", sent)
+	}
+	server.Close()
+}
+
+// events opens the stream of HTTP+SSE, and returns the endpoint that it names.
+func (s *stage) events(headers ...string) (endpoint string, next func() string, hangUp func()) {
+	s.t.Helper()
+	s.at("/billing/sse")
+	ctx, cancel := context.WithCancel(s.t.Context())
+	s.t.Cleanup(cancel)
+	resp := s.open(s.request(ctx, http.MethodGet, "", headers...))
+	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" {
+		s.t.Fatal(resp.Status)
+	}
+	in := bufio.NewReader(resp.Body)
+	next = func() string {
+		text := ""
+		for {
+			line, err := in.ReadString('\n')
+			if err != nil {
+				return "EOF"
+			}
+			if text += line; line == "\n" {
+				return text
+			}
+		}
+	}
+	first := next()
+	endpoint, ok := strings.CutPrefix(strings.TrimSuffix(first, "\n\n"), "event: endpoint\ndata: ")
+	if !ok {
+		s.t.Fatal(first)
+	}
+	return endpoint, next, cancel
+}
+
+func TestHTTPAndSSEAsAClientSeesIt(t *testing.T) {
+	s := relayed(t, `rules: [{name: no, on: "billing/purge", do: deny}]`)
+	endpoint, next, hangUp := s.events()
+	if !strings.HasPrefix(endpoint, "/billing/messages?sessionId=") {
+		t.Fatal(endpoint) // it has to lead to Umpire
+	}
+	server := receive(t, s.servers, "the server")
+	s.at(endpoint)
+	if resp := s.post(call("1", "purge", `{}`)); resp.StatusCode != http.StatusAccepted || resp.body != "" {
+		t.Error(resp.Status, resp.body)
+	}
+	if got := next(); !strings.HasPrefix(got, "event: message\ndata: {") || !strings.Contains(got, "Umpire denied") {
+		t.Error(got)
+	}
+	s.post(call("2", "look", `{"a": 1.0}`))
+	if frame, _ := server.Read(); string(frame) != call("2", "look", `{"a": 1.0}`) {
+		t.Errorf("%s", frame)
+	}
+	server.Write([]byte("{\n" + done("2")[1:]))
+	if got := next(); got != "event: message\ndata: { "+done("2")[1:]+"\n\n" {
+		t.Errorf("%q", got)
+	}
+	if resp := s.post(`{`); resp.StatusCode != http.StatusAccepted || !strings.Contains(next(), "-32700") {
+		t.Error(resp.Status)
+	}
+	if resp := s.send(http.MethodGet, ""); resp.StatusCode != http.StatusMethodNotAllowed {
+		t.Error(resp.Status)
+	}
+	hangUp()
+	if _, err := server.Read(); !errors.Is(err, io.EOF) {
+		t.Error(err)
+	}
+	server.Close()
+	await(s.front, "the end", func(_ event.Event, b *event.Closed) bool { return strings.HasPrefix(b.Link, "sse:billing:") })
+	if resp := s.post(call("3", "look", `{}`)); resp.StatusCode != http.StatusNotFound {
+		t.Error(resp.Status)
+	}
+}
+
+// Attempts to use the session of somebody else.
+func TestASessionIsItsOwners(t *testing.T) {
+	token := strings.Repeat("t", 16)
+	s := relayed(t, "rules: []", func(c *proxy.RelayConfig) { c.Guard.Token = token })
+	auth := "Authorization: Bearer " + token
+	endpoint, _, _ := s.events(auth)
+	receive(t, s.servers, "the server")
+	for name, tc := range map[string]struct {
+		path, header string
+		status       int
+	}{
+		"no token":                  {endpoint, "X: y", http.StatusUnauthorized},
+		"another token":             {endpoint, "Authorization: Bearer " + token + "t", http.StatusUnauthorized},
+		"a guess":                   {endpoint[:len(endpoint)-1] + "!", auth, http.StatusNotFound},
+		"no id":                     {"/billing/messages", auth, http.StatusNotFound},
+		"a web page":                {endpoint, "Origin: https://evil.example", http.StatusForbidden},
+		"as one of Streamable HTTP": {"/billing/mcp", auth, http.StatusNotFound},
+	} {
+		s.at(tc.path)
+		headers := []string{tc.header}
+		if tc.path == "/billing/mcp" {
+			_, id, _ := strings.Cut(endpoint, "sessionId=")
+			headers = append(headers, "Mcp-Session-Id: "+id)
+		}
+		if resp := s.post(call("1", "look", `{}`), headers...); resp.StatusCode != tc.status {
+			t.Errorf("%s: %s", name, resp.Status)
+		}
+	}
+}
+
+// Streamable HTTP in front of a server that speaks frames: one connection a session, and streams for what it says.
+func TestStreamableHTTPInFrontOfFrames(t *testing.T) {
+	s := relayed(t, "rules: []")
+	for i, bad := range []string{call("1", "look", `{}`), `[` + initialize + `]`, `{"jsonrpc":"2.0","method":"notifications/initialized"}`} {
+		if resp := s.post(bad); resp.StatusCode != http.StatusBadRequest || s.dials.Load() != 0 {
+			t.Errorf("%d without session: %s, %d connections", i, resp.Status, s.dials.Load())
+		}
+	}
+	began := make(chan answer)
+	go func() { began <- s.post(initialize) }()
+	server := receive(t, s.servers, "the server")
+	server.Read()
+	server.Write([]byte(`{"jsonrpc":"2.0","id":0,"result":{"protocolVersion":"2025-11-25"}}`))
+	resp := receive(t, began, "the answer")
+	id := "Mcp-Session-Id: " + resp.Header.Get("Mcp-Session-Id")
+	if resp.Header.Get("Content-Type") != "text/event-stream" || len(id) < 30 || !strings.Contains(resp.body, "2025-11-25") {
+		t.Fatal(resp.Header, resp.body)
+	}
+	server.Write([]byte(`{"jsonrpc":"2.0","method":"notifications/early"}`)) // nobody listens yet
+	go func() { began <- s.post(call("1", "look", `{}`), id, "Accept: application/json") }()
+	server.Read()
+	if again := s.post(call("1", "look", `{}`), id); again.StatusCode != http.StatusBadRequest || !strings.Contains(again.body, "has not been answered") {
+		t.Error(again.Status, again.body)
+	}
+	server.Write([]byte(done("1")))
+	if resp := receive(t, began, "the answer"); resp.body != done("1") || resp.Header.Get("Content-Type") != "application/json" {
+		t.Error(resp.Header, resp.body)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stream := s.open(s.request(ctx, http.MethodGet, "", id))
+	if got := s.next(listener(stream)); !strings.Contains(got, "notifications/early") {
+		t.Error(got)
+	}
+	if second := s.send(http.MethodGet, "", id); second.StatusCode != http.StatusConflict {
+		t.Error(second.Status)
+	}
+	if gone := s.send(http.MethodDelete, "", id); gone.StatusCode != http.StatusNoContent {
+		t.Error(gone.Status)
+	}
+	if _, err := server.Read(); !errors.Is(err, io.EOF) {
+		t.Error(err)
+	}
+	if gone := s.post(call("2", "look", `{}`), id); gone.StatusCode != http.StatusNotFound {
+		t.Error(gone.Status)
+	}
+}
+
+// Since 2026-07-28 requests share a connection unless their ids clash, a refused probe is passed back as refused, and a
+// client that hangs up has cancelled.
+func TestModernRequestsShareAConnection(t *testing.T) {
+	s := relayed(t, "rules: []")
+	probe := make(chan answer)
+	go func() { probe <- s.post(modern("1", "server/discover", `"a":1`)) }()
+	legacy := receive(t, s.servers, "the server")
+	legacy.Read()
+	legacy.Write([]byte(`{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no such method"}}`))
+	if resp := receive(t, probe, "the answer"); resp.StatusCode != http.StatusNotFound || resp.get("error.code").Int() != -32601 {
+		t.Error(resp.Status, resp.body)
+	}
+	if _, err := legacy.Read(); !errors.Is(err, io.EOF) {
+		t.Error("a server that is not modern is kept")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	first := s.open(s.request(ctx, http.MethodPost, modern("7", "tools/call", `"name":"look","arguments":{}`)))
+	one := receive(t, s.servers, "the server")
+	one.Read()
+	others := make(chan answer, 2)
+	go func() { others <- s.post(modern("8", "tools/call", `"name":"look","arguments":{}`)) }()
+	if frame, _ := one.Read(); !strings.Contains(string(frame), `"id":8`) {
+		t.Errorf("%s", frame)
+	}
+	go func() { others <- s.post(modern("7", "tools/call", `"name":"look","arguments":{}`)) }() // another client, perhaps
+	two := receive(t, s.servers, "another server")
+	two.Read()
+	cancel()
+	first.Body.Close()
+	if frame, _ := one.Read(); !strings.Contains(string(frame), `"notifications/cancelled"`) || !strings.Contains(string(frame), `"requestId":7`) {
+		t.Errorf("%s", frame)
+	}
+	one.Close()
+	two.Close()
+	for range 2 {
+		if resp := receive(t, others, "an answer"); !strings.Contains(resp.body, "ended before it answered") {
+			t.Error(resp.Status, resp.body)
+		}
+	}
+}
+
+// Attempts of a server to have its client's words elsewhere.
+func TestAnEndpointElsewhereIsRefused(t *testing.T) {
+	for _, endpoint := range []string{
+		"https://evil.example/messages", "//evil.example/messages", "http://127.0.0.1:1/messages", "http://user@HOST/messages",
+		"ftp://HOST/", "", "ws://HOST/messages", "\\\\evil.example\\messages:x", "http://HOST:80/m",
+	} {
+		reached := atomic.Bool{}
+		u := serve(t, func(w http.ResponseWriter, r *http.Request, _ string) {
+			reached.Store(reached.Load() || r.Method == http.MethodPost)
+			w.Header().Set("Content-Type", "text/event-stream")
+			io.WriteString(w, "event: endpoint\ndata: "+strings.ReplaceAll(endpoint, "HOST", r.Host)+"\n\n")
+		})
+		at, _ := url.Parse(u.server.URL + "/sse")
+		c, err := proxy.Dial(t.Context(), proxy.TransportSSE, transport.Remote{URL: at, Header: http.Header{"Authorization": {"Bearer secret"}}})
+		if endpoint == "\\\\evil.example\\messages:x" && err == nil { // a strange path, of this very server
+			c.Close()
+			continue
+		}
+		if err == nil || !strings.Contains(err.Error(), "endpoint") || reached.Load() {
+			t.Errorf("%q: %v", endpoint, err)
+		}
+	}
+}
+
+// At the bound, the session goes that was not used for the longest time, and a client that is there is not disturbed.
+func TestThereAreNotAnyNumberOfConnections(t *testing.T) {
+	s := relayed(t, "rules: []", func(c *proxy.RelayConfig) { c.Max = 2 })
+	if _, _, err := s.web(); err != nil {
+		t.Fatal(err)
+	}
+	receive(t, s.servers, "the server")
+	var ids []string
+	for range 3 {
+		began := make(chan answer)
+		go func() { began <- s.post(initialize) }()
+		go obeys(receive(t, s.servers, "the server"))
+		ids = append(ids, "Mcp-Session-Id: "+receive(t, began, "the answer").Header.Get("Mcp-Session-Id"))
+	}
+	if old, young := s.post(call("1", "look", `{}`), ids[1]), s.post(call("1", "look", `{}`), ids[2]); old.StatusCode != http.StatusNotFound || !strings.Contains(young.body, "done 1") {
+		t.Error(old.Status, young.Status)
+	}
+	if ws, _, err := s.web(); err != nil { // the idle one goes
+		t.Error(err)
+	} else {
+		receive(t, s.servers, "the server")
+		if _, resp, err := s.web(); err == nil || resp.StatusCode != http.StatusServiceUnavailable {
+			t.Error("there are more than may be")
+		}
+		ws.Close()
+	}
+}
