@@ -169,10 +169,17 @@ func meetVia(t *testing.T, p relayPair, policyText string) *meeting {
 			t.Fatal(err)
 		}
 		link := proxy.NewLink(proxy.LinkConfig{Judge: g, Cleaner: clean, Origin: proxy.Origin{Link: "stdio:1", Server: "peer", Transport: proxy.TransportStdio}})
-		running.Go(func() { link.Pump(transport.NewLines(far, wire.MaxSize), s) })
+		pumped := make(chan struct{})
+		go func() {
+			link.Pump(transport.NewLines(far, wire.MaxSize), s)
+			close(pumped)
+		}()
 		close(m.listening)
 		w = overPipes(near)
-		ends = append(ends, func() { near.Close() })
+		ends = append(ends, func() {
+			near.Close()
+			receive(t, pumped, "the end") // with that of the server's session
+		})
 	} else {
 		r, err := proxy.NewRelay(proxy.RelayConfig{Server: "peer", Judge: g, Cleaner: clean, Guard: proxy.Guard{User: "ann"}, Dial: dial})
 		if err != nil {
