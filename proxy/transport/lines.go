@@ -85,14 +85,14 @@ func (l *Lines) line() ([]byte, error) {
 var ErrLineBreak = errors.New("transport: line break within a frame")
 
 // Write sends frames, each with the end of its line, in one write. It is safe for concurrent use. A frame is JSON: line
-// breaks in it, which other transports allow, stand between tokens and become spaces; what surrounds it is dropped.
+// breaks in it, which other transports allow, stand between tokens and become spaces, and those at its ends are dropped.
 func (l *Lines) Write(frames ...[]byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.out = l.out[:0]
 	for _, f := range frames {
 		from := len(l.out)
-		l.out = append(l.out, bytes.Trim(f, " \t\r\n")...)
+		l.out = append(l.out, bytes.Trim(f, "\r\n")...)
 		unbreak(l.out[from:])
 		l.out = append(l.out, '\n')
 	}

@@ -150,7 +150,7 @@ func TestAReadErrorIsNotTheEnd(t *testing.T) {
 // two messages.
 func TestLineBreaksInAFrameBecomeSpaces(t *testing.T) {
 	for frame, want := range map[string]string{
-		"{}\n{\"smuggled\":1}": "{} {\"smuggled\":1}\n", "{\r\n}": "{  }\n", " {}\n": "{}\n", "{\r\r\n\n}\r": "{    }\n",
+		"{}\n{\"smuggled\":1}": "{} {\"smuggled\":1}\n", "{\r\n}": "{  }\n", " {} \r\n": " {} \n", "{\r\r\n\n}\r": "{    }\n",
 	} {
 		s := said("")
 		given := []byte(frame)
