@@ -26,11 +26,11 @@ const MetadataPath = "/.well-known/oauth-protected-resource"
 // resourceMetadata is the parameter of a challenge that says where the metadata are.
 var resourceMetadata = regexp.MustCompile(`(?i)\b(resource_metadata\s*=\s*)("[^"\\]*"|[^\s,"]+)`)
 
-// challenge lets the challenges of a response lead to the metadata that Umpire gives, and notes where they led. Where
-// Umpire wants a token of its own, a client has no room for another, and they stay as they are.
+// challenge lets the challenges of a response lead to the metadata that Umpire gives, and notes where they led. They stay
+// as they are where a client's token would not reach the server: where Umpire wants one of its own, or gives the server one.
 func (x *exchange) challenge(resp *http.Response) {
 	values := resp.Header["Www-Authenticate"]
-	if len(values) == 0 || x.http.Guard.Token != "" {
+	if len(values) == 0 || x.http.Guard.Token != "" || x.http.Headers["Authorization"] != nil {
 		return
 	}
 	own := address(x.r, MetadataPath+x.r.URL.EscapedPath())
@@ -164,10 +164,11 @@ func fetch(ctx context.Context, u *url.URL) (doc map[string]json.RawMessage, err
 		return nil, rootCause(err)
 	}
 	defer resp.Body.Close() //nolint:errcheck // it was read
+	mediaType, _ := media(resp.Header)
 	switch {
 	case resp.StatusCode >= 500:
 		return nil, fmt.Errorf("%s answers with status %d", u.Redacted(), resp.StatusCode)
-	case resp.StatusCode != http.StatusOK:
+	case resp.StatusCode != http.StatusOK, mediaType == "text/event-stream": // some servers take any path for theirs
 		return nil, nil
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxMetadata))

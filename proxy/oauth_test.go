@@ -316,3 +316,19 @@ func TestWithATokenOfItsOwnUmpireLeadsNobodyToAnother(t *testing.T) {
 		t.Errorf("%d %s", a.StatusCode, a.body)
 	}
 }
+
+// Where Umpire sends the server a token that is configured, a client's own would not arrive.
+func TestWhereATokenIsConfiguredNobodyIsLedToAnother(t *testing.T) {
+	u := serve(t, func(w http.ResponseWriter, r *http.Request, _ string) {
+		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token", resource_metadata="https://billing.example/m"`)
+		w.WriteHeader(http.StatusUnauthorized)
+		if got := r.Header.Get("Authorization"); got != "Bearer configured" {
+			t.Errorf("the server gets %q", got)
+		}
+	})
+	f, address := mounted(t, u, func(c *proxy.HTTPConfig) { c.Headers = http.Header{"Authorization": {"Bearer configured"}} })
+	f.url = address
+	if a := f.post(call("1", "refund", "{}"), "Authorization: Bearer mine"); !strings.Contains(a.Header.Get("WWW-Authenticate"), "https://billing.example/m") {
+		t.Errorf("%d %v", a.StatusCode, a.Header)
+	}
+}
