@@ -84,9 +84,9 @@ func (w *writer) text(name, s string) {
 	}
 }
 
-func (w *writer) size(name string, n int) {
+func (w *writer) integer(name string, n int64) {
 	w.name(name)
-	w.out = strconv.AppendInt(w.out, int64(n), 10)
+	w.out = strconv.AppendInt(w.out, n, 10)
 }
 
 func (w *writer) number(name string, n uint64) {
@@ -182,7 +182,7 @@ func (w *writer) findings(list []Finding) {
 		w.open()
 		w.always("kind", f.Kind)
 		w.always("path", f.Path)
-		w.size("size", f.Size)
+		w.integer("size", int64(f.Size))
 		w.close()
 	}
 	w.out = append(w.out, ']')
@@ -194,7 +194,7 @@ func (w *writer) call(c *Call) {
 	w.always("tool", c.Tool)
 	w.raw("id", c.ID)
 	w.raw("args", c.Args)
-	w.size("size", c.Size)
+	w.integer("size", int64(c.Size))
 	w.peer(&c.Peer)
 	w.number("retry", c.Retry)
 	w.findings(c.Findings)
@@ -207,7 +207,7 @@ func (w *writer) verdict(v *Verdict) {
 	w.numbers("evidence", v.Evidence)
 	w.text("hint", v.Hint)
 	if v.RetryMS != 0 {
-		w.size("retry_ms", int(v.RetryMS))
+		w.integer("retry_ms", v.RetryMS)
 	}
 	w.always("policy", v.Policy)
 	w.number("after", v.After)
@@ -236,14 +236,13 @@ func (w *writer) result(r *Result) {
 	w.always("tool", r.Tool)
 	w.always("outcome", string(r.Outcome))
 	if r.Code != 0 {
-		w.name("code")
-		w.out = strconv.AppendInt(w.out, r.Code, 10)
+		w.integer("code", r.Code)
 	}
 	w.text("text", r.Text)
 	if len(r.Content) > 0 {
 		w.raw("content", r.Content)
 	}
-	w.size("size", r.Size)
+	w.integer("size", int64(r.Size))
 	w.number("root", r.Root)
 	w.text("task", r.Task)
 	w.findings(r.Findings)
