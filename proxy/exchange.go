@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"mime"
 	"net/http"
 	"strings"
@@ -191,19 +192,30 @@ func (x *exchange) read() (body []byte, status int, refused *wire.Error) {
 		return bad(http.StatusUnsupportedMediaType, wire.CodeInvalidRequest, "Content-Type %.60q: want application/json in UTF-8", x.r.Header["Content-Type"])
 	}
 	tooLong := x.r.ContentLength > wire.MaxSize
-	var buf bytes.Buffer
 	if !tooLong {
-		buf.Grow(int(max(x.r.ContentLength, 0)) + bytes.MinRead)
-		n, err := buf.ReadFrom(http.MaxBytesReader(x.w, x.r.Body, wire.MaxSize))
+		var err error
+		body, err = readAll(http.MaxBytesReader(x.w, x.r.Body, wire.MaxSize), x.r.ContentLength)
 		var e *http.MaxBytesError
 		if tooLong = errors.As(err, &e); err != nil && !tooLong {
-			return bad(http.StatusBadRequest, wire.CodeParse, "the body ended after %d bytes: %v", n, err)
+			return bad(http.StatusBadRequest, wire.CodeParse, "the body ended after %d bytes: %v", len(body), err)
 		}
 	}
 	if tooLong {
 		return bad(http.StatusRequestEntityTooLarge, wire.CodeInvalidRequest, "a message of more than %d bytes", wire.MaxSize)
 	}
-	return buf.Bytes(), 0, nil
+	return body, 0, nil
+}
+
+// believed is the longest claimed length, in bytes, for which memory is set aside before the first byte has come.
+const believed = 1 << 20
+
+// readAll reads a body to its end. Its claimed length, -1 if there is none, only says how much room to begin with:
+// a claim costs its sender nothing.
+func readAll(body io.Reader, length int64) ([]byte, error) {
+	var buf bytes.Buffer
+	buf.Grow(int(min(max(length, 0), believed)) + bytes.MinRead)
+	_, err := buf.ReadFrom(body)
+	return buf.Bytes(), err
 }
 
 // encoding returns the Content-Encoding of a message and whether that is none.

@@ -167,9 +167,6 @@ func (h *HTTP) sweep() {
 			for _, l := range idle {
 				l.Close(unused)
 			}
-			if c, ok := h.upstream.(*transport.Client); ok {
-				c.Sweep()
-			}
 		}
 	}
 }

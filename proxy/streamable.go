@@ -230,7 +230,7 @@ func (s *streamable) exchange(ctx context.Context, m *wire.Message) error {
 	if e, none := encoding(resp.Header); !none {
 		return lost(fmt.Errorf("it encoded its answer as %.40q, although it was asked not to", e))
 	}
-	body, err := readAll(resp)
+	body, err := readAll(io.LimitReader(resp.Body, wire.MaxSize+1), resp.ContentLength)
 	mediaType, clear := media(resp.Header)
 	switch {
 	case err != nil:

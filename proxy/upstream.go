@@ -61,7 +61,7 @@ func (x *exchange) roundTrip(out *outgoing) {
 		x.stream(out, resp)
 		return
 	}
-	body, err := readAll(resp)
+	body, err := readAll(io.LimitReader(resp.Body, wire.MaxSize+1), resp.ContentLength)
 	switch {
 	case err != nil && x.r.Context().Err() != nil: // the client has gone
 	case err != nil:
@@ -71,16 +71,6 @@ func (x *exchange) roundTrip(out *outgoing) {
 	default:
 		x.whole(out, resp.StatusCode, mediaType, body)
 	}
-}
-
-// readAll reads a body to its end, or until it is too long for a message.
-func readAll(resp *http.Response) ([]byte, error) {
-	var buf bytes.Buffer
-	if n := resp.ContentLength; n > 0 && n <= wire.MaxSize {
-		buf.Grow(int(n) + bytes.MinRead)
-	}
-	_, err := buf.ReadFrom(io.LimitReader(resp.Body, wire.MaxSize+1))
-	return buf.Bytes(), err
 }
 
 // session notes that a session of the protocol began or ended.

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -35,6 +36,7 @@ type Client struct {
 
 	mu     sync.Mutex
 	idle   []*clientConn // the last used one last
+	sweep  *time.Timer   // closes connections that have not been used for long; nil while there are none
 	closed bool
 }
 
@@ -100,18 +102,27 @@ func (c *Client) put(conn *clientConn) {
 		return
 	}
 	c.idle = append(c.idle, conn)
+	if c.sweep == nil {
+		c.sweep = time.AfterFunc(idleTimeout, c.closeOld)
+	}
 }
 
-// Sweep closes connections that have not been used for long.
-func (c *Client) Sweep() {
+// closeOld closes connections that have not been used for long, and looks again when the next one is due.
+func (c *Client) closeOld() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	old := 0
-	for old < len(c.idle) && time.Since(c.idle[old].used) > idleTimeout {
-		c.idle[old].Close() //nolint:errcheck // it is given up
-		old++
+	now := time.Now()
+	young := slices.IndexFunc(c.idle, func(conn *clientConn) bool { return now.Sub(conn.used) < idleTimeout })
+	if young < 0 {
+		young = len(c.idle)
 	}
-	c.idle = append([]*clientConn(nil), c.idle[old:]...)
+	for _, conn := range c.idle[:young] {
+		conn.Close() //nolint:errcheck // it is given up
+	}
+	c.idle = slices.Delete(c.idle, 0, young)
+	if c.sweep = nil; len(c.idle) > 0 {
+		c.sweep = time.AfterFunc(idleTimeout-now.Sub(c.idle[0].used), c.closeOld)
+	}
 }
 
 // CloseIdleConnections closes the connections that no request uses, and every other one when its request ends.
@@ -119,6 +130,9 @@ func (c *Client) CloseIdleConnections() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
+	if c.sweep != nil {
+		c.sweep.Stop()
+	}
 	for _, conn := range c.idle {
 		conn.Close() //nolint:errcheck // it is given up
 	}
