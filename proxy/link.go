@@ -11,6 +11,7 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"github.com/umpire-dev/umpire/proxy/transport"
 	"github.com/umpire-dev/umpire/proxy/wire"
 	"github.com/umpire-dev/umpire/rules"
 	"github.com/umpire-dev/umpire/rules/event"
@@ -23,7 +24,9 @@ type LinkConfig struct {
 	Origin  Origin
 	// KeepAlive is how often the client hears of a call that is on hold; 0 is every 15 s.
 	KeepAlive time.Duration
-	Log       *slog.Logger // nil discards
+	// Ledger is where Pump keeps what the client waits for, so that the next process can answer it; nil if nowhere.
+	Ledger *transport.Ledger
+	Log    *slog.Logger // nil discards
 }
 
 // Link is one client and one server. It knows which requests are unanswered, hands calls to the Judge and turns
@@ -34,12 +37,14 @@ type Link struct {
 	log       *slog.Logger
 	keepAlive time.Duration
 	signals   *quota
+	ledger    *transport.Ledger
 
 	mu      sync.Mutex
 	who     Origin
 	waiting map[string]*request // unanswered requests of the client, by wire.Key of their id
 	quiet   chan struct{}       // if somebody waits for it: closed when nothing is expected
 	closed  bool
+	leaving string // why this process leaves the conversation to another one; empty if it does not
 }
 
 // request is a request of the client that the server has not answered.
@@ -66,7 +71,7 @@ func NewLink(cfg LinkConfig) *Link {
 	}
 	return &Link{
 		judge: cfg.Judge, clean: cfg.Cleaner, log: cfg.Log, keepAlive: cmp.Or(cfg.KeepAlive, keepAlive),
-		who: cfg.Origin, signals: &quota{},
+		who: cfg.Origin, signals: &quota{}, ledger: cfg.Ledger,
 	}
 }
 
@@ -77,6 +82,7 @@ type Ruling struct {
 	ticket  *Ticket // what wait waits for first
 	forward []byte
 	reply   []byte
+	pays    string // wire.Key of the id that the client is answered by this
 }
 
 // Wait returns the bytes to send on to the other side and the bytes to send back; either may be nil. It returns only

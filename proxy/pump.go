@@ -40,11 +40,19 @@ const settleWait = 5 * time.Second
 // Pump moves frames between client and server until both have ended, and closes both. When the client ends, the server
 // is told and may still answer; when the server ends, what it leaves unanswered is answered with an error.
 func (l *Link) Pump(client, server Conn) error {
-	p := pump{link: l, left: make(chan struct{})}
+	p := pump{link: l, left: make(chan struct{}), debts: newDebts(l.ledger)}
+	l.greeted()
 	p.client, p.server = outlet{Conn: client, pump: &p}, outlet{Conn: server, pump: &p}
 	up := lane{pump: &p, side: wire.FromClient, from: client, to: &p.server, back: &p.client, late: make(chan Ruling, pumpAhead)}
 	down := lane{pump: &p, side: wire.FromServer, from: server, to: &p.client, back: &p.server, late: make(chan Ruling, pumpAhead)}
 	var done sync.WaitGroup
+	if keys, answers := p.debts.inherited(); len(answers) > 0 {
+		done.Go(func() {
+			if p.client.write(answers...) == nil {
+				p.debts.pay(keys...)
+			}
+		})
+	}
 	done.Go(func() {
 		up.read()
 		close(p.left)
@@ -58,19 +66,39 @@ func (l *Link) Pump(client, server Conn) error {
 	})
 	done.Go(down.read)
 	down.release()
-	unanswered := l.Fail(wire.CodeUnavailable, event.OutcomeLost, fmt.Sprintf("server %s ended before it answered", l.Origin().Server), nil)
+	why, lost := l.ending()
+	unanswered := l.Fail(wire.CodeUnavailable, event.OutcomeLost, lost, nil)
 	p.client.write(unanswered...) //nolint:errcheck // noted
 	client.CloseWrite()           //nolint:errcheck // it may be gone already
 	client.Close()                //nolint:errcheck // ends the read in progress
 	server.Close()                //nolint:errcheck // as above
 	done.Wait()
-	l.Close("the server ended")
+	l.Close(why)
 	return p.err
+}
+
+// Leave says why this process ends the connections of l without either side having ended: by a ledger, another process can
+// go on.
+func (l *Link) Leave(why string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.leaving = why
+}
+
+// ending returns why l ends, and what became of the calls that are unanswered.
+func (l *Link) ending() (why, lost string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.leaving != "" {
+		return l.leaving, l.leaving + " before the answer came"
+	}
+	return "the server ended", fmt.Sprintf("server %s ended before it answered", l.who.Server)
 }
 
 type pump struct {
 	link           *Link
 	client, server outlet
+	debts          *debts
 	left           chan struct{} // closed when the client has ended: nobody waits for what is on hold then
 	mu             sync.Mutex
 	err            error
@@ -123,14 +151,19 @@ type lane struct {
 // gathered is what may go on and is not written.
 type gathered struct {
 	forward, replies [][]byte
+	pays             []string // what the client is answered with it
 	rulings, size    int
 }
 
-func (g *gathered) add(r Ruling) {
+// add adds what a ruling lets through.
+func (n *lane) add(g *gathered, r Ruling) {
 	forward, reply := r.Wait()
 	g.forward, g.replies = append(g.forward, forward), append(g.replies, reply)
 	g.rulings++
 	g.size += len(forward) + len(reply)
+	if r.pays != "" && (n.side == wire.FromClient && reply != nil || n.side == wire.FromServer && forward != nil) {
+		g.pays = append(g.pays, r.pays)
+	}
 }
 
 // write writes what is gathered, in one write to each side.
@@ -138,17 +171,19 @@ func (n *lane) write(g *gathered) {
 	if g.rulings == 0 {
 		return
 	}
-	n.to.write(g.forward...)   //nolint:errcheck // noted
-	n.back.write(g.replies...) //nolint:errcheck // noted
+	there, back := n.to.write(g.forward...), n.back.write(g.replies...)
+	if there == nil && back == nil {
+		n.pump.debts.pay(g.pays...)
+	}
 	clear(g.forward)
 	clear(g.replies)
-	*g = gathered{forward: g.forward[:0], replies: g.replies[:0]}
+	*g = gathered{forward: g.forward[:0], replies: g.replies[:0], pays: g.pays[:0]}
 }
 
 // pass takes the next ruling.
 func (n *lane) pass(r Ruling) {
 	if n.unsent.Load() == 0 && r.settled() && r.onHold() == nil {
-		n.ready.add(r)
+		n.add(&n.ready, r)
 		return
 	}
 	n.write(&n.ready)
@@ -183,14 +218,14 @@ func (n *lane) release() {
 		}
 		w := r.onHold()
 		if w == nil {
-			g.add(r)
+			n.add(&g, r)
 			continue
 		}
 		n.unsent.Add(-1)
 		held.Go(func() {
 			attend([]*wait{w}, n.pump.link.keepAlive, n.pump.left, func(i int) error { return n.back.write(w.progress(i)) })
 			var g gathered
-			g.add(r)
+			n.add(&g, r)
 			n.write(&g)
 		})
 	}
@@ -248,12 +283,36 @@ func (n *lane) judge(frame wire.Frame) {
 		return
 	}
 	for i := range frame.Messages {
-		if n.side == wire.FromClient {
-			n.pass(link.FromClient(&frame.Messages[i]))
-		} else {
-			n.pass(link.FromServer(&frame.Messages[i]))
+		m := &frame.Messages[i]
+		if n.side == wire.FromServer {
+			r := link.FromServer(m)
+			if m.Kind == wire.Response && m.ID != "" {
+				r.pays = wire.Key(m.ID)
+			}
+			n.pass(r)
+			continue
 		}
+		pays := n.expect(m)
+		r := link.FromClient(m)
+		r.pays = pays
+		n.pass(r)
 	}
+}
+
+// expect notes what a message of the client changes about what the client waits for. It returns what pays for it.
+func (n *lane) expect(m *wire.Message) (pays string) {
+	debts := n.pump.debts
+	switch {
+	case debts.ledger == nil:
+	case m.Kind == wire.Request:
+		if m.Method == "initialize" {
+			debts.ledger.Greet(m.Raw)
+		}
+		return debts.owe(m.ID)
+	case m.Method == "notifications/cancelled":
+		debts.pay(wire.Key(m.Params.Get("requestId").Raw))
+	}
+	return ""
 }
 
 // refuse notes a frame that cannot be read. The client is told; a server that writes something else than messages, such
@@ -264,7 +323,7 @@ func (n *lane) refuse(why *wire.Error) Ruling {
 		return n.garbage(why)
 	}
 	n.pump.link.Refused("client", why)
-	return Ruling{reply: why.Reply()}
+	return Ruling{reply: why.Reply(), pays: n.pump.debts.owe(why.ID)}
 }
 
 // garbage answers the request that an unreadable answer was for, if its id could be read.
@@ -276,7 +335,7 @@ func (n *lane) garbage(why *wire.Error) Ruling {
 	key := wire.Key(why.ID)
 	text := fmt.Sprintf("server %s gave an answer that cannot be read: %v", link.Origin().Server, why)
 	for _, r := range link.Fail(wire.CodeBadAnswer, event.OutcomeUnclear, text, func(id string) bool { return wire.Key(id) == key }) {
-		return Ruling{forward: r}
+		return Ruling{forward: r, pays: key}
 	}
 	return Ruling{}
 }
@@ -310,7 +369,7 @@ func (n *lane) undelivered(u *transport.Undelivered) {
 		}
 		key := wire.Key(m.ID)
 		for _, r := range link.Fail(code, outcome, text, func(id string) bool { return wire.Key(id) == key }) {
-			n.pass(Ruling{forward: r})
+			n.pass(Ruling{forward: r, pays: key})
 		}
 	}
 }

@@ -190,48 +190,6 @@ func TestSignalsReachTheServer(t *testing.T) {
 	}
 }
 
-// The daemon is killed in the middle of a session: the client sees the end of it, nothing passes unjudged, the server
-// ends; and the next umpire run starts a daemon that knows what was lost.
-func TestADaemonThatIsKilledEndsTheSession(t *testing.T) {
-	s := newSite(t, "rules: []")
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	c, cmd, stderr := s.connect(ctx, t, "peer", "official")
-	status, err := s.status()
-	if err != nil {
-		t.Fatal(err)
-	}
-	hanging := make(chan error, 1)
-	go func() {
-		_, err := c.Call(ctx, "hang", nil)
-		hanging <- err
-	}()
-	if err := stderr.wait(ctx, "hanging"); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Kill(status.PID, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-hanging; err == nil || ctx.Err() != nil {
-		t.Errorf("the call that hung ended with %v", err)
-	}
-	if got, err := c.Call(ctx, "say", map[string]any{"text": "unjudged"}); err == nil {
-		t.Errorf("a call passed without a daemon: %s", got)
-	}
-	c.Close()
-	if got := ended(t, cmd); got != 0 || strings.Contains(stderr.String(), "unjudged") {
-		t.Errorf("status %d\n%s", got, stderr)
-	}
-	c, _, _ = s.connect(ctx, t, "peer", "official")
-	if _, err := c.Call(ctx, "echo", map[string]any{"text": "again"}); err != nil {
-		t.Error(err)
-	}
-	c.Close()
-	if got := s.calls(t); !slices.Equal(got, []string{"peer/hang allow lost", "peer/echo allow ok"}) {
-		t.Errorf("recorded: %v", got)
-	}
-}
-
 // However many clients start at the same time, they get one daemon, and rules see across all of them.
 func TestShimsThatStartAtOnceShareOneDaemon(t *testing.T) {
 	s := newSite(t, `rules: [{name: three, on: "*/echo", rate: {max: 3, per: 1h, by: principal}, do: deny}]`)

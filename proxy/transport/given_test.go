@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -39,35 +40,85 @@ type peers struct {
 	clientOut, childOut *os.File // what they say
 }
 
-// given gives pipes to a daemon. Ended is closed when the shim has heard that all is said, left when the client has gone.
-func given(t *testing.T) (p peers, a attached, left, ended <-chan struct{}) {
+// ends makes pipes, with their far ends.
+func ends(t *testing.T) (p peers, client, child transport.Ends) {
 	t.Helper()
-	path, shims := daemon(t, 0)
-	var client, child transport.Ends
 	client.In, p.clientOut = pipe(t)
 	p.clientIn, client.Out = pipe(t)
 	child.In, p.childOut = pipe(t)
 	p.childIn, child.Out = pipe(t)
-	g, err := transport.Give(t.Context(), path, transport.Hello{Name: "files"}, client, child)
+	return p, client, child
+}
+
+// pipework makes the pipes of a shim, with their far ends.
+func pipework(t *testing.T) (p peers, own *transport.Pipework) {
+	t.Helper()
+	p, client, child := ends(t)
+	own, err := transport.NewPipework(client, child)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range []*os.File{client.In, client.Out, child.In, child.Out} {
 		if err := f.Close(); !errors.Is(err, os.ErrClosed) {
-			t.Errorf("the shim still has %s: %v", f.Name(), err)
+			t.Errorf("%s is still open: %v", f.Name(), err)
 		}
 	}
-	gone, over := make(chan struct{}), make(chan struct{})
+	return p, own
+}
+
+// ledgerFile returns the file behind a new ledger.
+func ledgerFile(t *testing.T) *os.File {
+	t.Helper()
+	l, err := transport.NewLedger()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l.File()
+}
+
+// shim is what a shim does with its pipes: it closes those to the child when the client has left, and all of them when all
+// is said.
+type shim struct {
+	left, ended chan struct{}
+	err         error // when it has ended
+}
+
+// give gives pipes to the daemon at path.
+func give(t *testing.T, path string, own *transport.Pipework) *shim {
+	t.Helper()
+	g, err := transport.Give(t.Context(), path, transport.Hello{Name: "files"}, own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &shim{left: make(chan struct{}), ended: make(chan struct{})}
 	go func() {
-		g.Wait(sync.OnceFunc(func() { close(gone) }))
-		close(over)
+		defer close(s.ended)
+		s.err = g.Wait(sync.OnceFunc(func() {
+			own.HangUp()
+			close(s.left)
+		}))
+		if s.err == nil {
+			own.Close()
+		}
 	}()
+	return s
+}
+
+// given gives pipes to a daemon. Ended is closed when the shim has heard that all is said, left when the client has gone.
+func given(t *testing.T) (p peers, a attached, left, ended <-chan struct{}) {
+	t.Helper()
+	path, shims := daemon(t, 0)
+	p, own := pipework(t)
+	s := give(t, path, own)
 	a = next(t, shims)
 	t.Cleanup(func() { // wait for the shim
 		a.close()
-		<-over
+		if <-s.ended; s.err != nil {
+			t.Error(s.err)
+		}
 	})
-	return p, a, gone, over
+	return p, a, s.left, s.ended
 }
 
 // silent fails the test if c is closed.
@@ -154,12 +205,8 @@ func TestAChildThatIsHungUpOnEnds(t *testing.T) {
 // A shim that is killed closes nothing in order. The pipes of its client and its child are the daemon's, and end.
 func TestPipesOfAShimThatDiesEnd(t *testing.T) {
 	path, shims := daemon(t, 0)
-	p := peers{}
-	files := make([]*os.File, 4)
-	files[0], p.clientOut = pipe(t)
-	p.clientIn, files[1] = pipe(t)
-	files[2], p.childOut = pipe(t)
-	p.childIn, files[3] = pipe(t)
+	p, client, child := ends(t)
+	files := []*os.File{ledgerFile(t), client.In, client.Out, child.In, child.Out}
 	conn := offer(t, path, files...)
 	for _, f := range files {
 		f.Close()
@@ -202,27 +249,54 @@ func offer(t *testing.T, path string, files ...*os.File) *net.UnixConn {
 	return conn
 }
 
-// Attempt: send the daemon something else than four pipes. It keeps none of it open.
-func TestWhatIsNotFourPipesIsRefused(t *testing.T) {
+// Attempt: send the daemon something else than a ledger and four pipes. It keeps none of it open.
+func TestWhatIsNoPipeworkIsRefused(t *testing.T) {
 	path, shims := daemon(t, 0)
 	regular, err := os.Create(filepath.Join(t.TempDir(), "file"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer regular.Close()
-	for name, n := range map[string]int{"none": 0, "three": 3, "five": 5, "twelve": 12, "three and a file": -3} {
-		var files, far []*os.File
-		for range max(n, -n) {
-			r, w := pipe(t)
-			files, far = append(files, w), append(far, r)
+	shrinks, err := os.CreateTemp(t.TempDir(), "ledger")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer shrinks.Close()
+	size, err := ledgerFile(t).Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := shrinks.Truncate(size.Size()); err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		first, last *os.File
+		pipes       int
+	}{
+		"none": {}, "three pipes": {pipes: 3}, "five pipes": {pipes: 5}, "twelve pipes": {pipes: 12},
+		"a ledger alone": {first: ledgerFile(t)}, "a ledger and three": {first: ledgerFile(t), pipes: 3},
+		"a ledger, three and a file": {first: ledgerFile(t), pipes: 3, last: regular},
+		"a file for a ledger":        {first: regular, pipes: 4},
+		"a ledger that can shrink":   {first: shrinks, pipes: 4},
+	} {
+		if name == "a ledger that can shrink" && runtime.GOOS != "linux" {
+			continue // nobody can say so there
 		}
-		if n < 0 {
-			files = append(files, regular)
+		var files, near, far []*os.File
+		if tc.first != nil {
+			files = append(files, tc.first)
+		}
+		for range tc.pipes {
+			r, w := pipe(t)
+			files, near, far = append(files, w), append(near, w), append(far, r)
+		}
+		if tc.last != nil {
+			files = append(files, tc.last)
 		}
 		conn := offer(t, path, files...)
 		closes(t, name, conn)
 		for i, f := range far {
-			files[i].Close()
+			near[i].Close()
 			closes(t, name, f)
 		}
 	}
@@ -242,7 +316,6 @@ func TestAShimThatSendsNothingIsForgotten(t *testing.T) {
 
 // Where pipes cannot be given, nothing has happened to them, and the shim copies.
 func TestWhatCannotBeGivenStaysAsItWas(t *testing.T) {
-	path, shims := daemon(t, 0)
 	regular, err := os.Create(filepath.Join(t.TempDir(), "file"))
 	if err != nil {
 		t.Fatal(err)
@@ -250,21 +323,9 @@ func TestWhatCannotBeGivenStaysAsItWas(t *testing.T) {
 	defer regular.Close()
 	r, w := pipe(t)
 	both := transport.Ends{In: r, Out: w}
-	ctx, cancel := context.WithTimeout(t.Context(), soon)
-	defer cancel()
-	for name, tc := range map[string]struct {
-		path   string
-		client transport.Ends
-		want   error
-	}{
-		"a file is no pipe":     {path, transport.Ends{In: r, Out: regular}, errors.ErrUnsupported},
-		"an older daemon":       {listen(t, http.NotFoundHandler()), both, errors.ErrUnsupported},
-		"nobody listens":        {socket(t), both, os.ErrNotExist},
-		"the hello has no name": {path, both, nil},
-	} {
-		g, err := transport.Give(ctx, tc.path, transport.Hello{}, tc.client, both)
-		if err == nil || tc.want != nil && !errors.Is(err, tc.want) || tc.want == nil && errors.Is(err, errors.ErrUnsupported) {
-			t.Errorf("%s: %v %v", name, g, err)
+	for name, client := range map[string]transport.Ends{"stdout": {In: r, Out: regular}, "stdin": {In: regular, Out: w}} {
+		if _, err := transport.NewPipework(client, both); !errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("%s is no pipe: %v", name, err)
 		}
 		if _, err := w.WriteString("x"); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -273,7 +334,119 @@ func TestWhatCannotBeGivenStaysAsItWas(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// A daemon that takes no pipes leaves them to the shim, which offers them to the next one.
+func TestPipesThatNobodyTakesAreKept(t *testing.T) {
+	p, own := pipework(t)
+	ctx, cancel := context.WithTimeout(t.Context(), soon)
+	defer cancel()
+	other := listen(t, http.NotFoundHandler())
+	path, shims := daemon(t, 0)
+	for name, tc := range map[string]struct {
+		path, hello string
+	}{
+		"another daemon": {other, "files"}, "nobody listens": {socket(t), "files"}, "the hello has no name": {path, ""},
+	} {
+		if g, err := transport.Give(ctx, tc.path, transport.Hello{Name: tc.hello}, own); err == nil {
+			t.Errorf("%s: %v", name, g)
+		}
+	}
 	if len(shims) > 0 {
 		t.Error("a shim is attached")
 	}
+	s := give(t, path, own)
+	a := next(t, shims)
+	if _, err := p.clientOut.WriteString("hello\n"); err != nil {
+		t.Error(err)
+	}
+	hears(t, transport.NewLines(a.client, 100), "hello")
+	a.close()
+	<-s.ended
+}
+
+// The daemon ends and neither side is told; the next one goes on where it was.
+func TestPipesGoOnWithTheNextDaemon(t *testing.T) {
+	p, own := pipework(t)
+	for round := range 3 {
+		path, shims := daemon(t, 0)
+		s := give(t, path, own)
+		a := next(t, shims)
+		client, child := transport.NewLines(a.client, 1000), transport.NewLines(a.server, 1000)
+		if round > 0 { // what the one before had read and not taken, and what was cut off
+			hears(t, client, "two")
+			if _, err := p.clientOut.WriteString("ee\n"); err != nil {
+				t.Fatal(err)
+			}
+			hears(t, client, "three")
+		}
+		if _, err := p.clientOut.WriteString("one\ntwo\nthr"); err != nil {
+			t.Fatal(err)
+		}
+		hears(t, client, "one")
+		if err := child.Write([]byte("told")); err != nil {
+			t.Fatal(err)
+		}
+		told := make([]byte, 5)
+		if _, err := io.ReadFull(p.childIn, told); err != nil || string(told) != "told\n" {
+			t.Errorf("%q %v", told, err)
+		}
+		a.client.(*transport.Side).Drop()
+		a.close()
+		<-s.ended
+		if !errors.Is(s.err, transport.ErrGone) {
+			t.Error(s.err)
+		}
+		silent(t, "nobody has left", s.left)
+	}
+	path, shims := daemon(t, 0)
+	s := give(t, path, own)
+	a := next(t, shims)
+	p.clientOut.Close()
+	if got, err := io.ReadAll(a.client); string(got) != "two\nthr" || err != nil {
+		t.Errorf("%q %v", got, err)
+	}
+	<-s.left
+	a.close()
+	<-s.ended
+	closes(t, "the client hears", p.clientIn)
+	closes(t, "the child hears", p.childIn)
+}
+
+// hears reads a line.
+func hears(t *testing.T, from *transport.Lines, want string) {
+	t.Helper()
+	if got, err := from.Read(); string(got) != want || err != nil {
+		t.Errorf("%q %v, want %q", got, err, want)
+	}
+}
+
+// Where no daemon can be had, the shim itself serves duplicates of its pipes, and a daemon goes on with them.
+func TestAShimServesItsOwnPipesForAWhile(t *testing.T) {
+	p, own := pipework(t)
+	left := make(chan struct{})
+	client, server, err := own.Sides(sync.OnceFunc(func() { close(left) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.clientOut.WriteString("one\ntwo\n"); err != nil {
+		t.Fatal(err)
+	}
+	hears(t, transport.NewLines(client, 1000), "one")
+	reading := make(chan struct{})
+	go func() {
+		defer close(reading)
+		io.ReadAll(server)
+	}()
+	client.Drop()
+	client.Close()
+	server.Close()
+	<-reading
+	silent(t, "nobody has left", left)
+	path, shims := daemon(t, 0)
+	give(t, path, own)
+	a := next(t, shims)
+	hears(t, transport.NewLines(a.client, 1000), "two")
+	p.clientOut.Close()
+	closes(t, "the daemon hears", a.client)
 }

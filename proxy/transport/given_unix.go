@@ -11,22 +11,72 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"runtime"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// givenFiles is how many files a shim gives.
-const givenFiles = 4
+// The files that a shim gives: the ledger, and the pipes to one side or to two.
+const (
+	ledgerAndClient = 3
+	ledgerAndBoth   = 5
+)
 
-func give(ctx context.Context, path string, hello Hello, files []*os.File) (*Given, error) {
+func newPipework(files []*os.File) (*Pipework, error) {
 	for _, f := range files {
 		if !passable(f) {
 			return nil, fmt.Errorf("transport: %s is no pipe: %w", f.Name(), errors.ErrUnsupported)
 		}
 	}
+	p := &Pipework{}
+	for _, f := range files {
+		raw, err := f.SyscallConn() // Fd would make it blocking
+		fd, failed := -1, error(nil)
+		if err == nil {
+			err = raw.Control(func(old uintptr) { fd, failed = duplicate(int(old)) })
+		}
+		if err = errors.Join(err, failed); err != nil {
+			p.Close()
+			return nil, fmt.Errorf("transport: %w", err)
+		}
+		p.fds = append(p.fds, fd)
+	}
+	var err error
+	if p.ledger, err = NewLedger(); err != nil {
+		p.Close()
+		return nil, err
+	}
+	closeAll(files)
+	return p, nil
+}
+
+func duplicate(fd int) (int, error) { return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0) }
+
+// HangUp closes what leads to the child, because the client has left.
+func (p *Pipework) HangUp() {
+	if len(p.fds) == 4 {
+		p.shut(3)
+	}
+}
+
+// Close closes all of it.
+func (p *Pipework) Close() {
+	for i := range p.fds {
+		p.shut(i)
+	}
+	p.ledger.Close() //nolint:errcheck // nobody uses it any more
+}
+
+func (p *Pipework) shut(i int) {
+	if p.fds[i] >= 0 {
+		unix.Close(p.fds[i]) //nolint:errcheck // it is given up
+		p.fds[i] = -1
+	}
+}
+
+func give(ctx context.Context, path string, hello Hello, p *Pipework) (*Given, error) {
 	text, err := json.Marshal(hello)
 	if err != nil {
 		return nil, fmt.Errorf("transport: %w", err)
@@ -35,14 +85,56 @@ func give(ctx context.Context, path string, hello Hello, files []*os.File) (*Giv
 	if err != nil {
 		return nil, err
 	}
-	if err := send(conn, files); err != nil {
+	rights := unix.UnixRights(append([]int{int(p.ledger.file.Fd())}, p.fds...)...)
+	if _, _, err := conn.WriteMsgUnix([]byte{0}, rights, nil); err != nil {
 		conn.Close() //nolint:errcheck // the first error counts
 		return nil, fmt.Errorf("transport: %w", err)
 	}
-	for _, f := range files {
-		f.Close() //nolint:errcheck // the daemon has its own
-	}
 	return &Given{conn: conn}, nil
+}
+
+// Sides returns duplicates of both sides, to be served in this process; the server's is nil if there is none. Leaves is
+// called when the client has ended.
+func (p *Pipework) Sides(leaves func()) (client, server *Side, err error) {
+	var files []*os.File
+	for _, fd := range append([]int{int(p.ledger.file.Fd())}, p.fds...) {
+		own, err := duplicate(fd)
+		if err != nil {
+			closeAll(files)
+			return nil, nil, fmt.Errorf("transport: %w", err)
+		}
+		files = append(files, pollable(own, len(files) > 0))
+	}
+	return sides(files, leaves, func() {})
+}
+
+// pollable makes a file of a descriptor; if it is a pipe, one that can be read without holding a thread.
+func pollable(fd int, isPipe bool) *os.File {
+	if isPipe {
+		unix.SetNonblock(fd, true) //nolint:errcheck // a read would hold a thread
+	}
+	return os.NewFile(uintptr(fd), "pipe")
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close() //nolint:errcheck // nobody uses it
+	}
+}
+
+// sides makes sides of a ledger and pipes. If it fails, all of them are closed.
+func sides(files []*os.File, leaves, over func()) (client, server *Side, err error) {
+	ledger, err := mapLedger(files[0])
+	if err != nil {
+		closeAll(files)
+		return nil, nil, err
+	}
+	j := &joint{ledger: ledger, leaves: leaves, over: over}
+	client = newSide(j, ofClient, Ends{In: files[1], Out: files[2]})
+	if len(files) == ledgerAndBoth {
+		server = newSide(j, ofServer, Ends{In: files[3], Out: files[4]})
+	}
+	return client, server, nil
 }
 
 // passable reports whether f can be read and written without holding a thread, and so by the daemon.
@@ -51,37 +143,18 @@ func passable(f *os.File) bool {
 	return err == nil && info.Mode()&(os.ModeNamedPipe|os.ModeSocket) != 0
 }
 
-// send sends files over conn.
-func send(conn *net.UnixConn, files []*os.File) error {
-	var fds []int
-	for _, f := range files {
-		raw, err := f.SyscallConn() // Fd would make it blocking
-		if err == nil {
-			err = raw.Control(func(fd uintptr) { fds = append(fds, int(fd)) })
-		}
-		if err != nil {
-			return err
-		}
-	}
-	_, _, err := conn.WriteMsgUnix([]byte{0}, syscall.UnixRights(fds...), nil)
-	runtime.KeepAlive(files)
-	return err
-}
-
 // receive returns the files that a shim sends over conn. What else comes is closed.
-func receive(conn *net.UnixConn, patience time.Duration) (files []*os.File, err error) {
+func receive(conn *net.UnixConn, want int, patience time.Duration) (files []*os.File, err error) {
 	if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			for _, f := range files {
-				f.Close() //nolint:errcheck // nobody uses it
-			}
+			closeAll(files)
 			files = nil
 		}
 	}()
-	rights := make([]byte, syscall.CmsgSpace(2*givenFiles*4)) // more is dropped by the kernel
+	rights := make([]byte, syscall.CmsgSpace(2*ledgerAndBoth*4)) // more is dropped by the kernel
 	_, n, _, _, err := conn.ReadMsgUnix(make([]byte, 1), rights)
 	if err != nil {
 		return nil, err
@@ -96,14 +169,13 @@ func receive(conn *net.UnixConn, patience time.Duration) (files []*os.File, err 
 			continue // something else than files
 		}
 		for _, fd := range fds {
-			syscall.SetNonblock(fd, true) //nolint:errcheck // a read would hold a thread
-			files = append(files, os.NewFile(uintptr(fd), "pipe"))
+			files = append(files, pollable(fd, len(files) > 0)) // the first one is the ledger
 		}
 	}
-	if len(files) != givenFiles {
-		return files, fmt.Errorf("%d files, want %d", len(files), givenFiles)
+	if len(files) != want {
+		return files, fmt.Errorf("%d files, want %d", len(files), want)
 	}
-	for _, f := range files {
+	for _, f := range files[1:] {
 		if !passable(f) {
 			return files, errors.New("a file that is no pipe")
 		}
@@ -120,87 +192,66 @@ func (p *Pipes) acceptFiles(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	hijacked, err := hijack(w)
-	if err != nil || upgrade(hijacked, "") != nil {
+	serve, want := func(client io.ReadWriteCloser) { client.Close() }, ledgerAndBoth //nolint:errcheck // nobody uses it
+	if hello.URL != "" {
+		var err error
+		if serve, err = p.Connect(r.Context(), hello); err != nil {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+			return
+		}
+		want = ledgerAndClient
+	}
+	conn, client, server := p.files(w, want)
+	if conn == nil {
+		if hello.URL != "" {
+			serve(nil)
+		}
 		return
 	}
-	conn, ok := hijacked.(*net.UnixConn)
-	if !ok { // files come over unix sockets only
-		hijacked.Close() //nolint:errcheck // the shim learns it so
-		return
-	}
-	files, err := receive(conn, p.patience())
-	if err != nil {
-		conn.Close() //nolint:errcheck // as above
-		return
-	}
-	g := &given{conn: conn}
-	g.open.Store(2)
-	client := &side{given: g, Ends: Ends{In: files[0], Out: files[1]}, client: true}
-	server := &side{given: g, Ends: Ends{In: files[2], Out: files[3]}}
 	var watch sync.WaitGroup
 	watch.Go(func() {
 		io.Copy(io.Discard, conn) //nolint:errcheck // it ends with the shim, or when both sides are closed
 		client.Close()            //nolint:errcheck // it may be closed already
-		server.Close()            //nolint:errcheck // as above
+		if server != nil {
+			server.Close() //nolint:errcheck // as above
+		}
 	})
-	p.Serve(hello, client, server)
+	if server != nil {
+		p.Serve(hello, client, server)
+	} else {
+		serve(client)
+	}
 	watch.Wait()
 }
 
-// given is the daemon's end of the connection to a shim that has given it its pipes.
-type given struct {
-	conn *net.UnixConn
-	left sync.Once
-	open atomic.Int32 // how many sides are not closed; with the last one, the connection ends
-}
-
-// tell tells the shim that the client has ended.
-func (g *given) tell() {
-	g.left.Do(func() { g.conn.Write([]byte{0}) }) //nolint:errcheck // it may be gone already
-}
-
-// side is the client, or the child, at the other end of pipes.
-type side struct {
-	*given
-	Ends
-	client bool
-	once   sync.Once
-}
-
-// Read reads what the side says. That it was closed here is its end, too.
-func (s *side) Read(p []byte) (int, error) {
-	n, err := s.In.Read(p)
+// files takes the connection and the pipes of a shim over. Conn is nil if that fails.
+func (p *Pipes) files(w http.ResponseWriter, want int) (conn *net.UnixConn, client, server *Side) {
+	hijacked, err := hijack(w)
+	if err != nil || upgrade(hijacked, "") != nil {
+		return nil, nil, nil
+	}
+	conn, ok := hijacked.(*net.UnixConn)
+	if !ok { // files come over unix sockets only
+		hijacked.Close() //nolint:errcheck // the shim learns it so
+		return nil, nil, nil
+	}
+	files, err := receive(conn, want, p.patience())
+	if err == nil {
+		say := func(word byte) { conn.Write([]byte{word}) } //nolint:errcheck // it may be gone already
+		client, server, err = sides(files, func() { say(saidLeft) }, nil)
+		if err == nil {
+			j := client.joint
+			j.over = func() {
+				if !j.dropped.Load() {
+					say(saidAll)
+				}
+				conn.Close() //nolint:errcheck // the shim learns that all is said
+			}
+		}
+	}
 	if err != nil {
-		if s.client {
-			s.tell()
-		}
-		if errors.Is(err, os.ErrClosed) {
-			err = io.EOF
-		}
+		conn.Close() //nolint:errcheck // as above
+		return nil, nil, nil
 	}
-	return n, err
-}
-
-// Write tells the side something.
-func (s *side) Write(p []byte) (int, error) { return s.Out.Write(p) }
-
-// CloseWrite tells the side that nothing more will come.
-func (s *side) CloseWrite() error {
-	if !s.client {
-		s.tell()
-	}
-	return s.Out.Close()
-}
-
-// Close ends both directions. A Read in progress returns.
-func (s *side) Close() (err error) {
-	s.once.Do(func() {
-		s.CloseWrite() //nolint:errcheck // it may be closed already
-		err = s.In.Close()
-		if s.open.Add(-1) == 0 {
-			s.conn.Close() //nolint:errcheck // the shim learns that all is said
-		}
-	})
-	return err
+	return conn, client, server
 }

@@ -16,21 +16,33 @@ var ErrTooLong = errors.New("transport: frame is too long")
 // Lines carries one frame a line, as MCP's stdio transport does.
 type Lines struct {
 	conn io.ReadWriteCloser
+	kept kept // nil if conn does not keep
 	in   *bufio.Reader
 	max  int
 	mu   sync.Mutex // serialises writes
 	out  []byte
 }
 
+// kept is a connection that keeps what has been read until somebody has dealt with it.
+type kept interface {
+	Taken(n int)
+	Done()
+}
+
 // NewLines returns a connection over conn that refuses frames of more than max bytes.
 func NewLines(conn io.ReadWriteCloser, max int) *Lines {
-	return &Lines{conn: conn, in: bufio.NewReaderSize(conn, 64<<10), max: max}
+	l := &Lines{conn: conn, in: bufio.NewReaderSize(conn, 64<<10), max: max}
+	l.kept, _ = conn.(kept)
+	return l
 }
 
 // Read returns the next line that is not empty, without its end; the bytes are the caller's. After ErrTooLong and
 // ErrLineBreak the next Read returns the line after it. At the end of the stream the error is io.EOF, also if a line is
-// cut off by it.
+// cut off by it. A line is dealt with when the next one is read.
 func (l *Lines) Read() ([]byte, error) {
+	if l.kept != nil {
+		l.kept.Done()
+	}
 	for {
 		line, err := l.line()
 		if err != nil {
@@ -57,9 +69,10 @@ func (l *Lines) Ready() bool {
 
 func (l *Lines) line() ([]byte, error) {
 	var line []byte
-	long := false
+	long, n := false, 0
 	for {
 		part, err := l.in.ReadSlice('\n')
+		n += len(part)
 		if !long {
 			line = append(line, part...)
 			if long = len(line) > l.max+len("\r\n"); long {
@@ -73,9 +86,13 @@ func (l *Lines) line() ([]byte, error) {
 				return nil, io.EOF
 			}
 			return nil, fmt.Errorf("transport: %w", err)
-		case long:
-			return nil, ErrTooLong
 		default:
+			if l.kept != nil {
+				l.kept.Taken(n)
+			}
+			if long {
+				return nil, ErrTooLong
+			}
 			return line[:len(line)-1], nil
 		}
 	}

@@ -251,8 +251,6 @@ func dialUpgrade(ctx context.Context, socket, path string, body []byte) (*net.Un
 	case http.StatusBadGateway:
 		why, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10)) //nolint:errcheck // as far as it goes
 		return fail(fmt.Errorf("%w: %s", ErrUnreachable, bytes.TrimSpace(why)))
-	case http.StatusNotFound:
-		return fail(fmt.Errorf("the daemon answered %s: %w", resp.Status, errors.ErrUnsupported))
 	default:
 		return fail(fmt.Errorf("the daemon answered %s", resp.Status))
 	}

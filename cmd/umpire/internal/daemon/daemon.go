@@ -276,7 +276,8 @@ func (d *Daemon) attach(hello transport.Hello, client, server io.ReadWriteCloser
 	d.pump(hello, client, transport.NewLines(server, wire.MaxSize))
 }
 
-// pump moves frames between a shim and its server until one of them is gone.
+// pump moves frames between a shim and its server until one of them is gone. When the daemon ends, a shim that has given
+// its pipes keeps both.
 func (d *Daemon) pump(hello transport.Hello, client io.ReadWriteCloser, server proxy.Conn) {
 	d.serving.Add(1)
 	defer d.serving.Done()
@@ -284,8 +285,17 @@ func (d *Daemon) pump(hello transport.Hello, client io.ReadWriteCloser, server p
 	d.serial++
 	id := fmt.Sprintf("%s:%s:%x-%d", proxy.TransportStdio, hello.Name, d.started.UnixNano(), d.serial)
 	d.mu.Unlock()
-	link := proxy.NewLink(proxy.LinkConfig{Judge: d.gate, Cleaner: d.cleaner, Log: d.opts.Log, Origin: stdioOrigin(id, d.user, hello)})
+	cfg := proxy.LinkConfig{Judge: d.gate, Cleaner: d.cleaner, Log: d.opts.Log, Origin: stdioOrigin(id, d.user, hello)}
+	given, ok := client.(*transport.Side)
+	if ok {
+		cfg.Ledger = given.Ledger()
+	}
+	link := proxy.NewLink(cfg)
 	end := func() {
+		if given != nil {
+			given.Drop()
+			link.Leave("umpire stopped")
+		}
 		client.Close() //nolint:errcheck // ends the pump
 		server.Close() //nolint:errcheck // as above
 	}

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/child"
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/config"
@@ -74,6 +75,9 @@ func (d *Daemon) mount(mux *http.ServeMux, s config.Server) (at string, err erro
 	return at, nil
 }
 
+// rejoinWait is for how long a server may take to begin a conversation anew.
+const rejoinWait = 30 * time.Second
+
 // reach connects to the server of a shim that has no child.
 func (d *Daemon) reach(ctx context.Context, hello transport.Hello) (serve func(client io.ReadWriteCloser), err error) {
 	u, err := config.ParseURL(hello.URL)
@@ -92,6 +96,16 @@ func (d *Daemon) reach(ctx context.Context, hello transport.Hello) (serve func(c
 		if client == nil {
 			server.Close() //nolint:errcheck // it was not used
 			return
+		}
+		if side, ok := client.(*transport.Side); ok {
+			if greeting := side.Ledger().Greeting(); greeting != nil { // of a conversation that a former daemon served
+				ctx, cancel := context.WithTimeout(d.ctx, rejoinWait)
+				defer cancel()
+				if err := proxy.Rejoin(ctx, server, greeting); err != nil {
+					d.opts.Log.Warn("a server cannot go on where it was", "server", hello.Name, "error", err)
+					server.Close() //nolint:errcheck // ends the pump, which tells the client
+				}
+			}
 		}
 		d.pump(hello, client, server)
 	}, nil
