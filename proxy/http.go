@@ -54,6 +54,7 @@ type HTTP struct {
 	HTTPConfig
 	upstream upstream
 	metadata atomic.Pointer[url.URL] // where the server's last challenge led
+	asks     atomic.Bool             // a challenge of the server has asked for a token
 
 	signals quota
 

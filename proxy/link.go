@@ -191,6 +191,9 @@ func (l *Link) FromClient(m *wire.Message) Ruling {
 	}
 }
 
+// gaveUp is what became of a call that the client has cancelled and the server, as it may, has not answered.
+const gaveUp = "the client cancelled the call, and no answer came"
+
 // giveUp ends the requests that the client has cancelled and that the server, as it may, has not answered. l.mu is held;
 // nobody waits for the record.
 func (l *Link) giveUp() {
@@ -200,7 +203,7 @@ func (l *Link) giveUp() {
 		}
 		l.forget(key)
 		if r.call != nil {
-			l.judge.Record(l.who, r.ticket.Seq, lost(r.call, r.ticket.Root, "the client cancelled the call, and no answer came"))
+			l.judge.Record(l.who, r.ticket.Seq, lost(r.call, r.ticket.Root, gaveUp))
 		}
 	}
 }
@@ -475,7 +478,11 @@ func (l *Link) Fail(code int, outcome event.Outcome, reason string, want func(id
 			if v, err := r.ticket.Settled(); err != nil || !v.Action.Passes() {
 				continue // it never went out
 			}
-			body := lost(r.call, r.ticket.Root, reason)
+			why := reason
+			if r.given {
+				why = gaveUp
+			}
+			body := lost(r.call, r.ticket.Root, why)
 			body.Outcome = outcome
 			tickets = append(tickets, l.judge.Record(who, r.ticket.Seq, body))
 		}

@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -229,6 +230,30 @@ func TestCancelledRequestsMakeRoom(t *testing.T) {
 	}
 	if !slices.Equal(outcomes, []event.Outcome{event.OutcomeLost, event.OutcomeOK, event.OutcomeOK}) {
 		t.Errorf("%v", outcomes)
+	}
+}
+
+// A call that was cancelled and never answered may still be running: it ends with its server, and the history says why
+// nobody had an answer.
+func TestTheHistorySaysWhatWasCancelled(t *testing.T) {
+	x := begin(t, noDeletes)
+	x.pass(toolCall("1", "read", "{}"))
+	x.pass(toolCall("2", "read", "{}"))
+	x.pass(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}`)
+	if n := len(logged[*event.Result](x)); n != 0 {
+		t.Errorf("%d results before the server has ended", n)
+	}
+	x.server.CloseWrite()
+	receiveErr(t, x.ended) //nolint:errcheck // the client may be gone before it has its answers
+	x.ended <- nil
+	why := map[uint64]string{}
+	for _, e := range x.log() {
+		if r, ok := e.Body.(*event.Result); ok && r.Outcome == event.OutcomeLost {
+			why[e.Cause] = r.Text
+		}
+	}
+	if want := map[uint64]string{3: "the client cancelled the call, and no answer came", 5: "server billing ended before it answered"}; !maps.Equal(why, want) {
+		t.Errorf("%v, want %v", why, want)
 	}
 }
 

@@ -26,6 +26,9 @@ const MetadataPath = "/.well-known/oauth-protected-resource"
 // resourceMetadata is the parameter of a challenge that says where the metadata are.
 var resourceMetadata = regexp.MustCompile(`(?i)\b(resource_metadata\s*=\s*)("[^"\\]*"|[^\s,"]+)`)
 
+// bearer begins a challenge that asks for a token.
+var bearer = regexp.MustCompile(`(?i)^\s*bearer\b`)
+
 // challenge lets the challenges of a response lead to the metadata that Umpire gives, and notes where they led. They stay
 // as they are where a client's token would not reach the server: where Umpire wants one of its own, or gives the server one.
 func (x *exchange) challenge(resp *http.Response) {
@@ -36,6 +39,9 @@ func (x *exchange) challenge(resp *http.Response) {
 	own := address(x.r, MetadataPath+x.r.URL.EscapedPath())
 	rewritten := make([]string, len(values))
 	for i, v := range values {
+		if bearer.MatchString(v) {
+			x.http.asks.Store(true)
+		}
 		if m := resourceMetadata.FindStringSubmatch(v); m != nil {
 			if u, err := url.Parse(strings.Trim(m[2], `"`)); err == nil {
 				x.http.metadata.Store(u)
@@ -89,7 +95,8 @@ func (h *HTTP) Metadata(mount string) http.Handler {
 }
 
 // protection returns the metadata of the server, from where its last challenge led or from where clients look; nil if it
-// has none. A server of the revision 2025-03-26 has no metadata; its origin is the authorization server then.
+// has none. A server of the revision 2025-03-26 has no metadata; its origin is the authorization server then, and if that
+// has none either, it has the endpoints that are taken for granted: if the server has asked for a token.
 func (h *HTTP) protection(ctx context.Context) (map[string]json.RawMessage, error) {
 	root := *h.URL
 	root.RawQuery, root.RawPath, root.Path = "", "", MetadataPath
@@ -120,7 +127,7 @@ func (h *HTTP) protection(ctx context.Context) (map[string]json.RawMessage, erro
 	}
 	issuer := *h.URL
 	issuer.RawQuery, issuer.RawPath, issuer.User, issuer.Path = "", "", nil, "/.well-known/oauth-authorization-server"
-	if doc, err := fetch(ctx, &issuer); err != nil || doc == nil {
+	if doc, err := fetch(ctx, &issuer); err != nil || doc == nil && !h.asks.Load() {
 		return nil, err
 	}
 	issuer.Path = ""

@@ -158,8 +158,12 @@ func protected(t *testing.T, a *authority, challenge string, places map[string]s
 			give(w, http.StatusOK, replace(text))
 			return
 		}
-		if r.URL.Path != "/mcp" {
+		switch {
+		case strings.HasPrefix(r.URL.Path, "/.well-known/"):
 			http.NotFound(w, r)
+			return
+		case r.URL.Path != "/mcp": // the server is an authority itself
+			a.Config.Handler.ServeHTTP(w, r)
 			return
 		}
 		if r.Header.Get("Authorization") == "" {
@@ -201,10 +205,11 @@ func TestAClientGetsATokenThroughUmpire(t *testing.T) {
 		"where clients look":             {`Bearer realm="a, resource"`, map[string]string{"/.well-known/oauth-protected-resource/mcp": about}},
 		"at the root":                    {`Bearer`, map[string]string{"/.well-known/oauth-protected-resource": strings.Replace(about, "SELF/mcp", "SELF", 1)}},
 		"signed":                         {`Bearer resource_metadata=SELF/m, scope="a b"`, map[string]string{"/.well-known/oauth-protected-resource/mcp": strings.Replace(about, `"x-vendor"`, `"signed_metadata":"e30.e30.","x"`, 1)}},
+		"nowhere, as in 2025-03-26":      {`Bearer error="invalid_token"`, nil},
 		"with a challenge that is wrong": {`Bearer resource_metadata="SELF/none"`, map[string]string{"/.well-known/oauth-protected-resource/mcp": about}},
 	} {
 		for who, connect := range oauthClients {
-			if _, elsewhere := tc.places["/elsewhere"]; elsewhere && who == "mark3" {
+			if _, elsewhere := tc.places["/elsewhere"]; (elsewhere || tc.places == nil) && who == "mark3" {
 				continue // it asks for a token before it has heard a challenge
 			}
 			t.Run(name+", "+who, func(t *testing.T) {
@@ -299,6 +304,23 @@ func TestMetadataAboutSomebodyElseAreRefused(t *testing.T) {
 				t.Errorf("POST: %d", a.StatusCode)
 			}
 		})
+	}
+}
+
+// A server without any metadata is its own authorization server as soon as it asks for a token, and not for another
+// reason: a client would else begin a login that leads nowhere.
+func TestAServerWithoutMetadataIsItsOwnAuthorityIfItAsksForAToken(t *testing.T) {
+	for challenge, want := range map[string]int{`bearer`: 200, `Bearer realm="x"`: 200, `Bearerish x`: 404, `Digest realm="Bearer"`: 404, ``: 404} {
+		u := protected(t, newAuthority(t), challenge, nil)
+		f, address := mounted(t, u)
+		f.url = address
+		if a := f.post(call("1", "refund", "{}")); a.StatusCode != http.StatusUnauthorized {
+			t.Errorf("%q: %d", challenge, a.StatusCode)
+		}
+		f.url = strings.Replace(address, "/billing", proxy.MetadataPath+"/billing", 1)
+		if a := f.send(http.MethodGet, ""); a.StatusCode != want || want == 200 && gjson.Get(a.body, "authorization_servers").Raw != `["`+u.server.URL+`"]` {
+			t.Errorf("%q: %d %s", challenge, a.StatusCode, a.body)
+		}
 	}
 }
 
