@@ -332,7 +332,7 @@ func (p *relayPost) begin(frame *wire.Frame) (asks *posted, err error) {
 
 // share finds a connection of this client on which nothing is asked that could be taken for this, or opens one.
 func (p *relayPost) share(frame *wire.Frame) (asks *posted, err error) {
-	r, pool := p.relay, p.principal+" "+p.q.UserAgent()
+	r, pool := p.relay, poolOf(p.q, p.principal)
 	r.mu.Lock()
 	for _, s := range r.pooled[pool] {
 		if s.board.ended() {

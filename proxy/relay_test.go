@@ -499,3 +499,26 @@ func TestThereAreNotAnyNumberOfConnections(t *testing.T) {
 		ws.Close()
 	}
 }
+
+// Who asks with other credentials has a connection of his own: the server was told whose calls come on it when it began.
+func TestNobodyAsksWithTheCredentialsOfAnother(t *testing.T) {
+	s := relayed(t, "rules: []")
+	ask := func(header string) {
+		t.Helper()
+		if resp := s.post(modern("1", "tools/call", `"name":"look","arguments":{}`), header, "Traceparent: 00-1", "Mcp-Param-Region: eu"); !strings.Contains(resp.body, "done 1") {
+			t.Error(resp.Status, resp.body)
+		}
+	}
+	for i, header := range []string{"Authorization: Bearer a", "Authorization: Bearer b", "X-Api-Key: c", "Cookie: d=e"} {
+		asked := make(chan struct{})
+		go func() { defer close(asked); ask(header) }()
+		go obeys(receive(t, s.servers, "a server of their own"))
+		receive(t, asked, "the answer")
+		ask(header)
+		name, value, _ := strings.Cut(header, ": ")
+		told := *s.header.Load()
+		if told.Get(name) != value || told.Get("Traceparent")+told.Get("Mcp-Param-Region") != "" || s.dials.Load() != int64(i+1) {
+			t.Errorf("%s: the server of %d was told %v", header, s.dials.Load(), told)
+		}
+	}
+}
