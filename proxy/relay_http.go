@@ -273,38 +273,31 @@ func (p *relayPost) post() {
 	id := p.q.Header.Get(headerSession)
 	p.modern = m.Protocol() != "" || id == "" && p.q.Header.Get("Mcp-Protocol-Version") >= wire.Modern
 	begins := !frame.Batch && m.Kind == wire.Request && m.Method == "initialize" && id == ""
-	var asks *posted
-	var err error
+	agreed := "" // the revision of the session
 	switch {
-	case p.modern:
-		asks, err = p.share(&frame)
-	case begins:
-		asks, err = p.begin(&frame)
+	case p.modern, begins:
 	case id == "":
 		p.refuse(http.StatusBadRequest, &wire.Error{Code: wire.CodeInvalidRequest, ID: m.ID, Msg: "no session: begin with initialize"})
 		return
 	case !p.attach():
 		return
 	default:
-		asks, err = p.session.board.post(&frame, false)
+		agreed = p.session.Origin().Protocol
 	}
+	if refused = x.check(&frame, agreed); refused == nil && frame.Batch && agreed == "" {
+		refused = &wire.Error{Code: wire.CodeInvalidRequest, Msg: "a batch before a revision is agreed on"}
+	}
+	if refused != nil {
+		p.refuse(http.StatusBadRequest, refused)
+		return
+	}
+	asks, err := p.room(&frame, begins)
 	switch {
 	case errors.Is(err, errIDInUse):
 		p.refuse(http.StatusBadRequest, &wire.Error{Code: wire.CodeInvalidRequest, ID: m.ID, Msg: err.Error()})
 		return
 	case err != nil:
 		p.relay.refused(p.w, m.ID, err)
-		return
-	}
-	x.link = p.session.Link
-	if refused = x.check(&frame); refused == nil && frame.Batch && p.session.Origin().Protocol == "" {
-		refused = &wire.Error{Code: wire.CodeInvalidRequest, Msg: "a batch before a revision is agreed on"}
-	}
-	if refused != nil {
-		if asks != nil {
-			p.session.board.leave(asks)
-		}
-		p.refuse(http.StatusBadRequest, refused)
 		return
 	}
 	if begins {
@@ -315,6 +308,17 @@ func (p *relayPost) post() {
 		return
 	}
 	p.ask(&frame, body, asks)
+}
+
+// room makes room for the answers to a frame, and for the frame itself if it has no session yet.
+func (p *relayPost) room(frame *wire.Frame, begins bool) (asks *posted, err error) {
+	switch {
+	case p.modern:
+		return p.share(frame)
+	case begins:
+		return p.begin(frame)
+	}
+	return p.session.board.post(frame, false)
 }
 
 // begin opens a session for an initialize.
