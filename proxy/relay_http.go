@@ -21,7 +21,7 @@ func (r *Relay) refused(w http.ResponseWriter, id string, err error) {
 	var status *transport.StatusError
 	code, text := http.StatusBadGateway, fmt.Sprintf("server %s cannot be reached: %v", r.Server, rootCause(err))
 	switch {
-	case errors.Is(err, errFull), errors.Is(err, errStopping):
+	case errors.Is(err, errFull), errors.Is(err, errStopping), errors.Is(err, errUnanswered):
 		code, text = http.StatusServiceUnavailable, err.Error()
 	case errors.As(err, &status) && status.Code >= 400:
 		code = status.Code
@@ -379,12 +379,15 @@ func (p *relayPost) ask(frame *wire.Frame, body []byte, asks *posted) {
 		defer s.leave()
 		b.listen(asks, s)
 	}
-	if b.give(body, p.q.Context().Done()) {
+	given := b.give(body, p.q.Context().Done())
+	if given {
 		p.relay.hold(p.q, b, s, asks.done)
 	}
-	left := b.leave(asks)
-	if len(left) > 0 && p.q.Context().Err() != nil {
-		p.gone(left)
+	left := b.leave(asks, given)
+	if len(left) > 0 && !b.ended() { // the client has gone, or takes no more
+		if given {
+			p.gone(left)
+		}
 		return
 	}
 	answers := asks.answers

@@ -3,12 +3,17 @@ package proxy_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/umpire-dev/umpire/proxy"
+	"github.com/umpire-dev/umpire/proxy/wire"
+	"github.com/umpire-dev/umpire/rules/event"
 )
 
 // Streamable HTTP in front of a server that speaks frames: one connection a session, and streams for what it says.
@@ -162,5 +167,110 @@ func TestWhatIsRefusedOpensNoConnection(t *testing.T) {
 		if resp := s.post(tc.body, tc.header); resp.StatusCode != http.StatusBadRequest || s.dials.Load() != 0 {
 			t.Errorf("%s: %s, %d connections", tc.body, resp.Status, s.dials.Load())
 		}
+	}
+}
+
+// Whoever asks with the id of a request that was given up does not get its answer, which may still come, and is not told
+// that the id is in use: another connection is taken.
+func TestAnAnswerToWhatWasGivenUpIsForNobody(t *testing.T) {
+	s := relayed(t, "rules: []")
+	look := modern("7", "tools/call", `"name":"look","arguments":{},"_meta":{"progressToken":1}`)
+	look = strings.Replace(look, `,"_meta":{"progressToken":1},"_meta":{`, `,"_meta":{"progressToken":1,`, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	first := s.open(s.request(ctx, http.MethodPost, look))
+	one := receive(t, s.servers, "the server")
+	one.Read()
+	cancel()
+	first.Body.Close()
+	if frame, _ := one.Read(); !strings.Contains(string(frame), `"notifications/cancelled"`) {
+		t.Fatalf("%s", frame)
+	}
+	second := make(chan answer)
+	go func() { second <- s.post(look) }()
+	two := receive(t, s.servers, "another server")
+	two.Read()
+	third := make(chan answer)
+	go func() { third <- s.post(modern("8", "tools/call", `"name":"look","arguments":{}`)) }()
+	one.Read()
+	for _, late := range []string{
+		`{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":1,"progress":1}}`, done("7"), done("8"),
+	} {
+		one.Write([]byte(late))
+	}
+	if resp := receive(t, third, "its answer"); strings.Count(resp.body, "data:") != 1 || !strings.Contains(resp.body, "done 8") {
+		t.Error(resp.body)
+	}
+	two.Write([]byte(`{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"the second"}]}}`))
+	if resp := receive(t, second, "its answer"); strings.Contains(resp.body, "done") || !strings.Contains(resp.body, "the second") {
+		t.Error(resp.body)
+	}
+	go func() { third <- s.post(look) }() // on the first connection again, where it is answered by now
+	if frame, _ := one.Read(); !strings.Contains(string(frame), `"id":7`) {
+		t.Errorf("%s", frame)
+	}
+	one.Write([]byte(done("7")))
+	receive(t, third, "its answer")
+}
+
+// Neither a session nor a connection can be used any more on which too many are unanswered.
+func TestNotAnyNumberOfRequestsAreGivenUp(t *testing.T) {
+	s := relayed(t, "rules: []")
+	began := make(chan answer)
+	go func() { began <- s.post(initialize) }()
+	server := receive(t, s.servers, "the server")
+	server.Read()
+	server.Write([]byte(`{"jsonrpc":"2.0","id":0,"result":{"protocolVersion":"2025-03-26"}}`))
+	id := "Mcp-Session-Id: " + receive(t, began, "the answer").Header.Get("Mcp-Session-Id")
+	ctx, cancel := context.WithCancel(t.Context())
+	for from := 0; from < 10_000; from += wire.MaxBatch {
+		var many []string
+		for i := range wire.MaxBatch {
+			many = append(many, fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"ping"}`, from+i))
+		}
+		if resp := s.open(s.request(ctx, http.MethodPost, "["+strings.Join(many, ",")+"]", id)); resp.StatusCode != http.StatusOK {
+			t.Fatal(resp.Status)
+		}
+		for range many {
+			server.Read()
+		}
+	}
+	cancel()
+	if resp := s.post(call(`"a"`, "look", `{}`), id); resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(resp.body, "no more can be") {
+		t.Error(resp.Status, resp.body)
+	}
+}
+
+// mute is a client whose connection breaks after the beginning of its answer, without anybody noticing.
+type mute struct {
+	*httptest.ResponseRecorder
+	written int
+}
+
+// Write implements io.Writer.
+func (m *mute) Write(p []byte) (int, error) {
+	if m.written++; m.written > 1 {
+		return 0, io.ErrClosedPipe
+	}
+	return m.ResponseRecorder.Write(p)
+}
+
+// A client that can be sent nothing has gone, whatever its connection says: its call is not on hold any more.
+func TestAClientThatTakesNothingHasGone(t *testing.T) {
+	for name, body := range map[string]string{
+		"modern": modern("1", "tools/call", `"name":"refund","arguments":{}`),
+		"before": call("1", "refund", `{}`),
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := relayed(t, `rules: [{name: ask, on: "billing/refund", do: hold}]`, func(c *proxy.RelayConfig) { c.KeepAlive = time.Millisecond })
+			headers := []string{"Host: localhost"}
+			if name == "before" {
+				began := make(chan answer)
+				go func() { began <- s.post(initialize) }()
+				go obeys(receive(t, s.servers, "the server"))
+				headers = append(headers, "Mcp-Session-Id: "+receive(t, began, "the answer").Header.Get("Mcp-Session-Id"))
+			}
+			s.relay.Streamable(&mute{ResponseRecorder: httptest.NewRecorder()}, s.request(t.Context(), http.MethodPost, body, headers...))
+			await(s.front, "the end of the hold", func(event.Event, *event.Expired) bool { return true })
+		})
 	}
 }
