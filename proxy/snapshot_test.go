@@ -304,6 +304,32 @@ func TestASnapshotThatDoesNotFitIsIgnored(t *testing.T) {
 	}
 }
 
+// After a restart from a snapshot, the links are open that would be after one from the log: those that were used within an
+// hour, also in sessions that have ended meanwhile.
+func TestASnapshotKnowsTheLinksOfSessionsThatHaveEnded(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "history.db")
+	p, c := policy(t, `rules: []`), newClock()
+	who := support
+	who.Link, who.Transport, who.Peer.Process = "http:billing:1", proxy.TransportHTTP, ""
+	for idle, want := range map[time.Duration]bool{0: true, 45 * time.Minute: true, 2 * time.Hour: false} {
+		db := open(t, path)
+		g := derived(t, db, p, c, 1, "test", io.Discard)
+		judge(t, g, who, `{}`)
+		c.add(idle)
+		judge(t, g, support, `{}`) // by then, memory knows how late it is
+		g.Close()
+		var said bytes.Buffer
+		g = derived(t, db, p, c, 1, "test", &said)
+		if _, ok := g.Reopen(who.Link); ok != want || strings.Contains(said.String(), "snapshot=0") {
+			t.Errorf("after %s the link is open: %v\n%s", idle, ok, said.String())
+		}
+		g.Close()
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // The windows of a policy that was loaded are those of the whole history, whatever the snapshot was made for.
 func TestALoadedPolicyHasItsOwnSnapshot(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "history.db")
