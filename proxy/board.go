@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"sync"
@@ -31,7 +32,7 @@ type board struct {
 	end  func()
 
 	mu       sync.Mutex
-	posts    map[string]*posted // that wait for an answer, by wire.Key of its id
+	posts    map[string]*posted // whose requests are not answered, by wire.Key of their ids
 	main     *stream
 	only     bool     // main is all there is: when it ends, so does the board
 	backlog  [][]byte // what nobody has been there for
@@ -52,9 +53,14 @@ type posted struct {
 	stream  *stream         // nil if the client takes no stream of events
 	answers [][]byte        // then
 	done    chan struct{}   // closed when all is answered
+	left    bool            // nobody waits for the rest any more
 }
 
-var errIDInUse = errors.New("a request with this id has not been answered yet")
+// Why a frame finds no room on a board.
+var (
+	errIDInUse    = errors.New("a request with this id has not been answered yet")
+	errUnanswered = fmt.Errorf("%d requests are unanswered, and no more can be", maxWaiting)
+)
 
 // post makes room for the answers to a frame, before it is given to Read. It returns nil if the frame has no request. Where
 // several clients share a board, their progress tokens must differ as their ids must.
@@ -76,8 +82,11 @@ func (b *board) post(frame *wire.Frame, shared bool) (*posted, error) {
 			p.tokens[token.Raw] = true
 		}
 	}
-	if len(p.open) == 0 {
+	switch {
+	case len(p.open) == 0:
 		return nil, nil
+	case len(b.posts)+len(p.open) > maxWaiting:
+		return nil, errUnanswered
 	}
 	for _, other := range b.posts {
 		for token := range p.tokens {
@@ -99,13 +108,17 @@ func (b *board) listen(p *posted, s *stream) {
 	p.stream = s
 }
 
-// leave forgets a POST. It returns the ids of the requests that were not answered.
-func (b *board) leave(p *posted) (ids []string) {
+// leave says that nobody waits for a POST any more. It returns the ids of the requests that were not answered. If they were
+// given to Read, the ids stay taken: their answers may still come, and are not those to whatever is asked next.
+func (b *board) leave(p *posted, given bool) (ids []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	p.left, p.stream = true, nil
 	for key := range p.open {
 		ids = append(ids, p.ids[key])
-		delete(b.posts, key)
+		if !given {
+			delete(b.posts, key)
+		}
 	}
 	return ids
 }
@@ -114,7 +127,12 @@ func (b *board) leave(p *posted) (ids []string) {
 func (b *board) idle() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.posts) == 0 && b.main == nil
+	for _, p := range b.posts {
+		if !p.left {
+			return false
+		}
+	}
+	return b.main == nil
 }
 
 // ended reports whether b has ended.
@@ -210,14 +228,16 @@ func (b *board) route(data []byte) error {
 		return main.send(transport.AppendEvent(nil, data))
 	}
 	p := b.wants(m)
-	if m.Kind == wire.Response && m.ID != "" {
-		if p == nil { // whoever asked has gone
-			b.mu.Unlock()
-			return nil
-		}
-		key := wire.Key(m.ID)
-		delete(p.open, key)
-		delete(b.posts, key)
+	answer := m.Kind == wire.Response && m.ID != ""
+	if p != nil && answer {
+		delete(p.open, wire.Key(m.ID))
+		delete(b.posts, wire.Key(m.ID))
+	}
+	if p == nil && answer || p != nil && p.left { // whoever asked has gone
+		b.mu.Unlock()
+		return nil
+	}
+	if answer {
 		if p.stream == nil {
 			p.answers = append(p.answers, data)
 		}

@@ -132,7 +132,7 @@ func (x *exchange) post() {
 	}
 	if refused == nil {
 		x.adopt(&frame)
-		refused = x.check(&frame)
+		refused = x.check(&frame, x.link.Origin().Protocol)
 	}
 	if refused != nil {
 		x.refuse(status, refused)
@@ -276,8 +276,8 @@ func (x *exchange) adopt(frame *wire.Frame) {
 const maxKnown = 1000
 
 // check compares the headers with the body: the body is the truth, and what contradicts it is refused. It refuses
-// batches where the revision has none.
-func (x *exchange) check(frame *wire.Frame) *wire.Error {
+// batches where the revision has none; agreed is that of the session, as far as it is known.
+func (x *exchange) check(frame *wire.Frame, agreed string) *wire.Error {
 	m := &frame.Messages[0]
 	bad := func(code int, format string, args ...any) *wire.Error {
 		e := &wire.Error{Code: code, Msg: fmt.Sprintf(format, args...)}
@@ -290,7 +290,7 @@ func (x *exchange) check(frame *wire.Frame) *wire.Error {
 		return bad(twice.Code, "%s", twice.Msg)
 	}
 	if frame.Batch {
-		version := max(x.link.Origin().Protocol, x.r.Header.Get("Mcp-Protocol-Version"))
+		version := max(agreed, x.r.Header.Get("Mcp-Protocol-Version"))
 		for i := range frame.Messages {
 			version = max(version, frame.Messages[i].Protocol())
 			if frame.Messages[i].Method == "initialize" {

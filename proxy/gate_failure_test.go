@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/umpire-dev/umpire/proxy"
@@ -41,36 +42,33 @@ func TestNothingIsReleasedBeforeItIsCommitted(t *testing.T) {
 // Invariant 4: if an append fails, all that is queued is denied, and memory is dropped and folded again: the slots of
 // calls that never passed are free.
 func TestAFailedAppendDeniesAndForgets(t *testing.T) {
-	disk := &manual{}
-	c := newClock()
-	g := gate(t, disk, policy(t, threeRefunds), c)
-	defer g.Close()
-	judge(t, g, support, "{}")
-	full := errors.New("no space left on device")
-	disk.set(true, nil)
-	queued := []*proxy.Ticket{g.Call(support, refund("{}"), proxy.Retry{}), g.Call(support, refund("{}"), proxy.Retry{})}
-	disk.set(false, full)
-	for _, tk := range queued {
-		if err := tk.Wait(); !errors.Is(err, proxy.ErrNotRecorded) || !errors.Is(err, full) || tk.Verdict.Action.Passes() {
-			t.Errorf("%v %v", tk.Verdict, err)
+	synctest.Test(t, func(t *testing.T) {
+		disk := &manual{}
+		c := newClock()
+		g := gate(t, disk, policy(t, threeRefunds), c)
+		defer g.Close()
+		judge(t, g, support, "{}")
+		full := errors.New("no space left on device")
+		disk.set(true, nil)
+		queued := []*proxy.Ticket{g.Call(support, refund("{}"), proxy.Retry{}), g.Call(support, refund("{}"), proxy.Retry{})}
+		disk.set(false, full)
+		for _, tk := range queued {
+			if err := tk.Wait(); !errors.Is(err, proxy.ErrNotRecorded) || !errors.Is(err, full) || tk.Verdict.Action.Passes() {
+				t.Errorf("%v %v", tk.Verdict, err)
+			}
 		}
-	}
-	tk := g.Call(support, refund("{}"), proxy.Retry{})
-	if err := tk.Wait(); err == nil || tk.Verdict.Action.Passes() || !strings.Contains(tk.Verdict.Why, "no space left") {
-		t.Errorf("with a full disk: %v %v", tk.Verdict, err)
-	}
-	disk.set(false, nil)
-	var first *proxy.Ticket
-	for range 300 { // it tries again once a second
-		if first = g.Call(support, refund("{}"), proxy.Retry{}); first.Wait() == nil {
-			break
+		tk := g.Call(support, refund("{}"), proxy.Retry{})
+		if err := tk.Wait(); err == nil || tk.Verdict.Action.Passes() || !strings.Contains(tk.Verdict.Why, "no space left") {
+			t.Errorf("with a full disk: %v %v", tk.Verdict, err)
 		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	if first.Wait() != nil || !strings.Contains(first.Verdict.Why, "2 of 3") {
-		t.Errorf("after there was room again: %+v", first.Verdict)
-	}
-	verify(t, disk)
+		disk.set(false, nil)
+		time.Sleep(time.Second) // it tries again once a second
+		first := g.Call(support, refund("{}"), proxy.Retry{})
+		if first.Wait() != nil || !strings.Contains(first.Verdict.Why, "2 of 3") {
+			t.Errorf("after there was room again: %+v", first.Verdict)
+		}
+		verify(t, disk)
+	})
 }
 
 func TestARecorderThatPanicsDenies(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/umpire-dev/umpire/proxy"
@@ -280,31 +281,28 @@ func TestWhatWasHeldIsDeniedAfterARestart(t *testing.T) {
 // A decision that cannot be recorded decides nothing: the reviewer is told, the call stays on hold, and once there is
 // room again the decision can be made again.
 func TestADecisionThatIsNotRecordedDecidesNothing(t *testing.T) {
-	disk := &manual{}
-	g := gate(t, disk, policy(t, heldRefunds), nil)
-	defer g.Close()
-	tk := park(t, g, "{}")
-	disk.set(false, errors.New("no space left on device"))
-	if v, err := g.Desk().Decide(tk.Seq, approve); !errors.Is(err, proxy.ErrNotRecorded) || v.Action.Passes() {
-		t.Errorf("%+v %v", v, err)
-	}
-	select {
-	case <-tk.Hold.Done():
-		t.Fatalf("decided: %+v", tk.Hold.Verdict())
-	default:
-	}
-	disk.set(false, nil)
-	var err error
-	for range 300 { // it tries again once a second
-		if _, err = g.Desk().Decide(tk.Seq, approve); err == nil {
-			break
+	synctest.Test(t, func(t *testing.T) {
+		disk := &manual{}
+		g := gate(t, disk, policy(t, heldRefunds), nil)
+		defer g.Close()
+		tk := park(t, g, "{}")
+		disk.set(false, errors.New("no space left on device"))
+		if v, err := g.Desk().Decide(tk.Seq, approve); !errors.Is(err, proxy.ErrNotRecorded) || v.Action.Passes() {
+			t.Errorf("%+v %v", v, err)
 		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	if v := settled(t, tk); err != nil || v.Action != event.Allow {
-		t.Errorf("%+v %v", v, err)
-	}
-	verify(t, disk)
+		select {
+		case <-tk.Hold.Done():
+			t.Fatalf("decided: %+v", tk.Hold.Verdict())
+		default:
+		}
+		disk.set(false, nil)
+		time.Sleep(time.Second) // it tries again once a second
+		_, err := g.Desk().Decide(tk.Seq, approve)
+		if v := settled(t, tk); err != nil || v.Action != event.Allow {
+			t.Errorf("%+v %v", v, err)
+		}
+		verify(t, disk)
+	})
 }
 
 // A hold that cannot be recorded is a denial, and nothing is left of it.

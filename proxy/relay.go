@@ -4,9 +4,12 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -232,21 +235,31 @@ func peerOf(q *http.Request, principal string) event.Peer {
 	return event.Peer{Principal: principal, Agent: product, Client: event.Client{Name: product, Version: version}}
 }
 
-// ofTransport are the headers that belong to the transport between a client and Umpire, besides those of its connection.
-var ofTransport = []string{
-	"Accept", "Accept-Encoding", "Cache-Control", "Content-Type", "Content-Encoding", "Idempotency-Key", "X-Idempotency-Key",
-	"Last-Event-Id", "Mcp-Method", "Mcp-Name", "Mcp-Protocol-Version", headerSession, "Origin", "Referer", "Sec-Websocket-Extensions",
-	"Sec-Websocket-Key", "Sec-Websocket-Protocol", "Sec-Websocket-Version", "Sec-Websocket-Accept",
+// ofRequest are the headers that belong to one request, or to the transport between a client and Umpire, besides those of
+// its connection and those of MCP.
+var ofRequest = []string{
+	"Accept", "Accept-Encoding", "Baggage", "Cache-Control", "Content-Type", "Content-Encoding", "Idempotency-Key",
+	"X-Idempotency-Key", "Last-Event-Id", "Origin", "Referer", "Sec-Websocket-Extensions", "Sec-Websocket-Key",
+	"Sec-Websocket-Protocol", "Sec-Websocket-Version", "Sec-Websocket-Accept", "Traceparent", "Tracestate", "X-Request-Id",
 }
 
-// forServer returns the headers of a client's request that are for the server, its credentials among them.
+// forServer returns the headers of a client's request that are for the server whatever the client asks, its credentials
+// among them.
 func forServer(h http.Header) http.Header {
 	out := http.Header{}
 	copyHeaders(out, h)
-	for _, name := range ofTransport {
-		delete(out, name)
-	}
+	maps.DeleteFunc(out, func(name string, _ []string) bool {
+		return strings.HasPrefix(name, "Mcp-") || slices.Contains(ofRequest, name)
+	})
 	return out
+}
+
+// poolOf names the connections that a request without session may share: those that were opened by the same principal with
+// the same headers. On any other, the server would take its calls for those of somebody else.
+func poolOf(q *http.Request, principal string) string {
+	sum := sha256.New()
+	forServer(q.Header).Write(sum) //nolint:errcheck // a hash takes it
+	return principal + " " + hex.EncodeToString(sum.Sum(nil))
 }
 
 // poolIdle is how long a connection without session is kept, which its client does not miss.

@@ -21,7 +21,7 @@ func (r *Relay) refused(w http.ResponseWriter, id string, err error) {
 	var status *transport.StatusError
 	code, text := http.StatusBadGateway, fmt.Sprintf("server %s cannot be reached: %v", r.Server, rootCause(err))
 	switch {
-	case errors.Is(err, errFull), errors.Is(err, errStopping):
+	case errors.Is(err, errFull), errors.Is(err, errStopping), errors.Is(err, errUnanswered):
 		code, text = http.StatusServiceUnavailable, err.Error()
 	case errors.As(err, &status) && status.Code >= 400:
 		code = status.Code
@@ -273,38 +273,31 @@ func (p *relayPost) post() {
 	id := p.q.Header.Get(headerSession)
 	p.modern = m.Protocol() != "" || id == "" && p.q.Header.Get("Mcp-Protocol-Version") >= wire.Modern
 	begins := !frame.Batch && m.Kind == wire.Request && m.Method == "initialize" && id == ""
-	var asks *posted
-	var err error
+	agreed := "" // the revision of the session
 	switch {
-	case p.modern:
-		asks, err = p.share(&frame)
-	case begins:
-		asks, err = p.begin(&frame)
+	case p.modern, begins:
 	case id == "":
 		p.refuse(http.StatusBadRequest, &wire.Error{Code: wire.CodeInvalidRequest, ID: m.ID, Msg: "no session: begin with initialize"})
 		return
 	case !p.attach():
 		return
 	default:
-		asks, err = p.session.board.post(&frame, false)
+		agreed = p.session.Origin().Protocol
 	}
+	if refused = x.check(&frame, agreed); refused == nil && frame.Batch && agreed == "" {
+		refused = &wire.Error{Code: wire.CodeInvalidRequest, Msg: "a batch before a revision is agreed on"}
+	}
+	if refused != nil {
+		p.refuse(http.StatusBadRequest, refused)
+		return
+	}
+	asks, err := p.room(&frame, begins)
 	switch {
 	case errors.Is(err, errIDInUse):
 		p.refuse(http.StatusBadRequest, &wire.Error{Code: wire.CodeInvalidRequest, ID: m.ID, Msg: err.Error()})
 		return
 	case err != nil:
 		p.relay.refused(p.w, m.ID, err)
-		return
-	}
-	x.link = p.session.Link
-	if refused = x.check(&frame); refused == nil && frame.Batch && p.session.Origin().Protocol == "" {
-		refused = &wire.Error{Code: wire.CodeInvalidRequest, Msg: "a batch before a revision is agreed on"}
-	}
-	if refused != nil {
-		if asks != nil {
-			p.session.board.leave(asks)
-		}
-		p.refuse(http.StatusBadRequest, refused)
 		return
 	}
 	if begins {
@@ -315,6 +308,17 @@ func (p *relayPost) post() {
 		return
 	}
 	p.ask(&frame, body, asks)
+}
+
+// room makes room for the answers to a frame, and for the frame itself if it has no session yet.
+func (p *relayPost) room(frame *wire.Frame, begins bool) (asks *posted, err error) {
+	switch {
+	case p.modern:
+		return p.share(frame)
+	case begins:
+		return p.begin(frame)
+	}
+	return p.session.board.post(frame, false)
 }
 
 // begin opens a session for an initialize.
@@ -332,7 +336,7 @@ func (p *relayPost) begin(frame *wire.Frame) (asks *posted, err error) {
 
 // share finds a connection of this client on which nothing is asked that could be taken for this, or opens one.
 func (p *relayPost) share(frame *wire.Frame) (asks *posted, err error) {
-	r, pool := p.relay, p.principal+" "+p.q.UserAgent()
+	r, pool := p.relay, poolOf(p.q, p.principal)
 	r.mu.Lock()
 	for _, s := range r.pooled[pool] {
 		if s.board.ended() {
@@ -375,12 +379,15 @@ func (p *relayPost) ask(frame *wire.Frame, body []byte, asks *posted) {
 		defer s.leave()
 		b.listen(asks, s)
 	}
-	if b.give(body, p.q.Context().Done()) {
+	given := b.give(body, p.q.Context().Done())
+	if given {
 		p.relay.hold(p.q, b, s, asks.done)
 	}
-	left := b.leave(asks)
-	if len(left) > 0 && p.q.Context().Err() != nil {
-		p.gone(left)
+	left := b.leave(asks, given)
+	if len(left) > 0 && !b.ended() { // the client has gone, or takes no more
+		if given {
+			p.gone(left)
+		}
 		return
 	}
 	answers := asks.answers

@@ -21,7 +21,7 @@ var conversationIDs = []string{"sessionId", "threadId", "CLAUDE_CODE_SESSION_ID"
 // The directory is a fold of the log like the rules' State, and the gate owns both.
 type directory struct {
 	sessions map[string]*session // by key
-	roomy    int                 // how many there may be before those that ended are forgotten
+	roomy    int                 // how many there may be before those are forgotten that nobody asks for
 }
 
 type session struct {
@@ -32,6 +32,12 @@ type session struct {
 
 // ended reports whether nothing has happened in s for too long.
 func (s *session) ended(at event.Time) bool { return at.Sub(s.active) > Idle }
+
+// forgettable reports whether nobody asks for s any more: it has ended, and so have the links that were opened in it, or
+// they would have if anybody had looked.
+func (s *session) forgettable(at event.Time) bool {
+	return s.ended(at) && (len(s.links) == 0 || at.Sub(s.active) > linkIdle)
+}
 
 func newDirectory() *directory {
 	return &directory{sessions: map[string]*session{}, roomy: fewSessions}
@@ -106,10 +112,10 @@ func (d *directory) used() map[string]event.Time {
 	return used
 }
 
-// sweep forgets the sessions that have ended.
+// sweep forgets the sessions that nobody asks for.
 func (d *directory) sweep(at event.Time) {
 	for k, s := range d.sessions {
-		if s.ended(at) {
+		if s.forgettable(at) {
 			delete(d.sessions, k)
 		}
 	}

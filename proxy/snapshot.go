@@ -207,7 +207,7 @@ type heldImage struct {
 	Since   event.Time
 }
 
-// snapshot writes m down. Equal memories give equal bytes; sessions that have ended are left out.
+// snapshot writes m down. Equal memories give equal bytes; sessions that nobody asks for are left out.
 func (m *memory) snapshot(build string) ([]byte, error) {
 	state, err := m.state.Snapshot(m.at)
 	if err != nil {
@@ -220,7 +220,7 @@ func (m *memory) snapshot(build string) ([]byte, error) {
 		Judging: m.judging.image(), Loaded: m.loaded, Last: m.last, At: m.at,
 	}
 	for k, s := range m.dir.sessions {
-		if !s.ended(m.at) {
+		if !s.forgettable(m.at) {
 			img.Sessions[k] = sessionImage{ID: s.id, Active: s.active, Links: slices.Sorted(maps.Keys(s.links))}
 		}
 	}

@@ -21,13 +21,10 @@ import (
 // streamable is a server that speaks Streamable HTTP, in either era, as a Conn: it is what clients that speak frames have
 // in front of them. Each frame is a POST of its own; what the server says of its own accord comes on a GET.
 type streamable struct {
-	remote  transport.Remote
-	via     *http.Transport
-	ctx     context.Context // done when the connection has ended
-	cancel  context.CancelFunc
-	in      chan said
-	asking  chan struct{} // has one element for each request in progress
-	running sync.WaitGroup
+	remote transport.Remote
+	via    *http.Transport
+	in     *transport.Inbox
+	asking chan struct{} // has one element for each request in progress
 
 	mu        sync.Mutex
 	session   string
@@ -35,23 +32,6 @@ type streamable struct {
 	modern    map[string]context.CancelFunc // the requests of the modern era in progress, by wire.Key of their id
 	listening bool
 	ended     bool // the session is over
-	closing   bool // nothing may begin any more
-}
-
-// start runs f until the connection has ended, unless it is ending.
-func (s *streamable) start(f func()) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.closing {
-		s.running.Go(f)
-	}
-	return !s.closing
-}
-
-// said is what Read returns next.
-type said struct {
-	frame []byte
-	err   error
 }
 
 // The bounds of an exchange with a server over Streamable HTTP.
@@ -67,35 +47,14 @@ const (
 
 // newStreamable returns a connection to a server. Nothing is sent before the first Write.
 func newStreamable(remote transport.Remote) Conn {
-	s := &streamable{
-		remote: remote, via: transport.NewRoundTripper(), in: make(chan said), asking: make(chan struct{}, maxAsking),
+	return &streamable{
+		remote: remote, via: transport.NewRoundTripper(), in: transport.NewInbox(), asking: make(chan struct{}, maxAsking),
 		modern: map[string]context.CancelFunc{},
 	}
-	s.ctx, s.cancel = context.WithCancel(context.Background())
-	return s
 }
 
 // Read implements Conn.
-func (s *streamable) Read() ([]byte, error) {
-	select {
-	case i := <-s.in:
-		if errors.Is(i.err, io.EOF) {
-			s.cancel()
-		}
-		return i.frame, i.err
-	case <-s.ctx.Done():
-		return nil, io.EOF
-	}
-}
-
-func (s *streamable) push(frame []byte, err error) bool {
-	select {
-	case s.in <- said{frame, err}:
-		return true
-	case <-s.ctx.Done():
-		return false
-	}
-}
+func (s *streamable) Read() ([]byte, error) { return s.in.Read() }
 
 // Write implements Conn. A request is on its way when Write returns, and everything else has been taken in.
 func (s *streamable) Write(frames ...[]byte) error {
@@ -106,7 +65,7 @@ func (s *streamable) Write(frames ...[]byte) error {
 		}
 		m := &frame.Messages[0]
 		switch {
-		case s.ctx.Err() != nil:
+		case s.in.Context().Err() != nil:
 			return io.ErrClosedPipe
 		case m.Kind == wire.Request:
 			s.ask(m)
@@ -135,7 +94,7 @@ func (s *streamable) hangUp(m *wire.Message) bool {
 
 // tell sends what has no answer.
 func (s *streamable) tell(m *wire.Message) {
-	ctx, cancel := context.WithTimeout(s.ctx, takeInWait)
+	ctx, cancel := context.WithTimeout(s.in.Context(), takeInWait)
 	defer cancel()
 	resp, err := s.post(ctx, m)
 	if err == nil {
@@ -146,7 +105,7 @@ func (s *streamable) tell(m *wire.Message) {
 		}
 	}
 	if err != nil {
-		s.start(func() { s.push(nil, err) })
+		s.in.Go(func() { s.in.Put(nil, err) })
 		return
 	}
 	if m.Method == "notifications/initialized" {
@@ -155,7 +114,7 @@ func (s *streamable) tell(m *wire.Message) {
 		s.listening = true
 		s.mu.Unlock()
 		if first {
-			s.start(s.listen)
+			s.in.Go(s.listen)
 		}
 	}
 }
@@ -164,10 +123,10 @@ func (s *streamable) tell(m *wire.Message) {
 func (s *streamable) ask(m *wire.Message) {
 	select {
 	case s.asking <- struct{}{}:
-	case <-s.ctx.Done():
+	case <-s.in.Context().Done():
 		return
 	}
-	ctx, cancel := context.WithCancel(s.ctx)
+	ctx, cancel := context.WithCancel(s.in.Context())
 	key := wire.Key(m.ID)
 	if m.Protocol() != "" {
 		s.mu.Lock()
@@ -176,7 +135,7 @@ func (s *streamable) ask(m *wire.Message) {
 	}
 	sent := make(chan struct{})
 	sending := sync.OnceFunc(func() { close(sent) })
-	if !s.start(func() {
+	if !s.in.Go(func() {
 		traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { sending() }})
 		err := s.exchange(traced, m)
 		sending()
@@ -186,14 +145,14 @@ func (s *streamable) ask(m *wire.Message) {
 		given := ctx.Err() != nil // the client has given it up, or all has ended
 		cancel()
 		if err != nil && !given {
-			s.push(nil, err)
+			s.in.Put(nil, err)
 		}
 		<-s.asking
 		s.mu.Lock()
 		ended := s.ended
 		s.mu.Unlock()
 		if ended {
-			s.push(nil, io.EOF)
+			s.in.Put(nil, io.EOF)
 		}
 	}) {
 		cancel()
@@ -239,7 +198,7 @@ func (s *streamable) exchange(ctx context.Context, m *wire.Message) error {
 		return lost(fmt.Errorf("it answered with more than %d bytes", wire.MaxSize))
 	case clear && mediaType == "application/json" && (answersTo(body, wire.Key(m.ID)) || resp.StatusCode < 300 && len(bytes.TrimSpace(body)) > 0):
 		s.agree(m.Method, body)
-		s.push(body, nil)
+		s.in.Put(body, nil)
 		if !answersTo(body, wire.Key(m.ID)) {
 			return lost(errors.New("it answered something that was not asked"))
 		}
@@ -323,9 +282,9 @@ func encodeHeader(v string) string {
 // listen follows what the server says of its own accord, if it does, until the connection ends.
 func (s *streamable) listen() {
 	f := follow{s: s}
-	for s.ctx.Err() == nil && f.resumes < maxResumes {
+	for s.in.Context().Err() == nil && f.resumes < maxResumes {
 		f.resumes++
-		if err := f.again(s.ctx); errors.Is(err, errNoStream) {
+		if err := f.again(s.in.Context()); errors.Is(err, errNoStream) {
 			return
 		}
 	}
@@ -407,7 +366,7 @@ func (f *follow) events(body io.Reader) error {
 			f.answered = true
 			f.s.agree(f.method, data)
 		}
-		if !f.s.push(data, nil) {
+		if !f.s.in.Put(data, nil) {
 			return io.EOF
 		}
 		if f.answered {
@@ -433,11 +392,7 @@ func (s *streamable) CloseWrite() error { return s.Close() }
 
 // Close implements Conn. It ends the session of the protocol, and returns when nothing is left of the connection.
 func (s *streamable) Close() error {
-	s.mu.Lock()
-	s.closing = true
-	s.mu.Unlock()
-	s.cancel()
-	s.running.Wait()
+	s.in.Close()
 	s.mu.Lock()
 	named := s.session != "" && !s.ended
 	s.ended = true

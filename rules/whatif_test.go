@@ -3,13 +3,10 @@ package rules_test
 import (
 	"fmt"
 	"iter"
-	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
 
-	"golang.org/x/tools/txtar"
 	"pgregory.net/rapid"
 
 	"github.com/umpire-dev/umpire/rules"
@@ -20,39 +17,17 @@ import (
 // TestWhatIfTranscripts plays testdata/whatif/*.txtar: the policy that was in force, the candidate, and a transcript of
 // what happened, as in TestTranscripts. The indented lines are what was decided, and what the candidate would have said.
 func TestWhatIfTranscripts(t *testing.T) {
-	files, err := filepath.Glob("../testdata/whatif/*.txtar")
-	if err != nil || len(files) == 0 {
-		t.Fatal("no transcripts", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
-			a, err := txtar.ParseFile(file)
+	transcripts(t, "whatif", func(t *testing.T, sources []event.Source, text string) map[string]string {
+		var policies []*rules.Policy
+		for _, s := range sources {
+			p, err := rules.Compile([]event.Source{s}, event.Env{OS: "linux", Home: "/home/alice"})
 			if err != nil {
 				t.Fatal(err)
 			}
-			sources, text := split(t, a)
-			var policies []*rules.Policy
-			for _, s := range sources {
-				p, err := rules.Compile([]event.Source{s}, event.Env{OS: "linux", Home: "/home/alice"})
-				if err != nil {
-					t.Fatal(err)
-				}
-				policies = append(policies, p)
-			}
-			got := playWhatIf(t, policies[0], policies[1], text)
-			if got == text {
-				return
-			}
-			if !*update {
-				t.Errorf("the transcript goes otherwise (-update writes it):\n%s", got)
-				return
-			}
-			a.Files[len(a.Files)-1].Data = []byte(got)
-			if err := os.WriteFile(file, txtar.Format(a), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		})
-	}
+			policies = append(policies, p)
+		}
+		return map[string]string{"transcript": playWhatIf(t, policies[0], policies[1], text)}
+	})
 }
 
 // playWhatIf records a transcript under one policy, and returns it with what another would have said.

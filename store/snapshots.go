@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -90,10 +91,11 @@ func (db *DB) SaveSnapshot(seq uint64, data []byte) error {
 // another history than the one in the file, such as one that has been set back since.
 func (db *DB) Snapshot() (seq uint64, data []byte, err error) {
 	err = db.view(func(tx *bbolt.Tx) error {
-		h, b, err := newestSnapshot(tx)
-		if b == nil {
+		h, key, err := newestSnapshot(tx)
+		if key == nil {
 			return err
 		}
+		b := tx.Bucket(bucketSnapshots).Bucket(key)
 		text := tx.Bucket(bucketEvents).Get(seqKey(h.Seq))
 		if text == nil || digest(text) != h.Event {
 			return fmt.Errorf("%w: it is of an event %d that is not in the history", ErrSnapshot, h.Seq)
@@ -117,8 +119,8 @@ func (db *DB) Snapshot() (seq uint64, data []byte, err error) {
 	return seq, data, nil
 }
 
-// newestSnapshot returns the newest snapshot that is complete; its bucket is nil if there is none.
-func newestSnapshot(tx *bbolt.Tx) (h header, b *bbolt.Bucket, err error) {
+// newestSnapshot returns the newest snapshot that is complete, and the key of its bucket; that is nil if there is none.
+func newestSnapshot(tx *bbolt.Tx) (h header, key []byte, err error) {
 	all := tx.Bucket(bucketSnapshots)
 	if all == nil {
 		return h, nil, nil
@@ -128,15 +130,14 @@ func newestSnapshot(tx *bbolt.Tx) (h header, b *bbolt.Bucket, err error) {
 		if v != nil {
 			return h, nil, fmt.Errorf("%w: %q is no snapshot", ErrSnapshot, k)
 		}
-		b := all.Bucket(k)
-		text := b.Get(keyHeader)
+		text := all.Bucket(k).Get(keyHeader)
 		if text == nil {
 			continue
 		}
 		if err := json.Unmarshal(text, &h); err != nil {
 			return h, nil, fmt.Errorf("%w: %w", ErrSnapshot, err)
 		}
-		return h, b, nil
+		return h, bytes.Clone(k), nil
 	}
 	return h, nil, nil
 }
@@ -162,13 +163,14 @@ func dropSnapshots(all *bbolt.Bucket, keep []byte) error {
 	return nil
 }
 
-// pruneSnapshots deletes the snapshot if retention has removed the event that it is tied to.
+// pruneSnapshots deletes the snapshot if retention has removed the event that it is tied to, and not what is there by now
+// of the next one.
 func pruneSnapshots(tx *bbolt.Tx, removed uint64) error {
-	h, b, err := newestSnapshot(tx)
-	if b == nil || err != nil || h.Seq > removed {
+	h, key, err := newestSnapshot(tx)
+	if key == nil || err != nil || h.Seq > removed {
 		return nil //nolint:nilerr // who reads it will say so
 	}
-	return tx.DeleteBucket(bucketSnapshots)
+	return tx.Bucket(bucketSnapshots).DeleteBucket(key)
 }
 
 func pieceKey(i int) []byte { return binary.BigEndian.AppendUint32(nil, uint32(i)) }

@@ -209,6 +209,39 @@ func TestASnapshotNeedsItsEvent(t *testing.T) {
 	}
 }
 
+// Retention that removes the event of a snapshot while the next one is written leaves alone what there is of that.
+func TestRetentionLeavesASnapshotThatIsBeingWritten(t *testing.T) {
+	path := saved(t, 3, 10)
+	next, piece := []byte{0xff}, []byte("piece")
+	edited(t, path, func(tx *bbolt.Tx) error {
+		b, err := tx.Bucket(snapshots).CreateBucket(next)
+		if err != nil {
+			return err
+		}
+		return b.Put(piece, piece)
+	})
+	db, err := store.Open(store.Config{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := storetest.Begin.Add(10 * time.Second)
+	if _, err := db.Prune(store.Retention{Before: before, Floor: before}); err != nil {
+		t.Fatal(err)
+	}
+	if seq, _, err := db.Snapshot(); err != nil || seq != 0 {
+		t.Errorf("#%d, %v", seq, err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	edited(t, path, func(tx *bbolt.Tx) error {
+		if all := tx.Bucket(snapshots); all == nil || all.Bucket(next) == nil || !bytes.Equal(all.Bucket(next).Get(piece), piece) {
+			t.Error("what was written of the next snapshot is gone")
+		}
+		return nil
+	})
+}
+
 // Many events are decoded ahead of the reader, in order, up to the first that cannot be.
 func TestEventsAreDecodedInOrder(t *testing.T) {
 	damage := errors.New("the disk is gone")

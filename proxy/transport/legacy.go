@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"sync"
 	"time"
 )
 
@@ -19,29 +18,8 @@ type Legacy struct {
 	remote   Remote
 	endpoint string
 	via      *http.Transport
-	ctx      context.Context // done when the connection has ended
-	cancel   context.CancelFunc
-	in       chan inbound
+	in       *Inbox
 	posting  chan struct{} // has one element for each POST in progress
-	running  sync.WaitGroup
-	mu       sync.Mutex
-	closing  bool // nothing may begin any more
-}
-
-// start runs f until the connection has ended, unless it is ending.
-func (l *Legacy) start(f func()) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.closing {
-		l.running.Go(f)
-	}
-	return !l.closing
-}
-
-// inbound is what Read returns next.
-type inbound struct {
-	frame []byte
-	err   error
 }
 
 // The bounds of what is posted at the same time, and for how long the next one waits for the one before it: servers take
@@ -54,17 +32,16 @@ const (
 // DialLegacy opens a connection. It sends what has to be said to the origin of the URL alone: an endpoint elsewhere is an
 // error. What the server answers instead of a stream is a *StatusError.
 func DialLegacy(ctx context.Context, remote Remote, max int) (_ *Legacy, err error) {
-	l := &Legacy{remote: remote, via: NewRoundTripper(), in: make(chan inbound), posting: make(chan struct{}, maxPosting)}
-	l.ctx, l.cancel = context.WithCancel(context.Background())
+	l := &Legacy{remote: remote, via: NewRoundTripper(), in: NewInbox(), posting: make(chan struct{}, maxPosting)}
 	defer func() {
 		if err != nil {
 			l.Close() //nolint:errcheck // it always is nil
 		}
 	}()
-	late := time.AfterFunc(headersWait, l.cancel)
+	late := time.AfterFunc(headersWait, l.in.End)
 	defer late.Stop()
-	defer context.AfterFunc(ctx, l.cancel)()
-	req, err := http.NewRequestWithContext(l.ctx, http.MethodGet, remote.URL.String(), http.NoBody)
+	defer context.AfterFunc(ctx, l.in.End)()
+	req, err := http.NewRequestWithContext(l.in.Context(), http.MethodGet, remote.URL.String(), http.NoBody)
 	if err != nil {
 		return nil, fmt.Errorf("transport: %w", err)
 	}
@@ -81,7 +58,7 @@ func DialLegacy(ctx context.Context, remote Remote, max int) (_ *Legacy, err err
 		resp.Body.Close() //nolint:errcheck,gosec // the first error counts
 		return nil, err
 	}
-	l.start(func() {
+	l.in.Go(func() {
 		defer resp.Body.Close() //nolint:errcheck // it was read
 		l.follow(events)
 	})
@@ -132,58 +109,39 @@ func (l *Legacy) follow(events *Events) {
 		e, err := events.Next()
 		switch {
 		case err != nil:
-			if l.ctx.Err() != nil {
+			if l.in.Context().Err() != nil {
 				err = io.EOF
 			}
-			l.push(inbound{err: err})
+			l.in.Put(nil, err)
 			return
 		case e.Type == "endpoint":
-			l.push(inbound{err: fmt.Errorf("%w: a second endpoint", ErrStream)})
+			l.in.Put(nil, fmt.Errorf("%w: a second endpoint", ErrStream))
 			return
 		case e.Type == "message" && len(bytes.TrimSpace(e.Data)) > 0:
-			if !l.push(inbound{frame: e.Data}) {
+			if !l.in.Put(e.Data, nil) {
 				return
 			}
 		}
 	}
 }
 
-func (l *Legacy) push(i inbound) bool {
-	select {
-	case l.in <- i:
-		return true
-	case <-l.ctx.Done():
-		return false
-	}
-}
-
 // Read returns what the server says next. An *Undelivered is no end; any other error is.
-func (l *Legacy) Read() ([]byte, error) {
-	select {
-	case i := <-l.in:
-		if u := (*Undelivered)(nil); i.err != nil && !errors.As(i.err, &u) {
-			l.cancel()
-		}
-		return i.frame, i.err
-	case <-l.ctx.Done():
-		return nil, io.EOF
-	}
-}
+func (l *Legacy) Read() ([]byte, error) { return l.in.Read() }
 
 // Write posts frames, one after the other. What becomes of them, Read tells.
 func (l *Legacy) Write(frames ...[]byte) error {
 	for _, f := range frames {
 		select {
 		case l.posting <- struct{}{}:
-		case <-l.ctx.Done():
+		case <-l.in.Context().Done():
 			return io.ErrClosedPipe
 		}
 		taken := make(chan struct{})
-		ok := l.start(func() {
+		ok := l.in.Go(func() {
 			err := l.post(f)
 			close(taken)
 			if err != nil {
-				l.push(inbound{err: err})
+				l.in.Put(nil, err)
 			}
 			<-l.posting
 		})
@@ -194,7 +152,7 @@ func (l *Legacy) Write(frames ...[]byte) error {
 		select {
 		case <-taken:
 		case <-late.C:
-		case <-l.ctx.Done():
+		case <-l.in.Context().Done():
 		}
 		late.Stop()
 	}
@@ -202,7 +160,7 @@ func (l *Legacy) Write(frames ...[]byte) error {
 }
 
 func (l *Legacy) post(frame []byte) error {
-	req, err := http.NewRequestWithContext(l.ctx, http.MethodPost, l.endpoint, bytes.NewReader(frame))
+	req, err := http.NewRequestWithContext(l.in.Context(), http.MethodPost, l.endpoint, bytes.NewReader(frame))
 	if err != nil {
 		return &Undelivered{Frame: frame, Err: err}
 	}
@@ -230,17 +188,13 @@ func (l *Legacy) HangsUp() {}
 
 // CloseWrite ends the connection: without its stream, there are no answers.
 func (l *Legacy) CloseWrite() error {
-	l.cancel()
+	l.in.End()
 	return nil
 }
 
 // Close ends the connection, and returns when nothing of it is left.
 func (l *Legacy) Close() error {
-	l.mu.Lock()
-	l.closing = true
-	l.mu.Unlock()
-	l.cancel()
-	l.running.Wait()
+	l.in.Close()
 	l.via.CloseIdleConnections()
 	return nil
 }
