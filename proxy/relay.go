@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -19,12 +20,13 @@ import (
 
 // RelayConfig says in front of which server a Relay stands.
 type RelayConfig struct {
-	Server  string // its name
+	Server  string      // its name
+	Headers http.Header // set on everything that is said to it
 	Judge   Judge
 	Cleaner *wire.Cleaner
 	Guard   Guard
-	// Dial opens a connection to the server for one client, with the headers of the client that are for the server. What
-	// the server answers instead is a *transport.StatusError. The context is for the dialling alone.
+	// Dial opens a connection to the server for one client, with Headers and those of the client that are for the server.
+	// What the server answers instead is a *transport.StatusError. The context is for the dialling alone.
 	Dial func(ctx context.Context, header http.Header) (Conn, error)
 	// Max is how many connections there may be at the same time; 0 is 10,000.
 	Max int
@@ -82,6 +84,10 @@ func NewRelay(cfg RelayConfig) (*Relay, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	return newRelay(cfg), nil
+}
+
+func newRelay(cfg RelayConfig) *Relay {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -92,7 +98,7 @@ func NewRelay(cfg RelayConfig) (*Relay, error) {
 		sessions: map[string]*relayed{}, pooled: map[string][]*relayed{}, open: map[*relayed]bool{},
 	}
 	r.running.Go(r.sweep)
-	return r, nil
+	return r
 }
 
 // Close ends every connection, and returns when nothing of them is left.
@@ -168,10 +174,16 @@ func (r *Relay) drop(s *relayed) {
 
 // begin opens a connection to the server for a client. Register is called, with r.mu held, before messages are pumped.
 func (r *Relay) begin(q *http.Request, principal, kind string, accept func() (Conn, error), register func(*relayed)) (*relayed, error) {
+	dial := func() (Conn, error) { return r.Dial(q.Context(), r.toServer(q.Header)) }
+	return r.join(q, principal, kind, dial, accept, register)
+}
+
+// join is begin with another way to the server.
+func (r *Relay) join(q *http.Request, principal, kind string, dial, accept func() (Conn, error), register func(*relayed)) (*relayed, error) {
 	if err := r.reserve(); err != nil {
 		return nil, err
 	}
-	s, err := r.connect(q, principal, accept)
+	s, err := r.connect(principal, dial, accept)
 	r.mu.Lock()
 	r.dialling--
 	if err == nil && r.closed {
@@ -210,8 +222,8 @@ func (r *Relay) begin(q *http.Request, principal, kind string, accept func() (Co
 }
 
 // connect opens both ends: first the server's, so that the client can still be told that there is none.
-func (r *Relay) connect(q *http.Request, principal string, accept func() (Conn, error)) (*relayed, error) {
-	server, err := r.Dial(q.Context(), forServer(q.Header))
+func (r *Relay) connect(principal string, dial, accept func() (Conn, error)) (*relayed, error) {
+	server, err := dial()
 	if err != nil {
 		return nil, err
 	}
@@ -239,13 +251,15 @@ var ofTransport = []string{
 	"Sec-Websocket-Key", "Sec-Websocket-Protocol", "Sec-Websocket-Version", "Sec-Websocket-Accept",
 }
 
-// forServer returns the headers of a client's request that are for the server, its credentials among them.
-func forServer(h http.Header) http.Header {
+// toServer returns what the server is told: the headers of a client's request that are for it, its credentials among them,
+// and those of the configuration.
+func (r *Relay) toServer(h http.Header) http.Header {
 	out := http.Header{}
 	copyHeaders(out, h)
 	for _, name := range ofTransport {
 		delete(out, name)
 	}
+	maps.Copy(out, r.Headers)
 	return out
 }
 
