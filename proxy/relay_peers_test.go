@@ -146,7 +146,7 @@ type relayPair struct {
 func (p relayPair) legal() bool {
 	modern := p.revision == ""
 	direct := p.clientVia == "http" && p.serverVia == "http" // which the reverse proxy serves
-	turns := p.clientVia == "turns" && p.serverVia != "sse" // which the reverse proxy serves if the server speaks the same
+	turns := p.clientVia == "turns" && p.serverVia != "sse"  // which the reverse proxy serves if the server speaks the same
 	return !direct && !turns && (!modern || p.clientVia != "sse" && p.serverVia != "sse")
 }
 

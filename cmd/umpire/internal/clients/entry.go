@@ -185,7 +185,10 @@ func (e *entry) read(f Format) {
 	}
 	e.URL = e.url.value.text
 	e.Transport = HTTP
-	if f.SSE && e.url.name == "url" {
+	switch {
+	case isSocket(e.URL):
+		e.Transport = WS
+	case f.SSE && e.url.name == "url":
 		e.Transport = SSE
 	}
 	switch n.string("type", "transport") {
@@ -216,13 +219,21 @@ func (e *entry) classify(file []byte, listen string) {
 		e.State = ByHand
 	case strings.Contains(e.URL, "/.."):
 		e.Why = "its URL leads upwards (..)"
-	case !strings.HasPrefix(e.URL, "http://") && !strings.HasPrefix(e.URL, "https://") && !strings.HasPrefix(e.URL, "$") && !strings.HasPrefix(e.URL, "{"):
-		e.Why = "its URL is neither http nor https"
-	case e.Transport != HTTP:
-		e.Why = "a server over " + e.Transport + " cannot be wrapped yet"
+	case isSocket(e.URL) && e.Transport != WS:
+		e.Why = "its type is " + e.Transport + ", and its URL that of a WebSocket"
+	case !isSocket(e.URL) && !isWeb(e.URL) && !strings.HasPrefix(e.URL, "$") && !strings.HasPrefix(e.URL, "{"):
+		e.Why = "its URL is none of http, https, ws and wss"
 	default:
 		e.State = Bare
 	}
+}
+
+func isWeb(url string) bool {
+	return strings.HasPrefix(url, "http://") || strings.HasPrefix(url, "https://")
+}
+
+func isSocket(url string) bool {
+	return strings.HasPrefix(url, "ws://") || strings.HasPrefix(url, "wss://")
 }
 
 func (e *entry) classifyCommand() {

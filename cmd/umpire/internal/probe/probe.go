@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/umpire-dev/umpire/proxy"
 )
 
 // Target is a server as a client would reach it.
@@ -24,9 +26,10 @@ type Target struct {
 	Command []string // of a server over stdio …
 	Dir     string
 	Env     []string // NAME=value, the whole environment
-	URL     string   // … or the URL of one over HTTP
-	SSE     bool     // HTTP+SSE
-	Headers map[string]string
+	URL     string   // … or the URL of any other
+	// Transport is what is spoken at URL: "sse" for HTTP+SSE, "ws" for WebSocket, anything else for Streamable HTTP.
+	Transport string
+	Headers   map[string]string
 }
 
 // Answer is what a server says about itself.
@@ -83,12 +86,15 @@ func ask(ctx context.Context, t Target, path, protocol string, limit time.Durati
 		}
 		defer p.end()
 		transport, explain = &mcp.IOTransport{Reader: p.out, Writer: p.in}, p.explain
+	} else if t.Transport == proxy.TransportWS {
+		ws := socket{t.URL, t.Headers}
+		transport, explain = ws, ws.explain
 	} else {
 		web := &header{set: t.Headers}
 		client := &http.Client{Transport: web}
 		defer client.CloseIdleConnections()
 		transport = &mcp.StreamableClientTransport{Endpoint: t.URL, HTTPClient: client, MaxRetries: -1, DisableStandaloneSSE: true}
-		if t.SSE {
+		if t.Transport == proxy.TransportSSE {
 			transport = &mcp.SSEClientTransport{Endpoint: t.URL, HTTPClient: client}
 		}
 		explain = web.explain
