@@ -163,7 +163,8 @@ func meetVia(t *testing.T, p relayPair, policyText string) *meeting {
 	}
 	dial := serverOver(t, p, m, &running, &ends)
 	var w way
-	if p.clientVia == "stdio" {
+	switch p.clientVia {
+	case "stdio":
 		near, far := pipes()
 		s, err := dial(t.Context(), nil)
 		if err != nil {
@@ -181,7 +182,7 @@ func meetVia(t *testing.T, p relayPair, policyText string) *meeting {
 			near.Close()
 			receive(t, pumped, "the end") // with that of the server's session
 		})
-	} else if p.clientVia == "turns" {
+	case "turns":
 		h, err := proxy.NewHTTP(proxy.HTTPConfig{Server: "peer", Judge: g, Cleaner: clean, Guard: proxy.Guard{User: "ann"}, URL: m.server})
 		if err != nil {
 			t.Fatal(err)
@@ -192,7 +193,7 @@ func meetVia(t *testing.T, p relayPair, policyText string) *meeting {
 		close(m.listening)
 		w = overSSE(umpire.URL+"/sse", c)
 		ends = append(ends, umpire.Close, h.Close, c.CloseIdleConnections)
-	} else {
+	default:
 		r, err := proxy.NewRelay(proxy.RelayConfig{Server: "peer", Judge: g, Cleaner: clean, Guard: proxy.Guard{User: "ann"}, Dial: dial})
 		if err != nil {
 			t.Fatal(err)
