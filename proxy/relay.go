@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tidwall/gjson"
+
 	"github.com/umpire-dev/umpire/proxy/wire"
 	"github.com/umpire-dev/umpire/rules/event"
 )
@@ -204,6 +206,9 @@ func (r *Relay) join(q *http.Request, principal, kind string, dial, accept func(
 		},
 	})
 	s.signals = &r.signals
+	if s.board != nil {
+		s.board.lost = s.unheard
+	}
 	r.open[s] = true
 	if register != nil {
 		register(s)
@@ -235,6 +240,15 @@ func (r *Relay) connect(principal string, dial, accept func() (Conn, error)) (*r
 	s := &relayed{client: client, server: server, principal: principal, used: time.Now(), over: make(chan struct{})}
 	s.board, _ = client.(*board)
 	return s, nil
+}
+
+// unheard notes what a client has not been told because it did not listen.
+func (s *relayed) unheard(frames [][]byte) {
+	method := gjson.GetBytes(frames[0], "method").Str // nothing that answers is kept
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.signal("unheard", fmt.Sprintf("the client does not listen, and has lost %d of the messages that are kept for it, %.60q first: %d of them, or %d MiB, are as many as may be",
+		len(frames), method, maxBacklog, maxBacklogBytes>>20))
 }
 
 // peerOf says who sends a request, as far as its headers tell.
