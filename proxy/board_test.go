@@ -26,7 +26,7 @@ func TestWhatAClientDoesNotListenToIsKeptAsFarAsThereIsRoom(t *testing.T) {
 	for n := range room + lost {
 		server.Write([]byte(news(n)))
 	}
-	await(s.front, "the third signal", func(e event.Event, _ *event.Signal) bool {
+	await(s.front, "the third signal", func(_ event.Event, _ *event.Signal) bool {
 		n := 0
 		for _, other := range log(t, s.disk) {
 			if b, ok := other.Body.(*event.Signal); ok && b.Name == "unheard" && strings.Contains(b.Text, `"notifications/message"`) {
