@@ -265,7 +265,9 @@ func (d *doctor) prepare(out *finding, f configFile, s clients.Server) {
 	for name, value := range s.Headers {
 		t.Headers[name] = x.Expand(value)
 	}
-	t.URL, t.Transport = x.Expand(url), s.Transport
+	if t.URL, t.Transport = x.Expand(url), s.Transport; s.Untold {
+		t.Transport = ""
+	}
 	if dir := x.Expand(s.Dir); filepath.IsAbs(dir) {
 		t.Dir = dir
 	} else if dir != "" {

@@ -42,6 +42,7 @@ type Server struct {
 	Scope     string            // what it is for, if that is less than the whole file: a project's folder
 	Line      int               // where its entry is
 	Transport string            // one of the transports; empty if it is not known
+	Untold    bool              // nothing says whether it is HTTP or SSE: clients that know both try them in this order
 	Command   []string          // of a server over stdio, as it stands there
 	Dir       string            // where Command is started; empty for where the client is
 	Env       map[string]string // what is added to its environment
@@ -191,6 +192,7 @@ func (e *entry) read(f Format) {
 	case f.SSE && e.url.name == "url":
 		e.Transport = SSE
 	}
+	e.Untold = e.Transport == HTTP && e.url.name != "httpUrl"
 	switch n.string("type", "transport") {
 	case "sse":
 		e.Transport = SSE
@@ -198,7 +200,10 @@ func (e *entry) read(f Format) {
 		e.Transport = WS
 	case "http", "streamable-http", "streamable_http", "streamableHttp":
 		e.Transport = HTTP
+	default:
+		return
 	}
+	e.Untold = false
 }
 
 // classify says how the entry stands to Umpire.

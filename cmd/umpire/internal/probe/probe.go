@@ -27,7 +27,8 @@ type Target struct {
 	Dir     string
 	Env     []string // NAME=value, the whole environment
 	URL     string   // … or the URL of any other
-	// Transport is what is spoken at URL: "sse" for HTTP+SSE, "ws" for WebSocket, anything else for Streamable HTTP.
+	// Transport is what is spoken at URL: "http" for Streamable HTTP, "sse" for HTTP+SSE, "ws" for WebSocket. If it is empty,
+	// the first two are tried, as clients do that are not told.
 	Transport string
 	Headers   map[string]string
 }
@@ -54,7 +55,7 @@ var ErrNotFound = errors.New("it cannot be started")
 // patience is how long a server may take to end once nobody talks to it.
 const patience = 2 * time.Second
 
-// Ask asks a server within a limit for each era. When it returns, nothing that it has started is left.
+// Ask asks a server within a limit for each era and transport. When it returns, nothing that it has started is left.
 func Ask(ctx context.Context, t Target, limit time.Duration) (Answer, error) {
 	path := ""
 	if len(t.Command) > 0 {
@@ -63,6 +64,18 @@ func Ask(ctx context.Context, t Target, limit time.Duration) (Answer, error) {
 			return Answer{}, err
 		}
 	}
+	a, err := eras(ctx, t, path, limit)
+	if err == nil || t.Transport != "" || t.URL == "" || errors.Is(err, ErrAuthorization) || ctx.Err() != nil {
+		return a, err
+	}
+	t.Transport = proxy.TransportSSE
+	if a, again := eras(ctx, t, path, limit); again == nil || errors.Is(again, ErrAuthorization) {
+		return a, again
+	}
+	return Answer{}, err
+}
+
+func eras(ctx context.Context, t Target, path string, limit time.Duration) (Answer, error) {
 	a, err := ask(ctx, t, path, Modern, limit)
 	if err == nil || errors.Is(err, ErrAuthorization) || ctx.Err() != nil {
 		return a, err

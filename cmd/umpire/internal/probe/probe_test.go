@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"go.uber.org/goleak"
 )
 
@@ -88,6 +89,19 @@ func TestAServerThatWantsAuthorizationIsThere(t *testing.T) {
 		}
 		if got := <-told; got != "Bearer old" {
 			t.Errorf("%s: it was told %q", transport, got)
+		}
+	}
+}
+
+// A server of HTTP+SSE is found where nothing says that it is one, and is not where the entry says that it is none.
+func TestAServerOfHTTPAndSSEIsFoundOut(t *testing.T) {
+	s := mcp.NewServer(&mcp.Implementation{Name: "old"}, nil)
+	server := httptest.NewServer(mcp.NewSSEHandler(func(*http.Request) *mcp.Server { return s }, nil))
+	defer server.Close()
+	for transport, found := range map[string]bool{"": true, "sse": true, "http": false} {
+		a, err := Ask(t.Context(), Target{URL: server.URL, Transport: transport}, 10*time.Second)
+		if (err == nil) != found || found && a.Name != "old" {
+			t.Errorf("%q: %v %v", transport, a, err)
 		}
 	}
 }
