@@ -1,11 +1,13 @@
 package daemon_test
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/gorilla/websocket"
@@ -221,4 +223,44 @@ func TestAClientNamesItsServerOverWebSocket(t *testing.T) {
 		}
 	}
 	t.Error("clients can name any number of servers")
+}
+
+// A daemon that closes ends the streams of HTTP+SSE that pass through it, at both ends.
+func TestClosingEndsWhatPassesThrough(t *testing.T) {
+	left := make(chan string, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		io.WriteString(w, "event: endpoint\ndata: /messages\n\n")
+		http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+		left <- r.URL.Path
+	}))
+	defer server.Close()
+	d := start(t, options(t, "rules: []"))
+	closed := sync.OnceFunc(d.Close)
+	defer closed()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+d.Addr()+"/old/to/"+server.URL+"/sse", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	stream := bufio.NewReader(resp.Body)
+	line := ""
+	for !strings.HasPrefix(line, "data:") && err == nil {
+		line, err = stream.ReadString('\n')
+	}
+	if want := "data: /old/to/" + server.URL + "/sse?umpire-session="; err != nil || !strings.HasPrefix(line, want) {
+		t.Fatal(err, line)
+	}
+	closed()
+	if got := <-left; got != "/sse" {
+		t.Error(got)
+	}
+	if rest, err := io.ReadAll(stream); err == nil && len(rest) > 1 {
+		t.Errorf("%s", rest)
+	}
 }
