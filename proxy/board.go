@@ -30,6 +30,7 @@ type board struct {
 	in   chan []byte
 	over chan struct{} // closed when it has ended
 	end  func()
+	lost func(frames [][]byte) // is told of what could not be kept; nil if nobody wants to know
 
 	mu       sync.Mutex
 	posts    map[string]*posted // whose requests are not answered, by wire.Key of their ids
@@ -288,15 +289,20 @@ func (b *board) wants(m *wire.Message) *posted {
 // metaSubscription names the request to whose answer a notification belongs, since 2026-07-28.
 const metaSubscription = "io.modelcontextprotocol/subscriptionId"
 
-// keep keeps a frame until somebody listens; the oldest is lost where there are too many.
+// keep keeps a frame until somebody listens; the oldest are lost where there are too many.
 func (b *board) keep(data []byte) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.backlog = append(b.backlog, data)
 	b.backSize += len(data)
+	var lost [][]byte
 	for len(b.backlog) > 1 && (len(b.backlog) > maxBacklog || b.backSize > maxBacklogBytes) {
+		lost = append(lost, b.backlog[0])
 		b.backSize -= len(b.backlog[0])
 		b.backlog[0], b.backlog = nil, b.backlog[1:]
+	}
+	b.mu.Unlock()
+	if len(lost) > 0 && b.lost != nil {
+		b.lost(lost)
 	}
 }
 

@@ -24,6 +24,8 @@ type exchange struct {
 	http      *HTTP
 	w         http.ResponseWriter
 	r         *http.Request
+	asked     *http.Request // by the client: r ends with hangUp as well
+	hangUp    func()        // nil if the exchange cannot turn into a session of HTTP+SSE
 	principal string
 	link      *Link
 	shared    *httpLink // the link's place among those of the protocol's sessions, if it has one

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -48,13 +49,14 @@ func (c HTTPConfig) Validate() error {
 }
 
 // HTTP is the front end of one server for Streamable HTTP, in both eras: revisions up to 2025-11-25 with sessions, GET
-// streams and DELETE, and 2026-07-28 without. It is a reverse proxy: statuses, headers and bytes are the server's own,
-// as far as they may pass.
+// streams and DELETE, and 2026-07-28 without; and for HTTP+SSE in front of a server that speaks it. It is a reverse proxy:
+// statuses, headers and bytes are the server's own, as far as they may pass.
 type HTTP struct {
 	HTTPConfig
 	upstream upstream
 	metadata atomic.Pointer[url.URL] // where the server's last challenge led
 	asks     atomic.Bool             // a challenge of the server has asked for a token
+	legacy   *Relay                  // of its sessions of HTTP+SSE, if it turns out to speak that
 
 	signals quota
 
@@ -91,6 +93,9 @@ func NewHTTP(cfg HTTPConfig) (*HTTP, error) {
 	h := &HTTP{
 		HTTPConfig: cfg, links: map[string]*httpLink{}, known: map[string]Origin{}, done: make(chan struct{}),
 		upstream: newUpstream(cfg.URL),
+		legacy: newRelay(RelayConfig{
+			Server: cfg.Server, Headers: cfg.Headers, Judge: cfg.Judge, Cleaner: cfg.Cleaner, KeepAlive: cfg.KeepAlive, Log: cfg.Log,
+		}),
 	}
 	go h.sweep()
 	return h, nil
@@ -137,6 +142,7 @@ func newUpstream(u *url.URL) upstream {
 // server's and go on: after a restart of Umpire their links are opened again.
 func (h *HTTP) Close() {
 	close(h.done)
+	h.legacy.Close()
 	h.mu.Lock()
 	links := h.links
 	h.links = map[string]*httpLink{}
@@ -178,7 +184,13 @@ func (h *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	x := &exchange{http: h, w: w, r: r, principal: principal}
+	x := &exchange{http: h, w: w, r: r, asked: r, principal: principal}
+	if id, began, ok := sessionOf(r.URL); ok {
+		x.r = r.WithContext(r.Context())
+		x.r.URL = began
+		x.message(id)
+		return
+	}
 	switch r.Method {
 	case http.MethodPost:
 		x.post()
@@ -190,6 +202,12 @@ func (h *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if refused != nil {
 			x.refuse(status, refused)
 			break
+		}
+		if r.Method == http.MethodGet && x.link == nil {
+			var ctx context.Context
+			ctx, x.hangUp = context.WithCancel(r.Context())
+			defer x.hangUp()
+			x.r = r.WithContext(ctx)
 		}
 		x.roundTrip(nil)
 	case http.MethodOptions:

@@ -321,7 +321,7 @@ func (l *Link) signal(name, text string) {
 		text += fmt.Sprintf(" (and %d more like it since the one before, which are not recorded)", missed)
 	}
 	text = l.clean.Text(text)
-	l.log.Warn("message refused", "server", l.who.Server, "what", name, "why", text)
+	l.log.Warn("signal", "server", l.who.Server, "what", name, "why", text)
 	l.judge.Record(l.who, 0, &event.Signal{Source: "wire", Name: name, Link: l.who.Link, Server: l.who.Server, Text: text})
 }
 

@@ -104,6 +104,7 @@ type meeting struct {
 	listening      chan struct{} // closed when the client's GET stream has begun
 	disk           *manual       // nil without Umpire
 	url            string
+	server         *url.URL // where the server is, if it is elsewhere
 	end            func()
 }
 

@@ -16,18 +16,21 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tidwall/gjson"
+
 	"github.com/umpire-dev/umpire/proxy/wire"
 	"github.com/umpire-dev/umpire/rules/event"
 )
 
 // RelayConfig says in front of which server a Relay stands.
 type RelayConfig struct {
-	Server  string // its name
+	Server  string      // its name
+	Headers http.Header // set on everything that is said to it
 	Judge   Judge
 	Cleaner *wire.Cleaner
 	Guard   Guard
-	// Dial opens a connection to the server for one client, with the headers of the client that are for the server. What
-	// the server answers instead is a *transport.StatusError. The context is for the dialling alone.
+	// Dial opens a connection to the server for one client, with Headers and those of the client that are for the server.
+	// What the server answers instead is a *transport.StatusError. The context is for the dialling alone.
 	Dial func(ctx context.Context, header http.Header) (Conn, error)
 	// Max is how many connections there may be at the same time; 0 is 10,000.
 	Max int
@@ -85,6 +88,10 @@ func NewRelay(cfg RelayConfig) (*Relay, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	return newRelay(cfg), nil
+}
+
+func newRelay(cfg RelayConfig) *Relay {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -95,7 +102,7 @@ func NewRelay(cfg RelayConfig) (*Relay, error) {
 		sessions: map[string]*relayed{}, pooled: map[string][]*relayed{}, open: map[*relayed]bool{},
 	}
 	r.running.Go(r.sweep)
-	return r, nil
+	return r
 }
 
 // Close ends every connection, and returns when nothing of them is left.
@@ -171,10 +178,16 @@ func (r *Relay) drop(s *relayed) {
 
 // begin opens a connection to the server for a client. Register is called, with r.mu held, before messages are pumped.
 func (r *Relay) begin(q *http.Request, principal, kind string, accept func() (Conn, error), register func(*relayed)) (*relayed, error) {
+	dial := func() (Conn, error) { return r.Dial(q.Context(), r.toServer(q.Header)) }
+	return r.join(q, principal, kind, dial, accept, register)
+}
+
+// join is begin with another way to the server.
+func (r *Relay) join(q *http.Request, principal, kind string, dial, accept func() (Conn, error), register func(*relayed)) (*relayed, error) {
 	if err := r.reserve(); err != nil {
 		return nil, err
 	}
-	s, err := r.connect(q, principal, accept)
+	s, err := r.connect(principal, dial, accept)
 	r.mu.Lock()
 	r.dialling--
 	if err == nil && r.closed {
@@ -195,6 +208,9 @@ func (r *Relay) begin(q *http.Request, principal, kind string, accept func() (Co
 		},
 	})
 	s.signals = &r.signals
+	if s.board != nil {
+		s.board.lost = s.unheard
+	}
 	r.open[s] = true
 	if register != nil {
 		register(s)
@@ -213,8 +229,8 @@ func (r *Relay) begin(q *http.Request, principal, kind string, accept func() (Co
 }
 
 // connect opens both ends: first the server's, so that the client can still be told that there is none.
-func (r *Relay) connect(q *http.Request, principal string, accept func() (Conn, error)) (*relayed, error) {
-	server, err := r.Dial(q.Context(), forServer(q.Header))
+func (r *Relay) connect(principal string, dial, accept func() (Conn, error)) (*relayed, error) {
+	server, err := dial()
 	if err != nil {
 		return nil, err
 	}
@@ -226,6 +242,15 @@ func (r *Relay) connect(q *http.Request, principal string, accept func() (Conn, 
 	s := &relayed{client: client, server: server, principal: principal, used: time.Now(), over: make(chan struct{})}
 	s.board, _ = client.(*board)
 	return s, nil
+}
+
+// unheard notes what a client has not been told because it did not listen.
+func (s *relayed) unheard(frames [][]byte) {
+	method := gjson.GetBytes(frames[0], "method").Str // nothing that answers is kept
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.signal("unheard", fmt.Sprintf("the client does not listen, and has lost %d of the messages that are kept for it, %.60q first: %d of them, or %d MiB, are as many as may be",
+		len(frames), method, maxBacklog, maxBacklogBytes>>20))
 }
 
 // peerOf says who sends a request, as far as its headers tell.
@@ -251,6 +276,13 @@ func forServer(h http.Header) http.Header {
 	maps.DeleteFunc(out, func(name string, _ []string) bool {
 		return strings.HasPrefix(name, "Mcp-") || slices.Contains(ofRequest, name)
 	})
+	return out
+}
+
+// toServer returns what the server is told: what a client's request has for it, and the headers of the configuration.
+func (r *Relay) toServer(h http.Header) http.Header {
+	out := forServer(h)
+	maps.Copy(out, r.Headers)
 	return out
 }
 

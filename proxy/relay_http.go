@@ -63,30 +63,43 @@ func (r *Relay) Events(w http.ResponseWriter, q *http.Request) {
 		reply(w, http.StatusMethodNotAllowed, wire.ErrorReply("", wire.CodeInvalidRequest, "here is the stream of HTTP+SSE: it begins with a GET"))
 		return
 	}
+	var s *stream
+	dial := func() (Conn, error) { return r.Dial(q.Context(), r.toServer(q.Header)) }
+	_, err := r.converse(q, principal, dial, func() *stream {
+		s = newStream(w)
+		return s
+	}, func(id string) string {
+		return strings.TrimSuffix(q.URL.EscapedPath(), "/sse") + "/messages?sessionId=" + url.QueryEscape(id)
+	})
+	if err != nil && s == nil {
+		r.refused(w, "", err)
+	}
+}
+
+// converse holds a session of HTTP+SSE on a stream, which is opened when there is a connection to the server: it names the
+// endpoint of the session, and lasts until either side has gone.
+func (r *Relay) converse(q *http.Request, principal string, dial func() (Conn, error), open func() *stream, endpoint func(id string) string) (*relayed, error) {
 	id := rand.Text()
 	var s *stream
-	session, err := r.begin(q, principal, TransportSSE, func() (Conn, error) {
-		s = newStream(w)
+	session, err := r.join(q, principal, TransportSSE, dial, func() (Conn, error) {
+		s = open()
 		b := newBoard()
 		b.main, b.only = s, true
 		return b, nil
 	}, func(session *relayed) {
 		session.id, r.sessions[id] = id, session.enter()
-		endpoint := strings.TrimSuffix(q.URL.EscapedPath(), "/sse") + "/messages?sessionId=" + url.QueryEscape(id)
-		s.send([]byte("event: endpoint\ndata: " + endpoint + "\n\n")) //nolint:errcheck // it has ended then; a new socket has room for it
+		s.send([]byte("event: endpoint\ndata: " + endpoint(id) + "\n\n")) //nolint:errcheck // it has ended then; a new socket has room for it
 	})
-	switch {
-	case s != nil:
+	if s != nil {
 		defer s.leave()
-	case err != nil:
-		r.refused(w, "", err)
 	}
 	if err != nil {
-		return
+		return nil, err
 	}
 	defer r.leave(session)
 	defer session.board.end()
 	r.hold(q, session.board, s, nil)
+	return session, nil
 }
 
 // hold keeps a stream open until done, or until either side has gone.
@@ -121,31 +134,45 @@ func (r *Relay) Messages(w http.ResponseWriter, q *http.Request) {
 	if !ok {
 		return
 	}
+	if asked := r.message(w, q, principal, q.URL.Query().Get("sessionId")); asked != nil {
+		r.refused(w, "", asked)
+	}
+}
+
+// message takes in what is posted to a session of HTTP+SSE, with its headers if the server speaks the same. It answers, but
+// where the server has refused the message before for want of the authorization that this one does not have either.
+func (r *Relay) message(w http.ResponseWriter, q *http.Request, principal, id string) (asked *transport.StatusError) {
 	if q.Method != http.MethodPost {
 		w.Header().Set("Allow", "POST")
 		reply(w, http.StatusMethodNotAllowed, wire.ErrorReply("", wire.CodeInvalidRequest, "messages are posted here"))
-		return
+		return nil
 	}
-	session := r.find(q.URL.Query().Get("sessionId"), principal)
+	session := r.find(id, principal)
 	if session != nil {
 		defer r.leave(session)
 	}
 	if session == nil || !session.board.only {
 		reply(w, http.StatusNotFound, wire.ErrorReply("", wire.CodeInvalidRequest, "no such session"))
-		return
+		return nil
 	}
 	x := &exchange{w: w, r: q}
 	body, status, refused := x.read()
 	if refused != nil {
 		session.Refused("client", refused)
 		reply(w, status, refused.Reply())
-		return
+		return nil
+	}
+	if server, ok := session.server.(*transport.Legacy); ok {
+		if asked := server.Renew(r.toServer(q.Header)); asked != nil {
+			return asked
+		}
 	}
 	if !session.board.give(body, q.Context().Done()) {
 		reply(w, http.StatusNotFound, wire.ErrorReply("", wire.CodeUnavailable, "the session has ended"))
-		return
+		return nil
 	}
 	w.WriteHeader(http.StatusAccepted)
+	return nil
 }
 
 // Streamable serves Streamable HTTP, in both eras. Up to 2025-11-25 a session has a connection to the server; since then,

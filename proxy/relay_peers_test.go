@@ -146,7 +146,8 @@ type relayPair struct {
 func (p relayPair) legal() bool {
 	modern := p.revision == ""
 	direct := p.clientVia == "http" && p.serverVia == "http" // which the reverse proxy serves
-	return !direct && (!modern || p.clientVia != "sse" && p.serverVia != "sse")
+	turns := p.clientVia == "turns" && p.serverVia != "sse"  // which the reverse proxy serves if the server speaks the same
+	return !direct && !turns && (!modern || p.clientVia != "sse" && p.serverVia != "sse")
 }
 
 // meetVia brings a pair together through Umpire.
@@ -162,7 +163,8 @@ func meetVia(t *testing.T, p relayPair, policyText string) *meeting {
 	}
 	dial := serverOver(t, p, m, &running, &ends)
 	var w way
-	if p.clientVia == "stdio" {
+	switch p.clientVia {
+	case "stdio":
 		near, far := pipes()
 		s, err := dial(t.Context(), nil)
 		if err != nil {
@@ -180,7 +182,18 @@ func meetVia(t *testing.T, p relayPair, policyText string) *meeting {
 			near.Close()
 			receive(t, pumped, "the end") // with that of the server's session
 		})
-	} else {
+	case "turns":
+		h, err := proxy.NewHTTP(proxy.HTTPConfig{Server: "peer", Judge: g, Cleaner: clean, Guard: proxy.Guard{User: "ann"}, URL: m.server})
+		if err != nil {
+			t.Fatal(err)
+		}
+		umpire := httptest.NewServer(h)
+		c := &http.Client{Transport: &http.Transport{}}
+		m.url = umpire.URL
+		close(m.listening)
+		w = overSSE(umpire.URL+"/sse", c)
+		ends = append(ends, umpire.Close, h.Close, c.CloseIdleConnections)
+	default:
 		r, err := proxy.NewRelay(proxy.RelayConfig{Server: "peer", Judge: g, Cleaner: clean, Guard: proxy.Guard{User: "ann"}, Dial: dial})
 		if err != nil {
 			t.Fatal(err)
@@ -270,6 +283,7 @@ func serverOver(t *testing.T, p relayPair, m *meeting, running *sync.WaitGroup, 
 	if p.serverVia == "ws" {
 		u.Scheme = "ws"
 	}
+	m.server = u
 	return func(ctx context.Context, header http.Header) (proxy.Conn, error) {
 		if header == nil {
 			header = http.Header{}
@@ -298,17 +312,19 @@ func directly(t *testing.T, p relayPair) (said, ran []string) {
 // over stdio in a process share one session.
 func eachVia(t *testing.T, run func(t *testing.T, p relayPair)) {
 	ways := []string{"stdio", "http", "sse", "ws"}
+	clientWays := append(ways, "turns") // HTTP+SSE in front of what looks like Streamable HTTP
 	for _, c := range []string{"official", "mark3"} {
 		for _, s := range []string{"official", "mark3"} {
 			for _, revision := range []string{"2025-11-25", ""} {
-				for _, clientVia := range ways {
+				for _, clientVia := range clientWays {
 					for _, serverVia := range ways {
 						p := relayPair{pair{client: c, server: s, revision: revision, piped: true}, clientVia, serverVia}
 						// Over HTTP+SSE, mcp-go's client answers nothing and its server asks little; over HTTP its client only
 						// hangs up, which since 2026-07-28 is how to cancel.
 						old := revision != ""
-						p.mute = clientVia == "sse" && c == "mark3" || serverVia == "sse" && s == "mark3"
-						p.deaf = c == "mark3" && (clientVia == "sse" || clientVia == "http" && old)
+						elder := clientVia == "sse" || clientVia == "turns"
+						p.mute = elder && c == "mark3" || serverVia == "sse" && s == "mark3"
+						p.deaf = c == "mark3" && (elder || clientVia == "http" && old)
 						if !p.legal() {
 							continue
 						}

@@ -231,6 +231,15 @@ func (x *exchange) stream(out *outgoing, resp *http.Response) {
 	events := transport.NewEvents(resp.Body, wire.MaxSize+1024)
 	for {
 		e, err := events.Next()
+		if err == nil && e.Type == "endpoint" && x.hangUp != nil {
+			if err := x.turn(e, events, resp.Request.URL); err != nil {
+				x.link.Refused("server", err)
+			}
+			return
+		}
+		if len(e.Data) > 0 {
+			x.hangUp = nil // the endpoint comes first
+		}
 		malformed := errors.Is(err, transport.ErrStream) || errors.Is(err, transport.ErrTooLong)
 		if err != nil && !malformed {
 			x.broken(err, send)
@@ -265,7 +274,7 @@ func (x *exchange) event(e transport.Event) ([]byte, error) {
 		return e.Raw, nil
 	}
 	if e.Type == "endpoint" { // HTTP+SSE: the client would post to wherever it says, past Umpire
-		return nil, errors.New("an endpoint event of HTTP+SSE: a server that speaks it needs transport: sse in the configuration, and its clients the address that ends in /sse")
+		return nil, errors.New("an endpoint event of HTTP+SSE, which can only begin the answer to a GET without session")
 	}
 	if e.Type != "message" && data[0] != '{' && data[0] != '[' {
 		return e.Raw, nil

@@ -265,7 +265,9 @@ func (d *doctor) prepare(out *finding, f configFile, s clients.Server) {
 	for name, value := range s.Headers {
 		t.Headers[name] = x.Expand(value)
 	}
-	t.URL, t.SSE = x.Expand(url), s.Transport == clients.SSE
+	if t.URL, t.Transport = x.Expand(url), s.Transport; s.Untold {
+		t.Transport = ""
+	}
 	if dir := x.Expand(s.Dir); filepath.IsAbs(dir) {
 		t.Dir = dir
 	} else if dir != "" {
@@ -274,8 +276,6 @@ func (d *doctor) prepare(out *finding, f configFile, s clients.Server) {
 	switch {
 	case len(x.Missing) > 0:
 		out.note("not asked: %s is not known here", strings.Join(x.Missing, ", "))
-	case s.Transport == clients.WS:
-		out.note("not asked: it is a WebSocket")
 	case s.State == clients.Unfit && len(t.Command) > 0 && t.URL != "":
 		out.note("not asked: it has both a command and a URL")
 	default:

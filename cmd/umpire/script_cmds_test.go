@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,9 +17,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gorilla/websocket"
 	"github.com/mark3labs/mcp-go/client"
 	"github.com/mark3labs/mcp-go/client/transport"
 	"github.com/mark3labs/mcp-go/mcp"
+	"github.com/mark3labs/mcp-go/server"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/clients"
@@ -36,16 +39,66 @@ type stageKey struct{}
 
 func stageOf(ts *testscript.TestScript) *stage { return ts.Value(stageKey{}).(*stage) }
 
-// shop opens the billing server over HTTP and sets $SHOP to its URL.
+// shop opens the billing server over HTTP and sets $SHOP to its URL; or over HTTP+SSE, or WebSocket.
 func shop(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) > 0 {
-		ts.Fatalf("usage: shop")
+	if neg || len(args) > 1 {
+		ts.Fatalf("usage: shop [sse|ws]")
 	}
 	s := stageOf(ts)
 	s.shop = billing.NewShop(200)
-	server := httptest.NewServer(s.shop.Handler())
-	ts.Defer(server.Close)
-	ts.Setenv("SHOP", server.URL+"/mcp")
+	var h http.Handler
+	var path string
+	switch strings.Join(args, "") {
+	case "":
+		h, path = s.shop.Handler(), "/mcp"
+	case "sse":
+		h, path = server.NewSSEServer(s.shop.Server()), "/sse"
+	case "ws":
+		h, path = http.HandlerFunc(counter), "/ws"
+	default:
+		ts.Fatalf("no shop over %s", args[0])
+	}
+	shop := httptest.NewServer(h)
+	ts.Defer(shop.Close)
+	ts.Setenv("SHOP", shop.URL+path)
+	if path == "/ws" {
+		ts.Setenv("SHOP", strings.Replace(shop.URL, "http", "ws", 1)+path)
+	}
+}
+
+// counter serves a shop of its own over a WebSocket: a message each line of billing-stdio.
+func counter(w http.ResponseWriter, r *http.Request) {
+	u := websocket.Upgrader{Subprotocols: []string{"mcp"}}
+	ws, err := u.Upgrade(w, r, nil)
+	if err != nil {
+		return
+	}
+	defer ws.Close()
+	cmd := exec.Command("billing-stdio")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil || cmd.Start() != nil {
+		return
+	}
+	go func() {
+		for lines := bufio.NewScanner(out); lines.Scan() && ws.WriteMessage(websocket.TextMessage, lines.Bytes()) == nil; {
+		}
+		cmd.Wait()
+		ws.Close()
+	}()
+	defer in.Close()
+	for {
+		_, text, err := ws.ReadMessage()
+		if err != nil {
+			return
+		}
+		if _, err := in.Write(append(text, '\n')); err != nil {
+			return
+		}
+	}
 }
 
 // refunds checks how many refunds the shop has paid: what the server saw, not what Umpire says it saw.
@@ -177,17 +230,17 @@ func call(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-func dial(ctx context.Context, ts *testscript.TestScript, server, agent, token string) (c *client.Client, err error) {
-	if strings.HasPrefix(server, "http:") {
+func dial(ctx context.Context, ts *testscript.TestScript, at, agent, token string) (c *client.Client, err error) {
+	if strings.HasPrefix(at, "http:") {
 		var options []transport.StreamableHTTPCOption
 		if token != "" {
 			options = append(options, transport.WithHTTPHeaders(map[string]string{"Authorization": "Bearer " + token}))
 		}
-		if c, err = client.NewStreamableHttpClient(server, options...); err == nil {
+		if c, err = client.NewStreamableHttpClient(at, options...); err == nil {
 			err = c.Start(ctx)
 		}
 	} else {
-		words := strings.Fields(server)
+		words := strings.Fields(at)
 		c, err = client.NewStdioMCPClientWithOptions(words[0], nil, words[1:],
 			transport.WithCommandFunc(func(ctx context.Context, command string, _, args []string) (*exec.Cmd, error) {
 				cmd := exec.CommandContext(ctx, command, args...)

@@ -48,6 +48,11 @@ func (h *hearing) all() []string {
 type officialClient struct{ *sdk.ClientSession }
 
 func dialOfficial(ctx context.Context, cmd *exec.Cmd, revision string, h *hearing) (stdioClient, error) {
+	return meet(ctx, &sdk.CommandTransport{Command: cmd}, revision, h)
+}
+
+// meet connects a client of the official SDK over any transport.
+func meet(ctx context.Context, over sdk.Transport, revision string, h *hearing) (stdioClient, error) {
 	c := sdk.NewClient(&sdk.Implementation{Name: "official", Version: "1.8"}, &sdk.ClientOptions{
 		ElicitationHandler: func(_ context.Context, req *sdk.ElicitRequest) (*sdk.ElicitResult, error) {
 			h.hear("elicit %s", req.Params.Message)
@@ -61,7 +66,7 @@ func dialOfficial(ctx context.Context, cmd *exec.Cmd, revision string, h *hearin
 			h.hear("progress %v", req.Params.Progress)
 		},
 	})
-	s, err := c.Connect(ctx, &sdk.CommandTransport{Command: cmd}, &sdk.ClientSessionOptions{ProtocolVersion: revision})
+	s, err := c.Connect(ctx, over, &sdk.ClientSessionOptions{ProtocolVersion: revision})
 	return officialClient{s}, err
 }
 

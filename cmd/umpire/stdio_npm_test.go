@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
 // The reference server that does everything, written in TypeScript: lists, all kinds of content, progress, and requests
@@ -28,36 +31,7 @@ func TestServerEverything(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		list := ""
-		eventually(t, "the tools that need a client who can be asked", func() string {
-			if list, err = c.Tools(ctx); err != nil || !strings.Contains(list, "trigger-sampling-request") {
-				return list
-			}
-			return ""
-		})
-		said = append(said, "tools -> "+strings.Join(names(t, list), " "))
-		for _, call := range []struct{ tool, args string }{
-			{"echo", `{"message":"é \"quoted\" <html> \u2028"}`},
-			{"get-sum", `{"a":0.1,"b":1e3}`},
-			{"get-sum", `{"a":"no number"}`},
-			{"get-tiny-image", `{}`},
-			{"get-structured-content", `{"location":"Chicago"}`},
-			{"get-annotated-message", `{"messageType":"error","includeImage":true}`},
-			{"get-resource-links", `{"count":3}`},
-			{"trigger-long-running-operation", `{"duration":0.3,"steps":3}`},
-			{"trigger-sampling-request", `{"prompt":"a poem","maxTokens":9}`},
-			{"trigger-elicitation-request", `{}`},
-			{"nothing-of-the-kind", `{}`},
-		} {
-			got, err := c.Call(ctx, call.tool, json.RawMessage(call.args))
-			if err != nil {
-				got = "error: " + err.Error()
-			}
-			said = append(said, call.tool+" -> "+got)
-		}
-		if env, err := c.Call(ctx, "get-env", nil); cmd.Path == s.umpire().Path && (err != nil || !strings.Contains(env, "(rule no-environment)") || strings.Contains(env, "PATH=")) {
-			t.Errorf("get-env: %v %s", err, env)
-		}
+		said = everything(ctx, t, c, cmd.Path == s.umpire().Path)
 		if err := cmd.Process.Signal(os.Interrupt); err != nil { // as Claude Code ends its servers
 			t.Error(err)
 		}
@@ -71,18 +45,130 @@ func TestServerEverything(t *testing.T) {
 	want, wantHeard := steps(exec.Command("mcp-server-everything"))
 	cmd, _ := s.run("everything", "mcp-server-everything", "stdio")
 	got, gotHeard := steps(cmd)
-	want[0] = strings.Replace(want[0], "get-env ", "", 1)
-	if !slices.Equal(got, want) {
-		t.Errorf("through Umpire:\n%s\n\ndirect:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
-	}
-	if !slices.Equal(gotHeard, wantHeard) || !slices.Contains(gotHeard, "sample") || !slices.Contains(gotHeard, "progress 3") {
-		t.Errorf("through Umpire, the client heard %v, else %v", gotHeard, wantHeard)
-	}
+	alike(t, "stdio", got, want, gotHeard, wantHeard)
 	out := s.output(t, "log", "-n", "0")
 	for _, line := range []string{"everything/trigger-sampling-request", "everything/get-env"} {
 		if !strings.Contains(out, line) {
 			t.Errorf("umpire log says nothing of %s:\n%s", line, out)
 		}
+	}
+}
+
+// The same server over HTTP+SSE: with a client that speaks the same, where umpire.yaml names the server and where the
+// client does, as after umpire wrap; and with one that speaks stdio.
+func TestServerEverythingOverSSE(t *testing.T) {
+	installed(t, "mcp-server-everything")
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	defer cancel()
+	port := freePort(t)
+	server, stderr := exec.CommandContext(ctx, "mcp-server-everything", "sse"), &written{}
+	server.Env, server.Stderr = append(os.Environ(), "PORT="+port), stderr
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		server.Process.Kill()
+		server.Wait()
+	}()
+	if err := stderr.wait(ctx, "is running on port"); err != nil {
+		t.Fatal(err)
+	}
+	at := "http://127.0.0.1:" + port + "/sse"
+	s := newSite(t, "servers: {everything: {transport: sse, url: \""+at+"\"}}\n"+
+		`rules: [{name: no-environment, on: "*/get-env", do: deny}]`)
+	daemon, err := launch(s.state, func(cmd *exec.Cmd) { cmd.Dir = s.dir }, "--config", s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps := func(over sdk.Transport, denies bool) (said, heard []string) {
+		h := &hearing{}
+		c, err := meet(ctx, over, "2025-11-25", h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		said = everything(ctx, t, c, denies)
+		return said, slices.DeleteFunc(h.all(), func(w string) bool { return w == "progress 0" })
+	}
+	want, wantHeard := steps(&sdk.SSEClientTransport{Endpoint: at}, false)
+	for over, transport := range map[string]sdk.Transport{
+		"everything": &sdk.SSEClientTransport{Endpoint: daemon.url + "/everything/sse"},
+		"wrapped":    &sdk.SSEClientTransport{Endpoint: daemon.url + "/wrapped/to/" + at},
+		"shim":       &sdk.CommandTransport{Command: s.umpire("run", "--name", "shim", "--transport", "sse", "--url", at)},
+	} {
+		got, gotHeard := steps(transport, true)
+		alike(t, over, got, want, gotHeard, wantHeard)
+		if out := s.output(t, "log", "-n", "0"); !strings.Contains(out, over+"/trigger-sampling-request") || !strings.Contains(out, over+"/get-env") {
+			t.Errorf("umpire log says nothing of %s:\n%s", over, out)
+		}
+	}
+	if err := daemon.interrupt(); err != nil {
+		t.Error(err)
+	}
+}
+
+// freePort returns a port on which nobody listens.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
+// everything has a client use the server that does everything, and returns what that says. If get-env is to be denied, it
+// is left out of the list.
+func everything(ctx context.Context, t *testing.T, c stdioClient, denies bool) (said []string) {
+	t.Helper()
+	list, err := "", error(nil)
+	eventually(t, "the tools that need a client who can be asked", func() string {
+		if list, err = c.Tools(ctx); err != nil || !strings.Contains(list, "trigger-sampling-request") {
+			return list
+		}
+		return ""
+	})
+	said = append(said, "tools -> "+strings.Join(names(t, list), " "))
+	for _, call := range []struct{ tool, args string }{
+		{"echo", `{"message":"é \"quoted\" <html> \u2028"}`},
+		{"get-sum", `{"a":0.1,"b":1e3}`},
+		{"get-sum", `{"a":"no number"}`},
+		{"get-tiny-image", `{}`},
+		{"get-structured-content", `{"location":"Chicago"}`},
+		{"get-annotated-message", `{"messageType":"error","includeImage":true}`},
+		{"get-resource-links", `{"count":3}`},
+		{"trigger-long-running-operation", `{"duration":0.3,"steps":3}`},
+		{"trigger-sampling-request", `{"prompt":"a poem","maxTokens":9}`},
+		{"trigger-elicitation-request", `{}`},
+		{"nothing-of-the-kind", `{}`},
+	} {
+		got, err := c.Call(ctx, call.tool, json.RawMessage(call.args))
+		if err != nil {
+			got = "error: " + err.Error()
+		}
+		said = append(said, call.tool+" -> "+got)
+	}
+	if env, err := c.Call(ctx, "get-env", nil); denies && (err != nil || !strings.Contains(env, "(rule no-environment)") || strings.Contains(env, "PATH=")) {
+		t.Errorf("get-env: %v %s", err, env)
+	}
+	return said
+}
+
+// alike compares what a client of the server that does everything has got and heard with what it gets without Umpire.
+func alike(t *testing.T, over string, got, want, heard, wantHeard []string) {
+	t.Helper()
+	want = slices.Clone(want)
+	want[0] = strings.Replace(want[0], "get-env ", "", 1)
+	if !slices.Equal(got, want) {
+		t.Errorf("through Umpire, %s:\n%s\n\ndirect:\n%s", over, strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if !slices.Equal(heard, wantHeard) || !slices.Contains(heard, "sample") || !slices.Contains(heard, "progress 3") {
+		t.Errorf("through Umpire, %s, the client heard %v, else %v", over, heard, wantHeard)
 	}
 }
 

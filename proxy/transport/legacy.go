@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 )
 
@@ -20,6 +21,10 @@ type Legacy struct {
 	via      *http.Transport
 	in       *Inbox
 	posting  chan struct{} // has one element for each POST in progress
+
+	mu      sync.Mutex
+	header  http.Header // that messages are posted with
+	refused *StatusError
 }
 
 // The bounds of what is posted at the same time, and for how long the next one waits for the one before it: servers take
@@ -32,7 +37,7 @@ const (
 // DialLegacy opens a connection. It sends what has to be said to the origin of the URL alone: an endpoint elsewhere is an
 // error. What the server answers instead of a stream is a *StatusError.
 func DialLegacy(ctx context.Context, remote Remote, max int) (_ *Legacy, err error) {
-	l := &Legacy{remote: remote, via: NewRoundTripper(), in: NewInbox(), posting: make(chan struct{}, maxPosting)}
+	l := newLegacy(remote)
 	defer func() {
 		if err != nil {
 			l.Close() //nolint:errcheck // it always is nil
@@ -63,6 +68,24 @@ func DialLegacy(ctx context.Context, remote Remote, max int) (_ *Legacy, err err
 		l.follow(events)
 	})
 	return l, nil
+}
+
+// ContinueLegacy makes a connection of a stream that has begun: endpoint is its event that says where messages are posted,
+// and events what follows. The stream was read from an answer of from, and ends with hangUp; when Close returns, nothing
+// reads it any more.
+func ContinueLegacy(remote Remote, from *url.URL, endpoint Event, events *Events, hangUp func()) (*Legacy, error) {
+	l := newLegacy(remote)
+	if err := l.resolve(string(bytes.TrimSpace(endpoint.Data)), from); err != nil {
+		l.in.End()
+		return nil, err
+	}
+	context.AfterFunc(l.in.Context(), hangUp)
+	l.in.Go(func() { l.follow(events) })
+	return l, nil
+}
+
+func newLegacy(remote Remote) *Legacy {
+	return &Legacy{remote: remote, header: remote.Header, via: NewRoundTripper(), in: NewInbox(), posting: make(chan struct{}, maxPosting)}
 }
 
 // eventsOf returns the events of an answer that is a stream of them.
@@ -165,16 +188,41 @@ func (l *Legacy) post(frame []byte) error {
 		return &Undelivered{Frame: frame, Err: err}
 	}
 	req.Header.Set("Content-Type", "application/json")
-	resp, err := l.remote.Do(l.via, req)
+	l.mu.Lock()
+	remote := Remote{URL: l.remote.URL, Header: l.header}
+	l.mu.Unlock()
+	resp, err := remote.Do(l.via, req)
 	if err != nil {
 		return &Undelivered{Frame: frame, Sent: !NotSent(err), Err: err}
 	}
 	io.CopyN(io.Discard, resp.Body, 4<<10) //nolint:errcheck // "Accepted"
 	resp.Body.Close()                      //nolint:errcheck,gosec // as above
 	if resp.StatusCode > 299 {
-		return &Undelivered{Frame: frame, Sent: true, Status: resp.StatusCode, Err: &StatusError{Code: resp.StatusCode, Header: resp.Header}}
+		status := &StatusError{Code: resp.StatusCode, Header: resp.Header}
+		if resp.StatusCode == http.StatusUnauthorized {
+			l.mu.Lock()
+			if l.header.Get("Authorization") == remote.Header.Get("Authorization") {
+				l.refused = status
+			}
+			l.mu.Unlock()
+		}
+		return &Undelivered{Frame: frame, Sent: true, Status: resp.StatusCode, Err: status}
 	}
 	return nil
+}
+
+// Renew replaces what the server is told with each message: a client whose token has expired comes with another. If the
+// server has asked for that since, and h still has the old one, it says so once.
+func (l *Legacy) Renew(h http.Header) *StatusError {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	asked := l.refused
+	l.refused = nil
+	if l.header.Get("Authorization") != h.Get("Authorization") {
+		asked = nil
+	}
+	l.header = h
+	return asked
 }
 
 // NotSent reports whether a request failed before anything of it was sent.

@@ -74,6 +74,9 @@ func NewWebSocket(conn *websocket.Conn, max int, p *Patience) *WebSocket {
 	return w
 }
 
+// IsWebSocket reports whether a request asks for a WebSocket.
+func IsWebSocket(r *http.Request) bool { return websocket.IsWebSocketUpgrade(r) }
+
 // AcceptWebSocket upgrades a request for MCP; others it answers itself. The Origin of the request has to be checked before.
 func AcceptWebSocket(w http.ResponseWriter, r *http.Request, max int) (*WebSocket, error) {
 	if !slices.Contains(websocket.Subprotocols(r), Subprotocol) {

@@ -42,6 +42,7 @@ type Server struct {
 	Scope     string            // what it is for, if that is less than the whole file: a project's folder
 	Line      int               // where its entry is
 	Transport string            // one of the transports; empty if it is not known
+	Untold    bool              // nothing says whether it is HTTP or SSE: clients that know both try them in this order
 	Command   []string          // of a server over stdio, as it stands there
 	Dir       string            // where Command is started; empty for where the client is
 	Env       map[string]string // what is added to its environment
@@ -185,9 +186,13 @@ func (e *entry) read(f Format) {
 	}
 	e.URL = e.url.value.text
 	e.Transport = HTTP
-	if f.SSE && e.url.name == "url" {
+	switch {
+	case isSocket(e.URL):
+		e.Transport = WS
+	case f.SSE && e.url.name == "url":
 		e.Transport = SSE
 	}
+	e.Untold = e.Transport == HTTP && e.url.name != "httpUrl"
 	switch n.string("type", "transport") {
 	case "sse":
 		e.Transport = SSE
@@ -195,7 +200,10 @@ func (e *entry) read(f Format) {
 		e.Transport = WS
 	case "http", "streamable-http", "streamable_http", "streamableHttp":
 		e.Transport = HTTP
+	default:
+		return
 	}
+	e.Untold = false
 }
 
 // classify says how the entry stands to Umpire.
@@ -216,13 +224,21 @@ func (e *entry) classify(file []byte, listen string) {
 		e.State = ByHand
 	case strings.Contains(e.URL, "/.."):
 		e.Why = "its URL leads upwards (..)"
-	case !strings.HasPrefix(e.URL, "http://") && !strings.HasPrefix(e.URL, "https://") && !strings.HasPrefix(e.URL, "$") && !strings.HasPrefix(e.URL, "{"):
-		e.Why = "its URL is neither http nor https"
-	case e.Transport != HTTP:
-		e.Why = "a server over " + e.Transport + " cannot be wrapped yet"
+	case isSocket(e.URL) && e.Transport != WS:
+		e.Why = "its type is " + e.Transport + ", and its URL that of a WebSocket"
+	case !isSocket(e.URL) && !isWeb(e.URL) && !strings.HasPrefix(e.URL, "$") && !strings.HasPrefix(e.URL, "{"):
+		e.Why = "its URL is none of http, https, ws and wss"
 	default:
 		e.State = Bare
 	}
+}
+
+func isWeb(url string) bool {
+	return strings.HasPrefix(url, "http://") || strings.HasPrefix(url, "https://")
+}
+
+func isSocket(url string) bool {
+	return strings.HasPrefix(url, "ws://") || strings.HasPrefix(url, "wss://")
 }
 
 func (e *entry) classifyCommand() {

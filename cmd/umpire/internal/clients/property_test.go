@@ -108,8 +108,15 @@ type key struct {
 // server draws an entry: its keys in some order.
 func (w *writer) server() (keys []key) {
 	if rapid.IntRange(0, 3).Draw(w.T, "kind") == 0 {
+		kind := w.pick("", "http", "sse", "ws")
 		url := w.pick("https://example.com/mcp", "http://[::1]:80/é?q=%2F#x", "${URL}/x")
+		if kind == "ws" || kind == "" && w.coin() {
+			url = w.pick(url, "wss://example.com/mcp", "ws://[::1]:80/é?q=%2F#x")
+		}
 		keys = []key{{"url", func() { w.str(url) }}, {"headers", func() { w.object([]key{{"A", func() { w.str(w.word()) }}}) }}}
+		if kind != "" {
+			keys = append(keys, key{w.pick("type", "transport"), func() { w.str(kind) }})
+		}
 	} else {
 		command := "c" + w.word()
 		keys = []key{{"command", func() { w.str(command) }}}
@@ -263,11 +270,16 @@ func TestUnwrapAfterWrapGivesBackTheFile(t *testing.T) {
 						t.Fatalf("%+v\n%s", server, file)
 					}
 					b, a := was[server.Name].(map[string]any), is[server.Name].(map[string]any)
-					if server.Transport == HTTP {
-						if a["url"] != "http://127.0.0.1:7777/"+server.As()+"/to/"+b["url"].(string) {
+					if server.Transport != Stdio {
+						url := b["url"].(string)
+						own := "http"
+						if strings.HasPrefix(url, "ws") || server.Transport == WS && !strings.HasPrefix(url, "http") {
+							own = "ws" // so that the client still takes it for one
+						}
+						if a["url"] != own+"://127.0.0.1:7777/"+server.As()+"/to/"+url {
 							t.Fatalf("%v\n%s", a, file)
 						}
-						a["url"] = b["url"]
+						a["url"] = url
 						continue
 					}
 					words := argv(a)

@@ -131,7 +131,11 @@ func (s *splices) wrap(e *entry, file []byte, name string, u Umpire) {
 		if !e.url.value.plain {
 			at++ // the quote
 		}
-		s.replace(at, at, "http://"+u.Listen+"/"+name+"/to/")
+		scheme := "http"
+		if e.Transport == WS && !isWeb(e.URL) {
+			scheme = "ws"
+		}
+		s.replace(at, at, scheme+"://"+u.Listen+"/"+name+"/to/")
 		return
 	}
 	words := append([]string{"run"}, u.Flags...)

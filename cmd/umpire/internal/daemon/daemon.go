@@ -61,8 +61,8 @@ type Daemon struct {
 
 	mu    sync.Mutex
 	pipes map[*proxy.Link]func() // ends the link's connections
-	// passages are the fronts of servers that clients name.
-	passages map[string]*proxy.HTTP
+	// passages are the fronts of servers that clients name: *proxy.HTTP, or *proxy.Relay for WebSockets.
+	passages map[string]any
 	serial   int
 	busy     atomic.Int64 // when something last happened, in Unix nanoseconds
 	streams  atomic.Int64 // requests over HTTP in progress
@@ -82,7 +82,7 @@ func Start(opts Options) (d *Daemon, err error) {
 	if err != nil {
 		return nil, err
 	}
-	d = &Daemon{opts: opts, started: time.Now(), pipes: map[*proxy.Link]func(){}, passages: map[string]*proxy.HTTP{}, rest: rest{free: freeMemory}}
+	d = &Daemon{opts: opts, started: time.Now(), pipes: map[*proxy.Link]func(){}, passages: map[string]any{}, rest: rest{free: freeMemory}}
 	d.busy.Store(time.Now().UnixNano())
 	defer func() {
 		if err != nil {
@@ -355,7 +355,10 @@ func (d *Daemon) Close() {
 	if d.gate != nil { // while there still is somebody to tell
 		d.gate.Desk().Close("umpire is stopping")
 	}
-	for _, r := range d.relays { // their streams do not end by themselves
+	d.mu.Lock()
+	relays := d.relays
+	d.mu.Unlock()
+	for _, r := range relays { // their streams do not end by themselves
 		r.Close()
 	}
 	for _, s := range d.servers {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"net/http"
 	"os/exec"
 	"path/filepath"
@@ -32,7 +31,7 @@ func (d *Daemon) mount(mux *http.ServeMux, s config.Server) (at string, err erro
 		prefix = ""
 	}
 	kind := ""
-	relay := proxy.RelayConfig{Server: s.Name, Judge: d.gate, Cleaner: d.cleaner, Guard: d.guard, Log: d.opts.Log}
+	relay := proxy.RelayConfig{Server: s.Name, Headers: s.Headers, Judge: d.gate, Cleaner: d.cleaner, Guard: d.guard, Log: d.opts.Log}
 	if s.URL == nil {
 		relay.Dial, relay.Max = d.starter(s), maxChildren
 		at = fmt.Sprintf("%s/mcp -> a command (over stdio: umpire run --name %s)", prefix, s.Name)
@@ -41,7 +40,6 @@ func (d *Daemon) mount(mux *http.ServeMux, s config.Server) (at string, err erro
 			return "", err
 		}
 		relay.Dial = func(ctx context.Context, header http.Header) (proxy.Conn, error) {
-			maps.Copy(header, s.Headers)
 			return proxy.Dial(ctx, kind, transport.Remote{URL: s.URL, Header: header})
 		}
 		at = fmt.Sprintf("%s/mcp -> %s", prefix, shown(s.URL))

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/umpire-dev/umpire/proxy"
 )
 
 // Target is a server as a client would reach it.
@@ -24,9 +26,11 @@ type Target struct {
 	Command []string // of a server over stdio …
 	Dir     string
 	Env     []string // NAME=value, the whole environment
-	URL     string   // … or the URL of one over HTTP
-	SSE     bool     // HTTP+SSE
-	Headers map[string]string
+	URL     string   // … or the URL of any other
+	// Transport is what is spoken at URL: "http" for Streamable HTTP, "sse" for HTTP+SSE, "ws" for WebSocket. If it is empty,
+	// the first two are tried, as clients do that are not told.
+	Transport string
+	Headers   map[string]string
 }
 
 // Answer is what a server says about itself.
@@ -51,7 +55,7 @@ var ErrNotFound = errors.New("it cannot be started")
 // patience is how long a server may take to end once nobody talks to it.
 const patience = 2 * time.Second
 
-// Ask asks a server within a limit for each era. When it returns, nothing that it has started is left.
+// Ask asks a server within a limit for each era and transport. When it returns, nothing that it has started is left.
 func Ask(ctx context.Context, t Target, limit time.Duration) (Answer, error) {
 	path := ""
 	if len(t.Command) > 0 {
@@ -60,6 +64,18 @@ func Ask(ctx context.Context, t Target, limit time.Duration) (Answer, error) {
 			return Answer{}, err
 		}
 	}
+	a, err := eras(ctx, t, path, limit)
+	if err == nil || t.Transport != "" || t.URL == "" || errors.Is(err, ErrAuthorization) || ctx.Err() != nil {
+		return a, err
+	}
+	t.Transport = proxy.TransportSSE
+	if a, again := eras(ctx, t, path, limit); again == nil || errors.Is(again, ErrAuthorization) {
+		return a, again
+	}
+	return Answer{}, err
+}
+
+func eras(ctx context.Context, t Target, path string, limit time.Duration) (Answer, error) {
 	a, err := ask(ctx, t, path, Modern, limit)
 	if err == nil || errors.Is(err, ErrAuthorization) || ctx.Err() != nil {
 		return a, err
@@ -83,12 +99,15 @@ func ask(ctx context.Context, t Target, path, protocol string, limit time.Durati
 		}
 		defer p.end()
 		transport, explain = &mcp.IOTransport{Reader: p.out, Writer: p.in}, p.explain
+	} else if t.Transport == proxy.TransportWS {
+		ws := socket{t.URL, t.Headers}
+		transport, explain = ws, ws.explain
 	} else {
 		web := &header{set: t.Headers}
 		client := &http.Client{Transport: web}
 		defer client.CloseIdleConnections()
 		transport = &mcp.StreamableClientTransport{Endpoint: t.URL, HTTPClient: client, MaxRetries: -1, DisableStandaloneSSE: true}
-		if t.SSE {
+		if t.Transport == proxy.TransportSSE {
 			transport = &mcp.SSEClientTransport{Endpoint: t.URL, HTTPClient: client}
 		}
 		explain = web.explain

@@ -2,6 +2,8 @@ package probe
 
 import (
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"go.uber.org/goleak"
 )
 
@@ -67,6 +70,38 @@ func TestWhereProgramsAreLookedFor(t *testing.T) {
 		}
 		if got != tc.want && !strings.Contains(got, tc.want) {
 			t.Errorf("%s: %s, want %s", name, got, tc.want)
+		}
+	}
+}
+
+// A server that wants to know who asks is there, over whatever it speaks.
+func TestAServerThatWantsAuthorizationIsThere(t *testing.T) {
+	told := make(chan string, 16)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		told <- r.Header.Get("Authorization")
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	defer server.Close()
+	for _, transport := range []string{"http", "sse", "ws"} {
+		_, err := Ask(t.Context(), Target{URL: server.URL, Transport: transport, Headers: map[string]string{"Authorization": "Bearer old"}}, 10*time.Second)
+		if !errors.Is(err, ErrAuthorization) {
+			t.Errorf("%s: %v", transport, err)
+		}
+		if got := <-told; got != "Bearer old" {
+			t.Errorf("%s: it was told %q", transport, got)
+		}
+	}
+}
+
+// A server of HTTP+SSE is found where nothing says that it is one, and is not where the entry says that it is none.
+func TestAServerOfHTTPAndSSEIsFoundOut(t *testing.T) {
+	s := mcp.NewServer(&mcp.Implementation{Name: "old"}, nil)
+	server := httptest.NewServer(mcp.NewSSEHandler(func(*http.Request) *mcp.Server { return s }, nil))
+	defer server.Close()
+	for transport, found := range map[string]bool{"": true, "sse": true, "http": false} {
+		a, err := Ask(t.Context(), Target{URL: server.URL, Transport: transport}, 10*time.Second)
+		if (err == nil) != found || found && a.Name != "old" {
+			t.Errorf("%q: %v %v", transport, a, err)
 		}
 	}
 }
