@@ -37,6 +37,7 @@ type conversation struct {
 // returns when there is nothing more to say to the client.
 func (v *conversation) serve(ctx context.Context) (err error) {
 	defer v.own.Close() //nolint:errcheck // nobody is there any more
+	defer v.hangUp()
 	var server transport.Ends
 	if v.child != nil {
 		server.In, server.Out = v.child.Ends()
@@ -100,10 +101,13 @@ func (v *conversation) connect(ctx context.Context) (serve func() error, err err
 // hangUp tells the server that the client has ended.
 func (v *conversation) hangUp() {
 	v.left = true
-	if v.child != nil {
-		v.pipes.HangUp()
-		v.child.HangUp()
+	if v.child == nil {
+		return
 	}
+	if v.pipes != nil {
+		v.pipes.HangUp()
+	}
+	v.child.CloseWrite() //nolint:errcheck // it may be closed already
 }
 
 // await waits until a daemon listens, but not for long.

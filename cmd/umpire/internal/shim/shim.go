@@ -57,7 +57,9 @@ func Run(ctx context.Context, opts Options) (status int, err error) {
 	v := conversation{opts: opts, own: stdio(), child: c}
 	passed := make(chan struct{}) // all that there was to say to the client has been said
 	go func() {
-		v.serve(ctx) //nolint:errcheck // it has been said, and how the child ends counts
+		if err := v.serve(ctx); err != nil { // how the child ends counts
+			opts.Log.Error("the connection ended", "error", err)
+		}
 		close(passed)
 	}()
 	return c.Supervise(passed, signals), nil
