@@ -14,7 +14,8 @@ import (
 // word, the shim gives pipes and ledger to the next one, which goes on where the former one was. A line is dealt with at
 // most once.
 //
-// One process at a time may use it. Its methods are safe for concurrent use; nil keeps nothing.
+// One process at a time may use it. Its methods are safe for concurrent use; nil keeps nothing. What other processes write
+// meanwhile harms nobody but the two sides: whatever the memory says is looked at once, and bounded.
 type Ledger struct {
 	mu    sync.Mutex // guards what follows
 	file  *os.File   // nil if other processes cannot share it
@@ -82,17 +83,16 @@ func openLedger(file *os.File, mem []byte) (*Ledger, error) {
 	if l.books.greeting.Load() > greetingMax || l.books.slots.Load() > slotCount {
 		return nil, ErrLedger
 	}
-	for i := range int32(l.books.slots.Load()) { //nolint:gosec // at most slotCount
-		length, _ := l.slot(i)
-		switch n := length.Load(); {
-		case n == 0:
+	for i := range l.used() {
+		if length, _ := l.slot(i); length.Load() == 0 {
 			l.free = append(l.free, i)
-		case n > slotSize-4:
-			return nil, ErrLedger
 		}
 	}
 	return l, nil
 }
+
+// used returns how many slots were ever used.
+func (l *Ledger) used() int32 { return int32(min(l.books.slots.Load(), slotCount)) } //nolint:gosec // at most slotCount
 
 // slot returns a slot's length, 0 if it is free, and its place.
 func (l *Ledger) slot(i int32) (length *atomic.Uint32, id []byte) {
@@ -119,13 +119,13 @@ func (l *Ledger) Owe(id string) (slot int32) {
 		return -1
 	}
 	defer l.mu.Unlock()
-	used := l.books.slots.Load()
+	used := l.used()
 	switch {
 	case id == "", len(id) > slotSize-4, len(l.free) == 0 && used == slotCount:
 		return -1
 	case len(l.free) == 0:
-		slot = int32(used) //nolint:gosec // less than slotCount
-		l.books.slots.Store(used + 1)
+		slot = used
+		l.books.slots.Store(uint32(used) + 1) //nolint:gosec // at most slotCount
 	default:
 		slot = l.free[len(l.free)-1]
 		l.free = l.free[:len(l.free)-1]
@@ -150,9 +150,10 @@ func (l *Ledger) Paid(slot int32) {
 func (l *Ledger) Owed() iter.Seq2[int32, string] {
 	owed := map[int32]string{}
 	if l.open() {
-		for i := range int32(l.books.slots.Load()) { //nolint:gosec // at most slotCount
-			if length, id := l.slot(i); length.Load() > 0 {
-				owed[i] = string(id[:length.Load()])
+		for i := range l.used() {
+			length, id := l.slot(i)
+			if n := length.Load(); n > 0 && n <= slotSize-4 {
+				owed[i] = string(id[:n])
 			}
 		}
 		l.mu.Unlock()
@@ -182,7 +183,7 @@ func (l *Ledger) Greeting() []byte {
 		return nil
 	}
 	defer l.mu.Unlock()
-	return append([]byte(nil), l.mem[greetingAt:][:l.books.greeting.Load()]...)
+	return append([]byte(nil), l.mem[greetingAt:slotsAt][:min(l.books.greeting.Load(), greetingMax)]...)
 }
 
 // InHand returns the client's line that the former process may have been dealing with when it ended; nil if there is none.
@@ -201,6 +202,9 @@ func (l *Ledger) InHand() []byte {
 // ring returns a copy of what has been read of a side, from byte on to before byte. l.mu is held.
 func (l *Ledger) ring(side int, from, to uint64) []byte {
 	ring, base := l.mem[ringsAt+side*ringSize:][:ringSize], l.books.lanes[side].base.Load()
+	if to-from > ringSize {
+		return nil
+	}
 	var out []byte
 	for from < to {
 		at := (from - base) % ringSize

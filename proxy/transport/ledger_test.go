@@ -135,6 +135,48 @@ func TestNoLedger(t *testing.T) {
 	}
 }
 
+// Attempt: end the daemon, and with it everybody's conversations, by writing to the memory that it shares with one shim.
+func TestALedgerThatAnotherProcessWritesTo(t *testing.T) {
+	for seed := range uint64(300) {
+		rnd := rand.New(rand.NewPCG(seed, 3))
+		mem := make([]byte, transport.LedgerSize)
+		ledger, err := transport.LedgerOf(mem)
+		if err != nil {
+			t.Fatal(err)
+		}
+		scribble := func() {
+			for range 60 {
+				value := []uint64{0, 1, 1 << 20, 1<<20 + 1, 1 << 32, 1 << 62, 1 << 63, 1<<64 - 1, rnd.Uint64()}[rnd.IntN(9)]
+				binary.LittleEndian.PutUint64(mem[8*rnd.IntN(20):], value)
+				binary.LittleEndian.PutUint64(mem[32<<10+64*rnd.IntN(8):], value)
+			}
+		}
+		for step := range 20 {
+			for _, do := range []func(){
+				func() { ledger.Add(bytes.Repeat([]byte("x"), rnd.IntN(70_000))) },
+				func() { ledger.Take(rnd.IntN(100)) },
+				ledger.Done,
+				func() { ledger.Paid(ledger.Owe(fmt.Sprint(step))) },
+				func() { ledger.Owe(fmt.Sprint(step)) },
+				func() { ledger.Greet([]byte("hello")) },
+			} {
+				scribble()
+				do()
+			}
+			scribble()
+			rest, _, _ := ledger.Rest()
+			if got := len(rest) + len(ledger.InHand()) + len(ledger.Greeting()); got > 3<<20 {
+				t.Fatalf("seed %d, step %d: %d bytes", seed, step, got)
+			}
+			for _, id := range ledger.Owed() {
+				if len(id) > 60 {
+					t.Errorf("seed %d, step %d: an id of %d bytes", seed, step, len(id))
+				}
+			}
+		}
+	}
+}
+
 // FuzzLedger: whatever another process has left in the memory, a ledger is refused or can be used.
 func FuzzLedger(f *testing.F) {
 	f.Add([]byte{}, []byte("text\n"))
