@@ -16,6 +16,7 @@ type debts struct {
 	ledger *transport.Ledger
 	mu     sync.Mutex
 	slots  map[string]int32 // by wire.Key of the id
+	former []string         // ids of what a former process owed
 }
 
 // newDebts takes over what a former process owed, and what it may have been dealing with when it ended: nobody knows
@@ -23,21 +24,37 @@ type debts struct {
 func newDebts(ledger *transport.Ledger) *debts {
 	d := &debts{ledger: ledger, slots: map[string]int32{}}
 	for slot, id := range ledger.Owed() {
+		if !isID(id) {
+			ledger.Paid(slot)
+			continue
+		}
 		d.slots[wire.Key(id)] = slot
+		d.former = append(d.former, id)
+	}
+	inHand := func(id string) {
+		if d.owe(id) != "" {
+			d.former = append(d.former, id)
+		}
 	}
 	if last := ledger.InHand(); last != nil {
 		frame, err := wire.Parse(last, wire.FromClient)
 		var refused *wire.Error
 		if errors.As(err, &refused) {
-			d.owe(refused.ID)
+			inHand(refused.ID)
 		}
 		for i := range frame.Messages {
 			if m := &frame.Messages[i]; m.Kind == wire.Request {
-				d.owe(m.ID)
+				inHand(m.ID)
 			}
 		}
 	}
 	return d
+}
+
+// isID reports whether text is the id of a message: a ledger holds whatever another process has written there.
+func isID(text string) bool {
+	frame, err := wire.Parse([]byte(`{"jsonrpc":"2.0","id":`+text+`,"method":"ping"}`), wire.FromClient)
+	return err == nil && frame.Messages[0].ID == text
 }
 
 // owe notes a request. It returns what pays it: the key of its id, empty if another request with this id is unanswered.
@@ -70,9 +87,9 @@ func (d *debts) pay(keys ...string) {
 	}
 }
 
-// inherited returns the answers to what a former process left unanswered. It has to be called before anything else is owed.
+// inherited returns the answers to what a former process left unanswered.
 func (d *debts) inherited() (keys []string, answers [][]byte) {
-	for _, id := range d.ledger.Owed() {
+	for _, id := range d.former {
 		keys = append(keys, wire.Key(id))
 		answers = append(answers, wire.ErrorReply(id, wire.CodeUnavailable,
 			"Umpire was restarted before the answer came; whether the server has done what was asked is not known"))
@@ -80,11 +97,23 @@ func (d *debts) inherited() (keys []string, answers [][]byte) {
 	return keys, answers
 }
 
+// greetingOf returns the request by which a client began a conversation, as a ledger has it.
+func greetingOf(text []byte) (*wire.Message, error) {
+	frame, err := wire.Parse(text, wire.FromClient)
+	if err != nil {
+		return nil, err
+	}
+	if m := &frame.Messages[0]; !frame.Batch && m.Kind == wire.Request && m.Method == "initialize" {
+		return m, nil
+	}
+	return nil, errors.New("no initialize")
+}
+
 // greeted tells l and its ledger how the client began the conversation, if a former process heard that.
 func (l *Link) greeted() {
-	if frame, err := wire.Parse(l.ledger.Greeting(), wire.FromClient); err == nil {
+	if m, err := greetingOf(l.ledger.Greeting()); err == nil {
 		l.mu.Lock()
-		l.learn(&frame.Messages[0])
+		l.learn(m)
 		l.mu.Unlock()
 	}
 }
@@ -92,7 +121,7 @@ func (l *Link) greeted() {
 // Rejoin begins a conversation anew on a connection to a server that does not know of the one that a client began by
 // greeting: the client has had its answer. When ctx is done first, it closes the connection.
 func Rejoin(ctx context.Context, server Conn, greeting []byte) error {
-	frame, err := wire.Parse(greeting, wire.FromClient)
+	asked, err := greetingOf(greeting)
 	if err != nil {
 		return fmt.Errorf("proxy: what the client began with: %w", err)
 	}
@@ -101,7 +130,7 @@ func Rejoin(ctx context.Context, server Conn, greeting []byte) error {
 	if err := server.Write(greeting); err != nil {
 		return fmt.Errorf("proxy: %w", err)
 	}
-	for key := wire.Key(frame.Messages[0].ID); ; {
+	for key := wire.Key(asked.ID); ; {
 		data, err := server.Read()
 		if err != nil {
 			return fmt.Errorf("proxy: the server does not begin anew: %w", err)

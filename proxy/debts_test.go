@@ -227,6 +227,43 @@ func TestAClientThatReadsNothingHoldsUpNoRestart(t *testing.T) {
 	}
 }
 
+// Attempt: leave a ledger behind that ends the next process, or has it send what nobody judges.
+func TestALedgerThatNoProcessLeavesBehind(t *testing.T) {
+	ledger, err := transport.NewLedger()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ledger.Close()
+	for _, id := range []string{`"`, `"\`, "{}", `1,"params":{}`, "1 ", "\n", "-", "1e99999", "7"} {
+		ledger.Owe(id)
+	}
+	server, nearServer := cable()
+	client, nearClient := cable()
+	link := proxy.NewLink(proxy.LinkConfig{Judge: proxy.Denier{}, Cleaner: cleaner(t), Ledger: ledger})
+	ended := make(chan error, 1)
+	go func() { ended <- link.Pump(nearClient, nearServer) }()
+	if got, err := client.Read(); err != nil || string(got) != restarted("7") {
+		t.Errorf("%s %v", got, err)
+	}
+	server.Close()
+	if got, err := client.Read(); err == nil {
+		t.Errorf("the client heard %s", got)
+	}
+	client.Close()
+	receiveErr(t, ended) //nolint:errcheck // it has ended
+	for _, greeting := range []string{"", "[]", "[" + toolCall("1", "delete_order", "{}") + "]", toolCall("1", "delete_order", "{}"), `{"jsonrpc":"2.0","method":"initialize"}`} {
+		server, near := cable()
+		if err := proxy.Rejoin(t.Context(), near, []byte(greeting)); err == nil {
+			t.Errorf("%s begins a conversation", greeting)
+		}
+		near.Close()
+		if got, err := server.Read(); err == nil {
+			t.Errorf("the server heard %s", got)
+		}
+		server.Close()
+	}
+}
+
 // A server that is elsewhere does not know of the conversation: it is begun anew, and the client hears nothing of it.
 func TestAConversationIsBegunAnew(t *testing.T) {
 	greeting := []byte(`{"jsonrpc":"2.0","id":7,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}`)
