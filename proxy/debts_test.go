@@ -195,6 +195,89 @@ func TestARefusedRequestPaysForNoOther(t *testing.T) {
 	s.hears(s.client, restarted("1"))
 }
 
+// watched is a connection to a client that looks at the ledger before it says something.
+type watched struct {
+	*transport.Lines
+	look func()
+}
+
+// Write implements proxy.Conn.
+func (w watched) Write(frames ...[]byte) error {
+	w.look()
+	return w.Lines.Write(frames...)
+}
+
+// A process can be killed right after it has answered: it must be written down by then that nothing but that was asked.
+func TestWhatIsAnsweredIsNoLongerInHand(t *testing.T) {
+	s := newHeirs(t, noDeletes)
+	s.leave()
+	client, server, err := s.pipes.Sides(func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var inHand [][]byte
+	near := watched{Lines: transport.NewLines(client, wire.MaxSize), look: func() {
+		if last := client.Ledger().InHand(); last != nil {
+			inHand = append(inHand, last)
+		}
+	}}
+	link := proxy.NewLink(proxy.LinkConfig{Judge: s.gate, Cleaner: cleaner(t), Origin: support, Ledger: client.Ledger()})
+	ended := make(chan error, 1)
+	go func() { ended <- link.Pump(near, transport.NewLines(server, wire.MaxSize)) }()
+	s.say(s.client, `{"jsonrpc":"2.0","id":1,"method":"x"`, `{"jsonrpc":"2.0","id":2,"method":"tools/call","params":[]}`, toolCall("3", "delete_order", "{}"), "")
+	for range 3 {
+		if line, err := s.client.lines.ReadString('\n'); err != nil {
+			t.Fatalf("%s %v", line, err)
+		}
+	}
+	client.Drop()
+	client.Close()
+	server.Close()
+	receiveErr(t, ended) //nolint:errcheck // it was ended
+	if len(inHand) > 0 {
+		t.Errorf("in hand while it is answered: %q", inHand)
+	}
+	s.leave = func() {} // it has
+	s.next()
+	s.say(s.client, toolCall("4", "read", "{}"), "")
+	s.hears(s.server, toolCall("4", "read", "{}"))
+	s.say(s.server, result("4", okResult), "")
+	s.hears(s.client, result("4", okResult))
+}
+
+// What could not be written to a client, because this process has given the pipes up, is not taken for answered.
+func TestWhatIsNotWrittenIsOwed(t *testing.T) {
+	s := newHeirs(t, noDeletes)
+	s.leave()
+	client, unused, err := s.pipes.Sides(func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, near := cable()
+	link := proxy.NewLink(proxy.LinkConfig{Judge: s.gate, Cleaner: cleaner(t), Origin: support, Ledger: client.Ledger()})
+	ended := make(chan error, 1)
+	go func() { ended <- link.Pump(transport.NewLines(client, wire.MaxSize), near) }()
+	s.say(s.client, toolCall("1", "read", "{}"), toolCall("2", "read", "{}"), toolCall("3", "read", "{}"), "")
+	for range 3 {
+		if _, err := server.Read(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	client.Drop()
+	client.Close()
+	for id := range 3 {
+		if err := server.Write([]byte(result(fmt.Sprint(id+1), okResult))); err != nil {
+			t.Error(err)
+		}
+	}
+	server.Close()
+	receiveErr(t, ended) //nolint:errcheck // it was ended
+	unused.Close()
+	s.leave = func() {} // it has
+	s.next()
+	s.hears(s.client, restarted("1"), restarted("2"), restarted("3"))
+}
+
 func wireError(id string, code int, message string) string {
 	return fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"error":{"code":%d,"message":%q}}`, id, code, message)
 }

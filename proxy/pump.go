@@ -120,11 +120,17 @@ type outlet struct {
 	gone atomic.Bool
 }
 
+// errGone says that a side can no longer be written to.
+var errGone = errors.New("nothing can be written any more")
+
 // write writes the frames that are not nil.
 func (o *outlet) write(frames ...[]byte) error {
 	frames = slices.DeleteFunc(frames, func(f []byte) bool { return f == nil })
-	if len(frames) == 0 || o.gone.Load() {
+	if len(frames) == 0 {
 		return nil
+	}
+	if o.gone.Load() {
+		return errGone
 	}
 	err := o.Write(frames...)
 	if err != nil {
@@ -171,8 +177,11 @@ func (n *lane) write(g *gathered) {
 	if g.rulings == 0 {
 		return
 	}
-	there, back := n.to.write(g.forward...), n.back.write(g.replies...)
-	if there == nil && back == nil {
+	toClient, back := n.to.write(g.forward...), n.back.write(g.replies...)
+	if n.side == wire.FromClient {
+		toClient = back
+	}
+	if toClient == nil {
 		n.pump.debts.pay(g.pays...)
 	}
 	clear(g.forward)
@@ -282,6 +291,7 @@ func (n *lane) judge(frame wire.Frame) {
 		}
 		return
 	}
+	pays := n.expect(frame.Messages)
 	for i := range frame.Messages {
 		m := &frame.Messages[i]
 		if n.side == wire.FromServer {
@@ -292,27 +302,35 @@ func (n *lane) judge(frame wire.Frame) {
 			n.pass(r)
 			continue
 		}
-		pays := n.expect(m)
 		r := link.FromClient(m)
-		r.pays = pays
+		if pays != nil {
+			r.pays = pays[i]
+		}
 		n.pass(r)
 	}
 }
 
-// expect notes what a message of the client changes about what the client waits for. It returns what pays for it.
-func (n *lane) expect(m *wire.Message) (pays string) {
+// expect notes what a frame of the client changes about what the client waits for, before anything is answered. It returns
+// what pays for each message.
+func (n *lane) expect(messages []wire.Message) (pays []string) {
 	debts := n.pump.debts
-	switch {
-	case debts.ledger == nil:
-	case m.Kind == wire.Request:
-		if m.Method == "initialize" {
-			debts.ledger.Greet(m.Raw)
-		}
-		return debts.owe(m.ID)
-	case m.Method == "notifications/cancelled":
-		debts.pay(wire.Key(m.Params.Get("requestId").Raw))
+	if debts.ledger == nil || n.side == wire.FromServer {
+		return nil
 	}
-	return ""
+	pays = make([]string, len(messages))
+	for i := range messages {
+		switch m := &messages[i]; {
+		case m.Kind == wire.Request:
+			if m.Method == "initialize" {
+				debts.ledger.Greet(m.Raw)
+			}
+			pays[i] = debts.owe(m.ID)
+		case m.Method == "notifications/cancelled":
+			debts.pay(wire.Key(m.Params.Get("requestId").Raw))
+		}
+	}
+	debts.ledger.Noted()
+	return pays
 }
 
 // refuse notes a frame that cannot be read. The client is told; a server that writes something else than messages, such
@@ -323,7 +341,9 @@ func (n *lane) refuse(why *wire.Error) Ruling {
 		return n.garbage(why)
 	}
 	n.pump.link.Refused("client", why)
-	return Ruling{reply: why.Reply(), pays: n.pump.debts.owe(why.ID)}
+	pays := n.pump.debts.owe(why.ID)
+	n.pump.debts.ledger.Noted()
+	return Ruling{reply: why.Reply(), pays: pays}
 }
 
 // garbage answers the request that an unreadable answer was for, if its id could be read.

@@ -162,8 +162,9 @@ func (s *Side) read(p []byte) (n int, err error) {
 	return n, err
 }
 
-// Taken says that the next n bytes of what has been read are a line that somebody deals with until Done.
-func (s *Side) Taken(n int) { s.ledger.take(s.which, n) }
+// Taken says that the next n bytes of what has been read are a line that somebody deals with until Done. If it returns
+// false, nobody may: the line is left for the next process.
+func (s *Side) Taken(n int) bool { return !s.dropped.Load() && s.ledger.take(s.which, n) }
 
 // Done says that the line that was taken last is dealt with.
 func (s *Side) Done() { s.ledger.done(s.which) }

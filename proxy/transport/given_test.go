@@ -168,6 +168,34 @@ func closes(t *testing.T, what string, f io.Reader) {
 	}
 }
 
+// A process that gives pipes up takes no line more, not of what it has read ahead either: the next one finds them.
+func TestWhatWasReadAheadIsLeftForTheNext(t *testing.T) {
+	p, own := pipework(t)
+	defer own.Close()
+	if _, err := p.clientOut.WriteString("one\ntwo\nthree\n"); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"one", "two"} {
+		client, server, err := own.Sides(func() {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := transport.NewLines(client, 100)
+		if got, err := lines.Read(); string(got) != want || err != nil {
+			t.Errorf("%q %v, want %s", got, err, want)
+		}
+		client.Drop()
+		if got, err := lines.Read(); !errors.Is(err, io.EOF) {
+			t.Errorf("%q %v after %s", got, err, want)
+		}
+		lines.Close()
+		if got, err := lines.Read(); !errors.Is(err, io.EOF) {
+			t.Errorf("%q %v after %s and the end", got, err, want)
+		}
+		server.Close()
+	}
+}
+
 // The client hangs up, the child ends of it, and what it says last reaches the client.
 func TestGivenPipesEndOneByOne(t *testing.T) {
 	p, a, left, ended := given(t)

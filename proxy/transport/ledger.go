@@ -251,16 +251,21 @@ func (l *Ledger) add(side int, text []byte) {
 	p.read.Store(end)
 }
 
-// take notes that a line of n bytes has been taken off, which somebody deals with until done.
-func (l *Ledger) take(side, n int) {
+// take notes that a line of n bytes has been taken off, which somebody deals with until done. False says that it is left
+// for the next process.
+func (l *Ledger) take(side, n int) bool {
 	if !l.open() {
-		return
+		return false
 	}
 	defer l.mu.Unlock()
 	p := &l.books.lanes[side]
 	p.hand.Store(p.taken.Load())
 	p.taken.Store(p.taken.Load() + uint64(n))
+	return true
 }
+
+// Noted notes that what the client's line in hand asks is owed: its answer would else be given again by the next process.
+func (l *Ledger) Noted() { l.done(ofClient) }
 
 // done notes that the line that was taken last is dealt with, or that what it asked is owed.
 func (l *Ledger) done(side int) {

@@ -35,7 +35,7 @@ func TestALedgerGivesBackWhatWasNotTaken(t *testing.T) {
 				ledger.Take(whole)
 				hand, rest = bytes.Clone(rest[:whole]), rest[whole:]
 				if rnd.IntN(2) == 0 {
-					ledger.Done()
+					ledger.Noted()
 					hand = nil
 				}
 			case rnd.IntN(10) == 0: // the process is killed, and another one comes
@@ -126,10 +126,9 @@ func TestNoLedger(t *testing.T) {
 	for _, l := range []*transport.Ledger{nil, closed} {
 		l.Add([]byte("x\n"))
 		l.Greet([]byte("x"))
-		l.Take(1)
-		l.Done()
+		l.Noted()
 		l.Paid(0)
-		if slot := l.Owe("1"); slot >= 0 || len(maps.Collect(l.Owed())) > 0 || l.Greeting() != nil || l.InHand() != nil {
+		if slot := l.Owe("1"); slot >= 0 || l.Take(1) || len(maps.Collect(l.Owed())) > 0 || l.Greeting() != nil || l.InHand() != nil {
 			t.Error("it keeps something")
 		}
 	}
@@ -155,7 +154,7 @@ func TestALedgerThatAnotherProcessWritesTo(t *testing.T) {
 			for _, do := range []func(){
 				func() { ledger.Add(bytes.Repeat([]byte("x"), rnd.IntN(70_000))) },
 				func() { ledger.Take(rnd.IntN(100)) },
-				ledger.Done,
+				ledger.Noted,
 				func() { ledger.Paid(ledger.Owe(fmt.Sprint(step))) },
 				func() { ledger.Owe(fmt.Sprint(step)) },
 				func() { ledger.Greet([]byte("hello")) },
@@ -204,7 +203,7 @@ func FuzzLedger(f *testing.F) {
 		if i := bytes.IndexByte(text, '\n'); i >= 0 {
 			ledger.Take(i + 1)
 		}
-		ledger.Done()
+		ledger.Noted()
 		ledger.Rest()
 		if _, err := transport.LedgerOf(mem); err != nil {
 			t.Errorf("it is none any more: %v", err)

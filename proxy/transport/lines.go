@@ -25,7 +25,7 @@ type Lines struct {
 
 // kept is a connection that keeps what has been read until somebody has dealt with it.
 type kept interface {
-	Taken(n int)
+	Taken(n int) bool
 	Done()
 }
 
@@ -87,8 +87,8 @@ func (l *Lines) line() ([]byte, error) {
 			}
 			return nil, fmt.Errorf("transport: %w", err)
 		default:
-			if l.kept != nil {
-				l.kept.Taken(n)
+			if l.kept != nil && !l.kept.Taken(n) {
+				return nil, io.EOF
 			}
 			if long {
 				return nil, ErrTooLong
