@@ -149,8 +149,13 @@ func (s *Side) read(p []byte) (n int, err error) {
 		s.rest = s.rest[n:]
 		return n, nil
 	}
-	n, err = s.In.Read(p)
-	s.ledger.add(s.which, p[:n])
+	if room := s.ledger.room(s.which, len(p)); room != nil {
+		n, err = s.In.Read(room)
+		copy(p, room[:n])
+		s.ledger.came(s.which, n)
+	} else {
+		n, err = s.In.Read(p)
+	}
 	if err != nil {
 		if s.which == ofClient {
 			s.tell()

@@ -1,7 +1,9 @@
 package transport
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"iter"
 	"os"
 	"sync"
@@ -27,20 +29,29 @@ type Ledger struct {
 // books is the head of the memory. Each of its fields is written after what it speaks of: a process that is killed leaves
 // them as they were between two instructions.
 type books struct {
+	version  atomic.Uint64 // 0 is a ledger that nobody has written to
 	lanes    [2]passage
 	greeting atomic.Uint32 // bytes
 	slots    atomic.Uint32 // how many were ever used: memory that nobody touches costs nothing
 }
 
-// passage is what has been read of one side, in bytes since the pipes were made. The last ringSize bytes stand in a ring.
+// passage is what has been read of one side, in bytes since the pipes were made. What was not taken stands in a ring, in
+// which the system itself writes what is read, at a place that is zero before: there is no zero in JSON, and so a process that
+// comes after one that was killed right after a read finds how much that was.
 type passage struct {
 	base    atomic.Uint64 // the byte at the beginning of the ring
 	read    atomic.Uint64
 	taken   atomic.Uint64 // up to here lines have been taken off
 	hand    atomic.Uint64 // from here to taken is a line that somebody may be dealing with
 	lost    atomic.Uint64 // what is before is not in the ring, because more than fits has been read and not been taken
+	room    atomic.Uint64 // from read up to here the ring is zero, except for what a read has just put there
+	dirty   atomic.Uint64 // the ring is zero from this place on
 	writing atomic.Uint32 // not 0 while something is written to the side
 }
+
+// ledgerVersion is what a process that keeps its books in another way must not go on with: a shim can be older than the daemon.
+// It changes with anything about where things are.
+const ledgerVersion = 1
 
 // Where things are in the memory of a ledger, in bytes.
 const (
@@ -69,11 +80,12 @@ func openLedger(file *os.File, mem []byte) (*Ledger, error) {
 		return nil, ErrLedger
 	}
 	l := &Ledger{file: file, mem: mem, books: (*books)(unsafe.Pointer(&mem[0]))} //nolint:gosec // fields at known places of shared memory
+	if l.books.version.CompareAndSwap(0, ledgerVersion); l.books.version.Load() != ledgerVersion {
+		return nil, fmt.Errorf("%w of this version", ErrLedger)
+	}
 	for i := range l.books.lanes {
 		p := &l.books.lanes[i]
-		if p.lost.Load() > p.read.Load() { // it ended between the two
-			p.read.Store(p.lost.Load())
-		}
+		l.arrived(i)
 		hand, taken, read := p.hand.Load(), p.taken.Load(), p.read.Load()
 		kept := max(hand, p.lost.Load())
 		if hand > taken || taken > read || read > 1<<62 || read-kept > ringSize || kept < read && p.base.Load() > kept {
@@ -229,26 +241,67 @@ func (l *Ledger) rest(side int) (text []byte, cut, torn bool) {
 	return l.ring(side, p.taken.Load(), p.read.Load()), cut, p.writing.Load() != 0
 }
 
-// add notes what has been read of a side.
-func (l *Ledger) add(side int, text []byte) {
+// room returns where the next bytes that are read of a side have to go, at most n; came says how many they were. It must
+// not be used once the ledger is closed. Nil says that it is.
+func (l *Ledger) room(side, n int) []byte {
 	if !l.open() {
-		return
+		return nil
 	}
 	defer l.mu.Unlock()
 	p := &l.books.lanes[side]
 	read, kept := p.read.Load(), max(p.hand.Load(), p.lost.Load())
-	end := read + uint64(len(text))
+	if read-kept >= ringSize {
+		p.lost.Store(read)
+		kept = read
+	}
 	if kept == read {
+		p.room.Store(read) // the place of what comes is another one
 		p.base.Store(read)
 	}
-	if end-kept > ringSize {
-		p.lost.Store(end)
-	} else {
-		ring := l.mem[ringsAt+side*ringSize:][:ringSize]
-		at := (read - p.base.Load()) % ringSize
-		copy(ring, text[copy(ring[at:], text):])
+	from, full := (read-p.base.Load())%ringSize, ringSize-(read-kept)
+	to := from + min(uint64(n), ringSize-from, full) //nolint:gosec // it is a length
+	ring := l.mem[ringsAt+side*ringSize:][:ringSize]
+	if dirty := min(p.dirty.Load(), ringSize); from < dirty {
+		clear(ring[from:min(to, dirty)])
+		if to >= dirty {
+			p.dirty.Store(from)
+		}
 	}
-	p.read.Store(end)
+	p.room.Store(read + to - from)
+	return ring[from:to:to]
+}
+
+// came notes that n bytes have been read into the room of a side.
+func (l *Ledger) came(side, n int) {
+	if n == 0 || !l.open() {
+		return
+	}
+	defer l.mu.Unlock()
+	p := &l.books.lanes[side]
+	read := p.read.Load()
+	end := (read-p.base.Load())%ringSize + uint64(n) //nolint:gosec // it is a length
+	p.dirty.Store(max(p.dirty.Load(), end))
+	p.read.Store(read + uint64(n)) //nolint:gosec // as above
+}
+
+// arrived notes what came right before a process was killed.
+func (l *Ledger) arrived(side int) {
+	p := &l.books.lanes[side]
+	read, room := p.read.Load(), p.room.Load()
+	from := (read - p.base.Load()) % ringSize
+	if room <= read || room-read > ringSize-from {
+		return
+	}
+	ring := l.mem[ringsAt+side*ringSize:][from:][:room-read]
+	n := bytes.IndexByte(ring, 0)
+	if n < 0 {
+		n = len(ring)
+	}
+	if n > 0 {
+		p.dirty.Store(max(p.dirty.Load(), from+room-read)) // what is no JSON may have come
+		p.read.Store(read + uint64(n))
+		p.room.Store(read + uint64(n))
+	}
 }
 
 // take notes that a line of n bytes has been taken off, which somebody deals with until done. False says that it is left

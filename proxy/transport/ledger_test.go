@@ -38,7 +38,11 @@ func TestALedgerGivesBackWhatWasNotTaken(t *testing.T) {
 					ledger.Noted()
 					hand = nil
 				}
-			case rnd.IntN(10) == 0: // the process is killed, and another one comes
+			case rnd.IntN(10) == 0: // the process is killed, maybe right after a read, and another one comes
+				if rnd.IntN(2) == 0 {
+					text := bytes.Repeat([]byte{byte('A' + step%26)}, 1+rnd.IntN(longest))
+					rest = append(rest, text[:copy(ledger.Room(len(text)), text)]...)
+				}
 				if ledger, err = transport.LedgerOf(mem); err != nil {
 					t.Fatalf("seed %d, step %d: %v", seed, step, err)
 				}
@@ -96,6 +100,20 @@ func TestALedgerKnowsWhatIsOwed(t *testing.T) {
 			}
 			owed[slot] = id
 		}
+	}
+}
+
+// A shim that is older than its daemon has another kind of ledger.
+func TestALedgerOfAnotherVersion(t *testing.T) {
+	mem := make([]byte, transport.LedgerSize)
+	for range 2 {
+		if _, err := transport.LedgerOf(mem); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mem[0]++
+	if _, err := transport.LedgerOf(mem); !errors.Is(err, transport.ErrLedger) {
+		t.Error(err)
 	}
 }
 
@@ -184,7 +202,7 @@ func FuzzLedger(f *testing.F) {
 	f.Add(bytes.Repeat([]byte{1, 0, 0, 0, 0, 0, 0, 0}, 30), bytes.Repeat([]byte("x"), 2<<20))
 	f.Fuzz(func(t *testing.T, head, text []byte) {
 		mem := make([]byte, transport.LedgerSize)
-		copy(mem, head)
+		copy(mem[8:], head) // the version is this one
 		copy(mem[32<<10:], head)
 		ledger, err := transport.LedgerOf(mem)
 		if err != nil {
