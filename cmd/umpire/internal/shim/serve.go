@@ -24,6 +24,12 @@ const (
 	startAgain  = 5 * time.Second  // between starting one; twice as long each time, up to a minute
 )
 
+// A daemon that is gone within atOnce does not serve us, and maxAtOnce in a row are no coincidence.
+const (
+	atOnce    = 100 * time.Millisecond
+	maxAtOnce = 5
+)
+
 // conversation is a client and its server, for as long as both are there.
 type conversation struct {
 	opts  Options
@@ -49,18 +55,24 @@ func (v *conversation) serve(ctx context.Context) (err error) {
 	case !errors.Is(err, errors.ErrUnsupported):
 		return err
 	}
-	served := false
+	served, hasty := false, 0
 	for patience := startAgain; ; {
 		serve, err := v.connect(ctx)
 		switch {
 		case err == nil:
+			began := time.Now()
 			if err = serve(); err == nil || v.left {
 				return nil
+			}
+			if hasty++; time.Since(began) > atOnce {
+				hasty = 0
 			}
 			v.opts.Log.Warn("looking for another one", "reason", err)
 			served, patience = true, startAgain
 			v.await(ctx, restartWait)
-			continue
+			if hasty < maxAtOnce {
+				continue
+			}
 		case errors.Is(err, transport.ErrUnreachable) && !served:
 			return err
 		}
