@@ -251,7 +251,7 @@ func (d *doctor) prepare(out *finding, f configFile, s clients.Server) {
 		}
 	}
 	x := clients.Expander{Lookup: os.LookupEnv, Home: home, Work: work}
-	t := &probe.Target{Env: os.Environ(), Dir: work, Headers: map[string]string{}}
+	t := &probe.Target{Dir: work, Headers: map[string]string{}}
 	command, url := s.Command, s.URL
 	if s.State == clients.Wrapped {
 		command, url = s.Inner(), s.Upstream()
