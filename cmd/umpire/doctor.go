@@ -172,18 +172,18 @@ func writable(dir string) error {
 }
 
 // file looks at the servers of one file.
-func (d *doctor) file(f configFile) {
-	_, text, err := inplace.Read(f.path)
+func (d *doctor) file(f clients.File) {
+	_, text, err := inplace.Read(f.Path)
 	var servers []clients.Server
 	if err == nil {
-		servers, err = clients.Servers(f.client.Format, text, d.listen)
+		servers, err = clients.Servers(f.Client.Format, text, d.listen)
 	}
 	if err != nil {
-		d.add(finding{Client: f.client.Name, File: f.shown(), Problems: []problem{{What: err.Error()}}})
+		d.add(finding{Client: f.Client.Name, File: shown(f), Problems: []problem{{What: err.Error()}}})
 		return
 	}
 	if len(servers) == 0 {
-		d.add(finding{Client: f.client.Name, File: f.shown(), Notes: []string{"no MCP servers"}})
+		d.add(finding{Client: f.Client.Name, File: shown(f), Notes: []string{"no MCP servers"}})
 	}
 	for _, s := range servers {
 		d.add(d.server(f, s))
@@ -191,9 +191,9 @@ func (d *doctor) file(f configFile) {
 }
 
 // server says what can be said without asking the server.
-func (d *doctor) server(f configFile, s clients.Server) finding {
+func (d *doctor) server(f clients.File, s clients.Server) finding {
 	out := finding{
-		Client: f.client.Name, File: f.shown(), Server: s.Name, Scope: s.Scope, Transport: s.Transport, State: s.State, As: s.As(), Disabled: s.Disabled,
+		Client: f.Client.Name, File: shown(f), Server: s.Name, Scope: s.Scope, Transport: s.Transport, State: s.State, As: s.As(), Disabled: s.Disabled,
 	}
 	if s.Disabled {
 		out.note("disabled")
@@ -201,7 +201,7 @@ func (d *doctor) server(f configFile, s clients.Server) finding {
 	}
 	switch s.State {
 	case clients.Bare:
-		out.wrong("umpire wrap "+f.client.Name, "its calls do not pass through Umpire")
+		out.wrong("umpire wrap "+f.Client.Name, "its calls do not pass through Umpire")
 	case clients.Unfit:
 		if s.Transport == "" {
 			out.note("%s", s.Why)
@@ -209,7 +209,7 @@ func (d *doctor) server(f configFile, s clients.Server) finding {
 		}
 		out.wrong("", "its calls do not pass through Umpire, and it cannot be wrapped: %s", s.Why)
 	case clients.Wrapped:
-		d.wrapped(&out, s, "umpire unwrap "+f.client.Name+" && umpire wrap "+f.client.Name)
+		d.wrapped(&out, s, "umpire unwrap "+f.Client.Name+" && umpire wrap "+f.Client.Name)
 	case clients.ByHand:
 	}
 	d.prepare(&out, f, s)
@@ -235,8 +235,8 @@ func (d *doctor) wrapped(out *finding, s clients.Server, again string) {
 }
 
 // prepare says how to reach the server itself.
-func (d *doctor) prepare(out *finding, f configFile, s clients.Server) {
-	if f.project && !d.trust {
+func (d *doctor) prepare(out *finding, f clients.File, s clients.Server) {
+	if f.Project && !d.trust {
 		out.note("not asked: a file of this directory names it (--trust-project)")
 		return
 	}
@@ -251,7 +251,7 @@ func (d *doctor) prepare(out *finding, f configFile, s clients.Server) {
 		}
 	}
 	x := clients.Expander{Lookup: os.LookupEnv, Home: home, Work: work}
-	t := &probe.Target{Env: os.Environ(), Dir: work, Headers: map[string]string{}}
+	t := &probe.Target{Dir: work, Headers: map[string]string{}}
 	command, url := s.Command, s.URL
 	if s.State == clients.Wrapped {
 		command, url = s.Inner(), s.Upstream()

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -37,7 +38,10 @@ func TestPoliciesOfTheReadmeCompileWithoutWarnings(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := os.Symlink(examples, filepath.Join(dir, "examples")); err != nil {
-		t.Skip("no symbolic links here: ", err)
+		if runtime.GOOS == "windows" {
+			t.Skip("only some may make links: ", err)
+		}
+		t.Fatal(err)
 	}
 	t.Setenv("BILLING_TOKEN", "x")
 	policies := blocks(readme(t), "yaml")

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -102,9 +101,9 @@ func (a *app) change(c change, names []string) error {
 		did, web, err := a.changeFile(c, f, p)
 		if err != nil {
 			failed = true
-			fmt.Fprintf(a.stderr, "error: %s (%s): %v\n", f.shown(), f.client.Title, err)
+			fmt.Fprintf(a.stderr, "error: %s (%s): %v\n", shown(f), f.Client.Title, err)
 			if errors.Is(err, inplace.ErrChanged) {
-				fmt.Fprintln(a.stderr, "hint: quit", f.client.Title+", and try again")
+				fmt.Fprintln(a.stderr, "hint: quit", f.Client.Title+", and try again")
 			}
 		}
 		changed, overHTTP = changed || did, overHTTP || web
@@ -123,26 +122,26 @@ func (a *app) change(c change, names []string) error {
 
 // changeFile changes one file and says what became of its servers. OverHTTP says that clients now need the daemon's
 // address.
-func (a *app) changeFile(c change, f configFile, p *view.Printer) (changed, overHTTP bool, err error) {
-	_, was, err := inplace.Read(f.path)
+func (a *app) changeFile(c change, f clients.File, p *view.Printer) (changed, overHTTP bool, err error) {
+	_, was, err := inplace.Read(f.Path)
 	if err != nil {
 		return false, false, err
 	}
-	before, err := clients.Servers(f.client.Format, was, c.listen)
+	before, err := clients.Servers(f.Client.Format, was, c.listen)
 	if err != nil {
 		return false, false, err
 	}
-	now, servers, err := c.one(f.client.Format, was)
+	now, servers, err := c.one(f.Client.Format, was)
 	if err != nil {
 		return false, false, err
 	}
 	changed = !bytes.Equal(was, now)
 	if changed && c.dryRun {
-		if _, err := fmt.Fprint(a.stdout, plain(udiff.Unified(f.shown(), f.shown(), string(was), string(now)))); err != nil {
+		if _, err := fmt.Fprint(a.stdout, plain(udiff.Unified(shown(f), shown(f), string(was), string(now)))); err != nil {
 			return false, false, err
 		}
 	} else if changed {
-		if err := inplace.Write(f.path, was, now); err != nil {
+		if err := inplace.Write(f.Path, was, now); err != nil {
 			return false, false, err
 		}
 	}
@@ -150,7 +149,7 @@ func (a *app) changeFile(c change, f configFile, p *view.Printer) (changed, over
 	if c.dryRun {
 		verb = "would be " + verb
 	}
-	p.Line(f.client.Title+":", view.Text(f.shown(), 0))
+	p.Line(f.Client.Title+":", view.Text(shown(f), 0))
 	for i, s := range servers {
 		what := string(s.State)
 		switch {
@@ -199,25 +198,18 @@ func plain(diff string) string {
 	return strings.Join(lines, "\n")
 }
 
-// configFile is a client's file that is there.
-type configFile struct {
-	client  clients.Client
-	path    string
-	project bool
-}
-
-// shown shortens the path for people.
-func (f configFile) shown() string {
+// shown shortens the path of a file for people.
+func shown(f clients.File) string {
 	home, err := os.UserHomeDir()
-	if rel, relErr := filepath.Rel(home, f.path); err == nil && relErr == nil && filepath.IsLocal(rel) {
+	if rel, relErr := filepath.Rel(home, f.Path); err == nil && relErr == nil && filepath.IsLocal(rel) {
 		return filepath.Join("~", rel)
 	}
-	return f.path
+	return f.Path
 }
 
 // configFiles finds the files of the named clients, or of all: those of the user, then those of the working directory.
-// What two of them share is found once. Looked says where they could have been.
-func configFiles(names []string, userOnly bool) (files []configFile, looked []string, err error) {
+// Looked says where they could have been.
+func configFiles(names []string, userOnly bool) (files []clients.File, looked []string, err error) {
 	list := clients.All()
 	if len(names) > 0 {
 		list = nil
@@ -233,62 +225,13 @@ func configFiles(names []string, userOnly bool) (files []configFile, looked []st
 	if err != nil {
 		return nil, nil, fmt.Errorf("where clients keep their files is not known: %w", err)
 	}
-	wd, err := os.Getwd()
-	if err != nil {
-		return nil, nil, err
-	}
-	home := clients.Home{OS: runtime.GOOS, Dir: dir, Getenv: os.Getenv}
-	seen := map[string]bool{}
-	for _, c := range list {
-		candidates := c.User(home)
-		user := len(candidates)
-		if !userOnly {
-			for _, p := range c.Project {
-				candidates = append(candidates, filepath.Join(wd, filepath.FromSlash(p)))
-			}
-		}
-		for i, candidate := range candidates {
-			looked = append(looked, candidate)
-			found, err := glob(candidate)
-			if err != nil {
-				return nil, nil, err
-			}
-			for _, path := range found {
-				target, err := filepath.EvalSymlinks(path)
-				if err != nil {
-					target = path // reading it will tell
-				}
-				if !seen[target] {
-					files = append(files, configFile{client: c, path: path, project: i >= user})
-				}
-				seen[target] = true
-			}
+	project := ""
+	if !userOnly {
+		if project, err = os.Getwd(); err != nil {
+			return nil, nil, err
 		}
 	}
-	return files, looked, nil
-}
-
-// glob returns what is at a path of which a whole part can be *.
-func glob(path string) (found []string, err error) {
-	before, after, ok := strings.Cut(path, string(filepath.Separator)+"*"+string(filepath.Separator))
-	if !ok {
-		if _, err := os.Lstat(path); err == nil || !errors.Is(err, fs.ErrNotExist) {
-			return []string{path}, nil
-		}
-		return nil, nil
-	}
-	entries, err := os.ReadDir(before)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	for _, e := range entries {
-		more, err := glob(filepath.Join(before, e.Name(), after))
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, more...)
-	}
-	return found, nil
+	return clients.Find(list, clients.Home{OS: runtime.GOOS, Dir: dir, Getenv: os.Getenv}, project)
 }
 
 func noConfig(looked []string) error {

@@ -3,6 +3,7 @@
 package child
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"os"
@@ -19,10 +20,9 @@ type Config struct {
 	Env     []string  // added to the environment
 	Dir     string    // empty is this process's
 	Stderr  io.Writer // gets what the child says on stderr, which is read on even if a write fails
+	// Patience is for how long the child may take to end after its stdin is closed, and again after SIGTERM; 0 is 5 s.
+	Patience time.Duration
 }
-
-// Wait is for how long a child may take to end after its stdin is closed, and again after SIGTERM.
-const Wait = 5 * time.Second
 
 // Child is the server process, as the other end of its pipes: Read is its stdout, Write its stdin.
 type Child struct {
@@ -51,7 +51,8 @@ func Start(cfg Config) (*Child, error) {
 		return nil, err
 	}
 	widen(in, out)
-	c := &Child{in: in, out: out, exited: make(chan struct{}), quit: make(chan struct{}), stderr: make(chan struct{}), wait: Wait}
+	c := &Child{in: in, out: out, exited: make(chan struct{}), quit: make(chan struct{}), stderr: make(chan struct{})}
+	c.wait = cmp.Or(cfg.Patience, 5*time.Second)
 	c.cmd = exec.Command(cfg.Path, cfg.Command[1:]...) //nolint:gosec,noctx // running it is the purpose, and it ends with its pipes
 	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = childIn, childOut, childErrs
 	c.cmd.Env, c.cmd.Dir = append(os.Environ(), cfg.Env...), cfg.Dir
@@ -111,8 +112,8 @@ func (c *Child) Ends() (out, in *os.File) { return c.out, c.in }
 func (c *Child) HangUp() { c.once.Do(func() { close(c.quit) }) }
 
 // Supervise waits for the child to end and returns its exit status, 128 and the number if a signal ended it. It passes
-// signals on, and waits for the end of passed for a while: then everything has been said to the client. A child that does not end after the client has is asked by SIGTERM, then killed with its whole process
-// group.
+// signals on, and waits for the end of passed for a while: then everything has been said to the client. A child that does
+// not end after the client has is asked by SIGTERM, then killed with its whole process group.
 func (c *Child) Supervise(passed <-chan struct{}, signals <-chan os.Signal) int {
 	var patience <-chan time.Time
 	quit := c.quit

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 )
 
@@ -38,7 +39,10 @@ func TestModeAndLinksStay(t *testing.T) {
 	dir := t.TempDir()
 	far, near := filepath.Join(dir, "far"), filepath.Join(dir, "near")
 	if err := errors.Join(os.Symlink(path, far), os.Symlink("far", near)); err != nil {
-		t.Skip(err)
+		if runtime.GOOS == "windows" {
+			t.Skip("only some may make links: ", err)
+		}
+		t.Fatal(err)
 	}
 	if err := Write(near, []byte("a"), []byte("b")); err != nil {
 		t.Fatal(err)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
+	"github.com/umpire-dev/umpire/cmd/umpire/internal/child"
 	"github.com/umpire-dev/umpire/proxy"
 )
 
@@ -25,7 +26,7 @@ import (
 type Target struct {
 	Command []string // of a server over stdio …
 	Dir     string
-	Env     []string // NAME=value, the whole environment
+	Env     []string // NAME=value, added to the environment
 	URL     string   // … or the URL of any other
 	// Transport is what is spoken at URL: "http" for Streamable HTTP, "sse" for HTTP+SSE, "ws" for WebSocket. If it is empty,
 	// the first two are tried, as clients do that are not told.
@@ -52,8 +53,8 @@ var ErrAuthorization = errors.New("it wants authorization")
 // ErrNotFound says that there is no such program.
 var ErrNotFound = errors.New("it cannot be started")
 
-// patience is how long a server may take to end once nobody talks to it.
-const patience = 2 * time.Second
+// patience is how long a server may take to end once nobody talks to it, and again once it is asked to.
+const patience = time.Second
 
 // Ask asks a server within a limit for each era and transport. When it returns, nothing that it has started is left.
 func Ask(ctx context.Context, t Target, limit time.Duration) (Answer, error) {
@@ -143,7 +144,7 @@ func Look(t Target) (string, error) {
 		}
 		return filepath.Abs(found)
 	}
-	list := ""
+	list := os.Getenv("PATH")
 	for _, e := range t.Env {
 		if name, value, _ := strings.Cut(e, "="); name == "PATH" || runtime.GOOS == "windows" && strings.EqualFold(name, "PATH") {
 			list = value // the last one counts
@@ -162,59 +163,31 @@ func Look(t Target) (string, error) {
 
 // process is a server over stdio.
 type process struct {
-	cmd    *exec.Cmd
-	in     *os.File
-	out    *os.File
-	errs   tail
-	exited chan struct{} // closed when it has ended, and all that it said is in errs
-	once   sync.Once
+	child   *child.Child
+	in, out *os.File // its ends
+	errs    tail
+	once    sync.Once
 }
 
 func start(t Target, path string) (*process, error) {
-	childIn, in, err := os.Pipe()
+	p := &process{}
+	c, err := child.Start(child.Config{Path: path, Command: t.Command, Dir: t.Dir, Env: t.Env, Stderr: &p.errs, Patience: patience})
 	if err != nil {
 		return nil, err
 	}
-	out, childOut, err := os.Pipe()
-	if err != nil {
-		return nil, errors.Join(err, childIn.Close(), in.Close())
-	}
-	p := &process{in: in, out: out, exited: make(chan struct{})}
-	p.cmd = exec.Command(path, t.Command[1:]...) //nolint:gosec,noctx // the user's own configuration; it ends with end
-	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = childIn, childOut, &p.errs
-	p.cmd.Dir, p.cmd.Env = t.Dir, t.Env
-	p.cmd.WaitDelay = patience
-	group(p.cmd)
-	started := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // the server ends with the thread that started it
-		err := p.cmd.Start()
-		started <- err
-		if err == nil {
-			p.cmd.Wait() //nolint:errcheck // how it ends does not matter
-			close(p.exited)
-		}
-	}()
-	err = <-started
-	childIn.Close()  //nolint:errcheck // the child has its own
-	childOut.Close() //nolint:errcheck // as above
-	if err != nil {
-		return nil, errors.Join(err, in.Close(), out.Close())
-	}
+	p.child = c
+	p.out, p.in = c.Ends()
 	return p, nil
 }
 
 // end lets the server end, and ends it if it does not.
 func (p *process) end() {
 	p.once.Do(func() {
-		p.in.Close() //nolint:errcheck // this is how MCP asks a server to end
-		select {
-		case <-p.exited:
-		case <-time.After(patience):
-		}
-		kill(p.cmd)
-		<-p.exited
-		p.out.Close() //nolint:errcheck // it was only read
+		p.child.CloseWrite() //nolint:errcheck // this is how MCP asks a server to end; the session may have done so
+		answered := make(chan struct{})
+		close(answered)
+		p.child.Supervise(answered, nil)
+		p.child.Close() //nolint:errcheck // it was only read
 	})
 }
 
