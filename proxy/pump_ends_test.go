@@ -180,8 +180,9 @@ func TestAServerThatDoesNotListenStillHasItsClientAnswered(t *testing.T) {
 	x := &talk{t: t, client: client, server: server, disk: disk, gate: g, ended: make(chan error, 1)}
 	link := proxy.NewLink(proxy.LinkConfig{Judge: g, Cleaner: cleaner(t), Origin: support})
 	go func() { x.ended <- link.Pump(nearClient, deaf{nearServer}) }()
-	x.say(client, toolCall("1", "read", "{}"), toolCall("2", "delete_order", "{}"), toolCall("3", "read", "{}"))
+	x.say(client, toolCall("1", "read", "{}"), toolCall("2", "delete_order", "{}"), toolCall("3", "read", "{}"), toolCall("4", "delete_order", "{}"))
 	denied(t, x.hear(client), "2")
+	denied(t, x.hear(client), "4") // 3 was let through before
 	x.clientHeardNoMore() // it says something yet
 	server.Close()
 	ids := gjson.Get(x.hear(client), "id").Raw + gjson.Get(x.hear(client), "id").Raw
