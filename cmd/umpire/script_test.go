@@ -19,8 +19,9 @@ func TestMain(m *testing.M) {
 		os.Setenv("GORACE", "atexit_sleep_ms=0") // else each program sleeps for a second before it ends
 	}
 	testscript.Main(m, map[string]func(){
-		"umpire":     main,
-		"stdio-peer": stdioPeer,
+		"umpire":      main,
+		"stdio-peer":  stdioPeer,
+		"soak-server": soakServer,
 		"billing-stdio": func() {
 			if err := server.ServeStdio(billing.NewShop(200).Server()); err != nil {
 				fmt.Fprintln(os.Stderr, err)
