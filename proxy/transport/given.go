@@ -133,7 +133,7 @@ func (s *Side) Read(p []byte) (int, error) {
 					break
 				}
 			}
-			s.ledger.take(s.which, skipped)
+			s.ledger.skip(s.which, skipped, ended)
 			s.cut = !ended
 			if n = copy(p, p[skipped:n]); n == 0 && err == nil {
 				continue

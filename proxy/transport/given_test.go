@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -481,4 +482,43 @@ func TestAShimServesItsOwnPipesForAWhile(t *testing.T) {
 	hears(t, transport.NewLines(a.client, 1000), "two")
 	p.clientOut.Close()
 	closes(t, "the daemon hears", a.client)
+}
+
+// The rest of a line whose beginning is lost is skipped, however many processes it takes.
+func TestALineThatIsLostIsSkippedToItsEnd(t *testing.T) {
+	p, own := pipework(t)
+	defer own.Close()
+	says := func(text string) {
+		t.Helper()
+		if _, err := p.clientOut.WriteString(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	serve := func() (client *transport.Lines, ends func()) {
+		side, child, err := own.Sides(func() { t.Error("the client has left") })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return transport.NewLines(side, 10<<20), func() {
+			side.Drop()
+			side.Close()
+			child.Close()
+		}
+	}
+	for _, piece := range []int{1 << 20, 1 << 10, 300 << 10, 0, 100 << 10} {
+		client, ends := serve()
+		var reading sync.WaitGroup
+		reading.Go(func() {
+			if got, err := client.Read(); err == nil {
+				t.Errorf("%.30q… of %d bytes", got, len(got))
+			}
+		})
+		says(strings.Repeat("x", piece+128<<10)) // more than the pipe holds: the piece has been read then
+		ends()
+		reading.Wait()
+	}
+	client, ends := serve()
+	defer ends()
+	says("x\nnext\n")
+	hears(t, client, "next")
 }

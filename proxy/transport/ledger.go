@@ -228,17 +228,31 @@ func (l *Ledger) ring(side int, from, to uint64) []byte {
 }
 
 // rest returns what the former process had read of a side and not taken off. Cut says that the beginning of its first line
-// is not there.
+// is not there: what there is of that line is to be skipped.
 func (l *Ledger) rest(side int) (text []byte, cut, torn bool) {
 	if !l.open() {
 		return nil, false, false
 	}
 	defer l.mu.Unlock()
 	p := &l.books.lanes[side]
-	if cut = p.lost.Load() > p.taken.Load(); cut {
-		p.taken.Store(p.lost.Load())
+	taken, lost := p.taken.Load(), p.lost.Load()
+	return l.ring(side, max(taken, lost), p.read.Load()), lost > taken, p.writing.Load() != 0
+}
+
+// skip notes that n bytes have been skipped of a line whose beginning is lost, and whether that was all of it.
+func (l *Ledger) skip(side, n int, ended bool) {
+	if !l.open() {
+		return
 	}
-	return l.ring(side, p.taken.Load(), p.read.Load()), cut, p.writing.Load() != 0
+	defer l.mu.Unlock()
+	p := &l.books.lanes[side]
+	to := p.lost.Load() + uint64(n) //nolint:gosec // it is a length
+	if !ended {
+		p.lost.Store(to) // whoever comes next has to skip the rest
+		return
+	}
+	p.taken.Store(to)
+	p.hand.Store(to)
 }
 
 // room returns where the next bytes that are read of a side have to go, at most n; came says how many they were. It must
