@@ -183,7 +183,7 @@ func TestAServerThatDoesNotListenStillHasItsClientAnswered(t *testing.T) {
 	x.say(client, toolCall("1", "read", "{}"), toolCall("2", "delete_order", "{}"), toolCall("3", "read", "{}"), toolCall("4", "delete_order", "{}"))
 	denied(t, x.hear(client), "2")
 	denied(t, x.hear(client), "4") // 3 was let through before
-	x.clientHeardNoMore() // it says something yet
+	x.clientHeardNoMore()          // it says something yet
 	server.Close()
 	ids := gjson.Get(x.hear(client), "id").Raw + gjson.Get(x.hear(client), "id").Raw
 	if ids != "13" && ids != "31" {
