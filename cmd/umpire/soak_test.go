@@ -65,6 +65,7 @@ type soak struct {
 	shims     sync.Map // *os.Process of umpire run
 	clients   []*customer
 	levels    []usage         // of the daemon, in calm
+	full      int             // the process of the daemon that has a full disk; 0 is none
 	recovered []time.Duration // how long it took until every client got on
 }
 
@@ -138,7 +139,9 @@ func (s *soak) run(long time.Duration, crowd map[string]int) {
 	}
 	for deadline := time.Now().Add(long); time.Now().Before(deadline) && s.sound(); {
 		s.storms(min(max(long/20, 1500*time.Millisecond), 10*time.Second))
-		s.clears()
+		if s.clears(); !s.sound() {
+			break
+		}
 		s.isCalm(min(max(long/50, 300*time.Millisecond), 3*time.Second))
 	}
 	leave()
