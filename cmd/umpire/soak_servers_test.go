@@ -207,6 +207,7 @@ func (e *elsewhere) down() {
 	defer e.mu.Unlock()
 	if e.server != nil {
 		e.server.Close()
+		e.serving.Wait() // it may not have begun to serve, and closes the listener then
 		e.server = nil
 	}
 }

@@ -150,7 +150,6 @@ func (s *soak) run(long time.Duration, crowd map[string]int) {
 	around.Wait()
 	<-service
 	s.upstream.down()
-	s.upstream.serving.Wait()
 	s.leavesNothing(fresh)
 	s.notary.Close()
 	s.notary.hearing.Wait()
