@@ -276,8 +276,12 @@ func (l *Ledger) room(side, n int) []byte {
 	to := from + min(uint64(n), ringSize-from, full) //nolint:gosec // it is a length
 	ring := l.mem[ringsAt+side*ringSize:][:ringSize]
 	if dirty := min(p.dirty.Load(), ringSize); from < dirty {
-		clear(ring[from:min(to, dirty)])
-		if to >= dirty {
+		until := min(to, dirty)
+		if kept == read { // once after what was long, and not a part of it each time
+			until = dirty
+		}
+		clear(ring[from:until])
+		if until == dirty {
 			p.dirty.Store(from)
 		}
 	}
