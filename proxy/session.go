@@ -8,7 +8,7 @@ import (
 	"github.com/umpire-dev/umpire/rules/event"
 )
 
-// Idle is how long a session lives without a call. What else happens in it does not keep it alive.
+// Idle is how long a session lives without a call or a turn. What else happens in it does not keep it alive.
 const Idle = 30 * time.Minute
 
 // conversationIDs are the ids of a conversation that clients send, in the order in which they are believed.
@@ -90,14 +90,21 @@ func (d *directory) apply(e event.Event) {
 		s.active = e.At
 		s.links[b.Link] = true
 	case *event.Call:
-		if s := d.of(&b.Peer); s != nil && s.id == e.Session {
-			s.active = e.At
-		}
+		d.active(&b.Peer, e)
+	case *event.Turn:
+		d.active(&b.Peer, e)
 	case *event.Closed:
 		for _, s := range d.sessions {
 			delete(s.links, b.Link)
 		}
 	case *event.Loaded, *event.Catalog, *event.Accepted, *event.Verdict, *event.Review, *event.Expired, *event.Result, *event.Signal:
+	}
+}
+
+// active notes that the session of p has done something.
+func (d *directory) active(p *event.Peer, e event.Event) {
+	if s := d.of(p); s != nil && s.id == e.Session {
+		s.active = e.At
 	}
 }
 

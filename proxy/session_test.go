@@ -45,6 +45,43 @@ func TestASessionEndsAtTheSameMomentAfterARestart(t *testing.T) {
 	}
 }
 
+// Who talks to an agent is still there: a turn opens a session and keeps it alive as a call does, live and after a restart.
+func TestATurnBelongsToTheSessionOfItsPeer(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		disk, c := &manual{}, newClock()
+		who := support
+		who.Transport = proxy.TransportHTTP
+		g := gate(t, disk, policy(t, "rules: []"), c)
+		for _, text := range []string{"pay the rent", "and the gas"} {
+			turn := &event.Turn{Role: event.RoleUser, Source: "api", Trust: event.Trusted, Text: text, Size: len(text), Peer: who.Peer}
+			if err := g.Record(who, 0, turn).Wait(); err != nil {
+				t.Fatal(err)
+			}
+			c.add(proxy.Idle - time.Minute)
+		}
+		if restart {
+			g.Close()
+			g = gate(t, disk, policy(t, "rules: []"), c)
+		}
+		judge(t, g, who, "{}")
+		g.Close()
+		if live, folded, whole := g.Memory(); !whole || live != folded {
+			t.Errorf("live\n%s\nfolded\n%s", live, folded)
+		}
+		sessions := map[string]int{}
+		for _, e := range log(t, disk) {
+			switch e.Body.(type) {
+			case *event.Turn, *event.Call:
+				sessions[e.Session]++
+			default:
+			}
+		}
+		if len(sessions) != 1 || sessions[""] > 0 {
+			t.Errorf("restarted %v: two turns and a call are in sessions %v, want one", restart, sessions)
+		}
+	}
+}
+
 // What is over is forgotten: sessions of the protocol that end leave no link in memory.
 func TestLinksThatAreClosedAreForgotten(t *testing.T) {
 	n := 0

@@ -98,7 +98,7 @@ func (s *State) Apply(e event.Event) {
 		s.order.result(e, b)
 	case *event.Signal:
 		s.order.signal(e)
-	case *event.Opened, *event.Loaded, *event.Review, *event.Expired, *event.Closed:
+	case *event.Opened, *event.Loaded, *event.Review, *event.Expired, *event.Turn, *event.Closed:
 	}
 }
 

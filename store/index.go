@@ -105,7 +105,7 @@ func (ix *indexer) add(e event.Event) {
 		}
 	case *event.Result:
 		ix.results[e.Cause] = e.Seq
-	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Signal, *event.Closed:
+	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Signal, *event.Turn, *event.Closed:
 	}
 }
 
@@ -207,7 +207,7 @@ func (s *Session) add(e event.Event) {
 		if b.Outcome.Failed() {
 			s.Failed++
 		}
-	case *event.Loaded, *event.Catalog, *event.Accepted, *event.Review, *event.Expired, *event.Signal, *event.Closed:
+	case *event.Loaded, *event.Catalog, *event.Accepted, *event.Review, *event.Expired, *event.Signal, *event.Turn, *event.Closed:
 	}
 }
 
@@ -334,7 +334,7 @@ func awaitsVerdict(e event.Event) bool {
 	switch e.Body.(type) {
 	case *event.Call, *event.Review, *event.Expired:
 		return true
-	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Verdict, *event.Result, *event.Signal, *event.Closed:
+	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Verdict, *event.Result, *event.Signal, *event.Turn, *event.Closed:
 	}
 	return false
 }

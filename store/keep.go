@@ -100,7 +100,7 @@ func prune(tx *bbolt.Tx, before event.Time, limit int) (n int, more bool, err er
 		switch e.Body.(type) {
 		case *event.Loaded, *event.Catalog, *event.Accepted:
 			continue
-		case *event.Opened, *event.Call, *event.Verdict, *event.Review, *event.Expired, *event.Result, *event.Signal, *event.Closed:
+		case *event.Opened, *event.Call, *event.Verdict, *event.Review, *event.Expired, *event.Result, *event.Signal, *event.Turn, *event.Closed:
 		}
 		if err := events.Delete(seqKey(e.Seq)); err != nil {
 			return 0, false, fmt.Errorf("store: %w", err)

@@ -89,7 +89,7 @@ func (a *app) showCall(r history.Reader, seq uint64, asJSON bool) error {
 		switch e.Body.(type) {
 		case *event.Verdict, *event.Review, *event.Expired, *event.Result:
 			e, found, err = history.Get(r, e.Cause)
-		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Call, *event.Signal, *event.Closed:
+		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Call, *event.Signal, *event.Turn, *event.Closed:
 		}
 	}
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// AppendJSON appends the JSON form of e, on one line, to dst. Calls, verdicts and results are most of every history, and
+// AppendJSON appends the JSON form of e, on one line, to dst. Calls, verdicts, results and turns are most of every history, and
 // are written without reflection; their raw values have to be JSON, as they are once Parse has let them through.
 func (e Event) AppendJSON(dst []byte) ([]byte, error) {
 	w := writer{out: dst}
@@ -24,6 +24,9 @@ func (e Event) AppendJSON(dst []byte) ([]byte, error) {
 	case *Result:
 		w.begin(e)
 		w.result(b)
+	case *Turn:
+		w.begin(e)
+		w.turn(b)
 	default:
 		return e.appendAny(dst)
 	}
@@ -246,4 +249,25 @@ func (w *writer) result(r *Result) {
 	w.number("root", r.Root)
 	w.text("task", r.Task)
 	w.findings(r.Findings)
+}
+
+func (w *writer) turn(t *Turn) {
+	w.always("role", string(t.Role))
+	w.always("source", t.Source)
+	w.always("trust", string(t.Trust))
+	w.text("text", t.Text)
+	w.integer("size", int64(t.Size))
+	w.text("digest", t.Digest)
+	w.text("conversation", t.Conversation)
+	w.text("turn", t.ID)
+	if len(t.Calls) > 0 {
+		w.name("calls")
+		for i, id := range t.Calls {
+			w.element(i)
+			w.quote(id)
+		}
+		w.out = append(w.out, ']')
+	}
+	w.peer(&t.Peer)
+	w.findings(t.Findings)
 }

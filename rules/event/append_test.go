@@ -15,7 +15,7 @@ func TestAppendWritesWhatEncodingJSONWrites(t *testing.T) {
 		e := Event{V: Version, Seq: rapid.Uint64().Draw(t, "seq"), At: Time(rapid.Int64().Draw(t, "at"))}
 		e.Session, e.Cause = rapid.String().Draw(t, "session"), rapid.Uint64Max(3).Draw(t, "cause")
 		action := rapid.SampledFrom([]Action{Deny, Hold, Log, Allow})
-		switch rapid.IntRange(0, 2).Draw(t, "kind") {
+		switch rapid.IntRange(0, 3).Draw(t, "kind") {
 		case 0:
 			b := rapid.Make[Call]().Draw(t, "call")
 			b.ID, b.Args = raw.Draw(t, "id"), raw.Draw(t, "args")
@@ -30,6 +30,9 @@ func TestAppendWritesWhatEncodingJSONWrites(t *testing.T) {
 		case 2:
 			b := rapid.Make[Result]().Draw(t, "result")
 			b.Content = raw.Draw(t, "content")
+			e.Body = &b
+		case 3:
+			b := rapid.Make[Turn]().Draw(t, "turn")
 			e.Body = &b
 		}
 		got, err := e.AppendJSON([]byte("before"))

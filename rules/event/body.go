@@ -231,6 +231,42 @@ type Signal struct {
 	Text   string `json:"text"`
 }
 
+// Turn is one piece of a conversation, as somebody who hears it passes it on: what the user said, what the model answered,
+// what a tool gave it. As with a Call, rules see exactly what is stored here.
+type Turn struct {
+	Role         Role     `json:"role"`   // whose words they are, as the source says
+	Source       string   `json:"source"` // who heard them: "hook:claude-code", "model:anthropic", "mcp:sampling", "api", "import"
+	Trust        Trust    `json:"trust"`  // whether the source can be believed that they are the words of that role
+	Text         string   `json:"text,omitempty"`
+	Size         int      `json:"size"`                   // bytes of the text as heard
+	Digest       string   `json:"digest,omitempty"`       // equal for texts that were equal as heard, so that a turn heard twice is known
+	Conversation string   `json:"conversation,omitempty"` // id of the conversation: a claim of the source
+	ID           string   `json:"turn,omitempty"`         // id of the turn within it: a claim of the source
+	Calls        []string `json:"calls,omitempty"`        // ids of tool calls that an assistant makes in it, or that a tool answers
+	Peer
+	Findings []Finding `json:"findings,omitempty"`
+}
+
+// Role is whose words a Turn holds.
+type Role string
+
+// The roles. A turn of any other role counts as a tool's.
+const (
+	RoleUser      Role = "user"
+	RoleAssistant Role = "assistant"
+	RoleSystem    Role = "system" // who runs the agent: its configuration
+	RoleTool      Role = "tool"   // a result, or whatever else comes from outside of the conversation
+)
+
+// Trust says whether a Turn is what it claims to be. The zero Trust is Untrusted.
+type Trust string
+
+// The two.
+const (
+	Trusted   Trust = "trusted"
+	Untrusted Trust = "untrusted" // somebody else can have written it, such as the server that asks for sampling
+)
+
 // Closed says that a client-server pair ended.
 type Closed struct {
 	Link   string `json:"link"`
@@ -269,6 +305,9 @@ func (*Result) Kind() string { return "result" }
 func (*Signal) Kind() string { return "signal" }
 
 // Kind implements Body.
+func (*Turn) Kind() string { return "turn" }
+
+// Kind implements Body.
 func (*Closed) Kind() string { return "closed" }
 
 func (*Opened) body()   {}
@@ -281,4 +320,5 @@ func (*Review) body()   {}
 func (*Expired) body()  {}
 func (*Result) body()   {}
 func (*Signal) body()   {}
+func (*Turn) body()     {}
 func (*Closed) body()   {}

@@ -38,6 +38,10 @@ var every = []event.Event{
 		Root: 3, Task: "d", Findings: []event.Finding{{Kind: event.Truncated, Path: "result", Size: 7}},
 	}},
 	{Body: &event.Signal{Source: "wire", Name: "refused", Link: "l", Server: "billing", Text: "t"}},
+	{Body: &event.Turn{
+		Role: event.RoleUser, Source: "hook:claude-code", Trust: event.Trusted, Text: "pay <it>", Size: 8, Digest: "d", Conversation: "c", ID: "t",
+		Calls: []string{"toolu_1"}, Peer: peer, Findings: []event.Finding{{Kind: event.Redacted, Path: "text", Size: 7}},
+	}},
 	{Body: &event.Closed{Link: "l", Server: "billing", Reason: "r"}},
 }
 

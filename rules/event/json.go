@@ -25,6 +25,7 @@ type record struct {
 	Expired  *Expired  `json:"expired,omitempty"`
 	Result   *Result   `json:"result,omitempty"`
 	Signal   *Signal   `json:"signal,omitempty"`
+	Turn     *Turn     `json:"turn,omitempty"`
 	Closed   *Closed   `json:"closed,omitempty"`
 }
 
@@ -58,6 +59,8 @@ func (e Event) appendAny(dst []byte) ([]byte, error) {
 		r.Result = b
 	case *Signal:
 		r.Signal = b
+	case *Turn:
+		r.Turn = b
 	case *Closed:
 		r.Closed = b
 	default:
@@ -113,6 +116,7 @@ func (r *record) body() (body Body, err error) {
 	set(r.Expired, r.Expired != nil)
 	set(r.Result, r.Result != nil)
 	set(r.Signal, r.Signal != nil)
+	set(r.Turn, r.Turn != nil)
 	set(r.Closed, r.Closed != nil)
 	if n != 1 {
 		return nil, fmt.Errorf("%w: event %d", ErrBody, r.Seq)

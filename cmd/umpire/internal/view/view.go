@@ -182,6 +182,8 @@ func (t *Timeline) Event(e event.Event) {
 		t.row(e, "", "tools", Text(b.Who, 60)+" accepted "+Text(b.Server+"/"+strings.Join(names, ", "), 160))
 	case *event.Signal:
 		t.row(e, "", yellow.Render("note "), Text(b.Name+": "+b.Text, 160))
+	case *event.Turn:
+		t.row(e, Ref(e.Seq), "said ", turn(b))
 	}
 }
 
@@ -261,7 +263,7 @@ func about(e event.Event) string {
 		return Text(b.Server+"/"+b.Tool, 80)
 	case *event.Expired:
 		return Text(b.Server+"/"+b.Tool, 80)
-	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Verdict, *event.Result, *event.Signal, *event.Closed:
+	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Verdict, *event.Result, *event.Signal, *event.Turn, *event.Closed:
 	}
 	return ""
 }
@@ -293,6 +295,19 @@ func resultText(r *event.Result) string {
 		return JSON(r.Content, 120)
 	}
 	return ""
+}
+
+// turn formats a piece of the conversation: whose words, who heard them, and what they are.
+func turn(b *event.Turn) string {
+	who := string(b.Role)
+	if b.Trust != event.Trusted {
+		who = "untrusted " + who
+	}
+	said := Text(b.Text, 160)
+	if b.Text == "" {
+		said = fmt.Sprintf("%d bytes, not kept", b.Size)
+	}
+	return bold.Render(Text(who, 40)) + faint.Render(" ("+Text(b.Source, 40)+"): ") + said
 }
 
 func client(p event.Peer) string {

@@ -57,6 +57,7 @@ func everything(t *testing.T) []event.Event {
 		&event.Result{Server: "billing", Tool: hostile, Outcome: event.OutcomeFailed, Text: hostile, Content: raw},
 		&event.Result{Server: "billing", Tool: hostile, Outcome: event.OutcomeFailed, Content: json.RawMessage(`[` + strings.Repeat(string(raw)+",", 20) + `0]`)},
 		&event.Signal{Source: "wire", Name: hostile, Text: hostile},
+		&event.Turn{Role: event.Role(hostile), Source: hostile, Trust: event.Trusted, Text: hostile, Peer: peer},
 		&event.Closed{Link: "l", Server: "billing", Reason: hostile},
 		&event.Review{Server: "billing", Tool: hostile, Who: hostile, Note: hostile},
 		&event.Verdict{Action: event.Deny, Rule: hostile, Why: hostile, After: 10},
