@@ -72,7 +72,7 @@ func (s *State) decide(e event.Event, approved bool) event.Verdict {
 		})
 	}
 	s.quiet = s.quiet[:0]
-	s.view.look(e)
+	s.look(e)
 	doubts := s.catalog.Doubts(call.Server, call.Tool)
 	if len(doubts) > 0 {
 		s.doubtful(call, doubts, func(do event.Action, f finding) { report(catalogRule, do, p.observe, f) })
@@ -140,9 +140,20 @@ func (s *State) judge(n int, e event.Event, doubts []catalog.Doubt) finding {
 	case undecided != nil:
 		return finding{fires: true, why: fmt.Sprintf("%s: %s", undecided, oneLine(r.where)), hint: "send arguments of the expected names and types"}
 	case r.where != nil:
-		return finding{fires: true, why: "its condition holds: " + oneLine(r.where)}
+		f := finding{fires: true, why: "its condition holds: " + oneLine(r.where)}
+		if r.where.AsksTrail() {
+			s.explain(&f, c.Traced())
+		}
+		return f
 	}
 	return finding{fires: true, why: "the policy names " + r.over()}
+}
+
+// explain puts where values came from in front of the reason.
+func (*State) explain(f *finding, list []expr.Traced) {
+	if why, evidence := followed(list); why != "" {
+		f.why, f.evidence = why+"; "+f.why, evidence
+	}
 }
 
 // oneLine formats a condition for a sentence.

@@ -54,6 +54,9 @@ func (s *State) settle(e event.Event) (v event.Verdict) {
 			break
 		}
 		again := h.call
+		if s.trails != nil {
+			s.view.call.Call = nil // what was said meanwhile counts, too
+		}
 		again.At = e.At
 		if v = s.decide(again, true); v.Action.Passes() {
 			v.Why = decided + "; " + v.Why

@@ -30,6 +30,7 @@ type Policy struct {
 	allow   []glob
 	allowed bool // an allow list was given
 	observe bool // mode: observe for the whole policy
+	trails  bool // a rule asks where values came from, or what was said
 }
 
 type toolSpec struct {
@@ -81,6 +82,7 @@ func Compile(sources []event.Source, env event.Env) (*Policy, error) {
 	}
 	for i, r := range p.rules {
 		p.index.add(i, r.on)
+		p.trails = p.trails || r.asksTrail()
 	}
 	return p, nil
 }
@@ -124,6 +126,20 @@ func (p *Policy) Horizon() time.Duration {
 // lookback is the longest time for which something that happened can still matter to r.
 func (r *rule) lookback() time.Duration {
 	switch {
+	case r.asksTrail():
+		return max(2*trailEpoch, r.windows())
+	}
+	return r.windows()
+}
+
+// asksTrail reports whether r asks where values came from, or what was said.
+func (r *rule) asksTrail() bool {
+	return r.where != nil && r.where.AsksTrail() || r.steps != nil && r.steps.last != nil && r.steps.last.AsksTrail()
+}
+
+// windows is the longest time for which something stays in the windows of r.
+func (r *rule) windows() time.Duration {
+	switch {
 	case r.rate != nil:
 		return r.rate.per
 	case r.steps != nil && r.steps.results():
@@ -165,7 +181,7 @@ func (p *Policy) allows(server, tool string) bool {
 func (p *Policy) tool(server, name string) expr.Tool {
 	for _, t := range p.tools {
 		if t.match(server, name) {
-			return expr.Tool{Name: name, Effects: t.effects, Results: t.results}
+			return expr.Tool{Name: name, Effects: t.effects, Results: t.results, Named: true}
 		}
 	}
 	return expr.Tool{Name: name, Effects: unnamedEffects, Results: "untrusted"}

@@ -376,3 +376,19 @@ func ExampleCompile() {
 	fmt.Println(err)
 	// Output: policy.yaml:2:28: rules[0].do: "dney" is not one of log, hold, deny
 }
+
+// What was said is known of the call that is judged: a condition about an earlier step cannot ask for it.
+func TestEarlierStepsHaveNoOrigin(t *testing.T) {
+	for _, policy := range []string{
+		"rules: [{name: r, sequence: [{name: a, on: x/y, where: 'origin(args.k).user'}, {on: x/z}], within: 1m, do: deny}]",
+		"rules: [{name: r, on: x/z, require: [{on: x/y, where: 'asked(tool)'}], within: 1m, do: deny}]",
+		"rules: [{name: r, sequence: [{on: x/y}, {on: x/z}], until: {on: x/u, where: \"session.touched('money')\"}, within: 1m, do: deny}]",
+	} {
+		if _, err := compile(policy); err == nil || !strings.Contains(err.Error(), "about the call being judged") {
+			t.Errorf("%s: %v", policy, err)
+		}
+	}
+	if _, err := compile("rules: [{name: r, sequence: [{on: x/y}, {on: x/z, where: 'origin(args.k).untrusted'}], within: 1m, do: deny}]"); err != nil {
+		t.Error(err)
+	}
+}

@@ -172,7 +172,7 @@ func (c *compiler) ruleFields(r *rule, n document.Node, has map[string]document.
 }
 
 func (c *compiler) condition(n document.Node) *expr.Program {
-	return c.compileCondition(c.conditions, n, "conditions may use args, tool, server, agent, principal, session, client, path(), url() and host()")
+	return c.compileCondition(c.conditions, n, "conditions may use args, tool, server, agent, principal, session, client, path(), url(), host(), origin(), asked() and urged()")
 }
 
 // compileCondition compiles a condition; hint says which names it may use.

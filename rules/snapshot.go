@@ -26,6 +26,7 @@ type stateImage struct {
 	Judging *callImage
 	Held    map[uint64]heldImage
 	Order   orderImage
+	Trails  *trailsImage // nil if no rule asks what was said
 }
 
 // countImage is an entry of a rate rule.
@@ -68,7 +69,7 @@ func (s *State) Snapshot(at event.Time) ([]byte, error) {
 	img := stateImage{
 		Policy: s.policy.digest, Windows: make([][]countImage, len(s.windows)),
 		Catalog: s.catalog.Image(), Waiting: make(map[uint64][]waitImage, len(s.waiting)),
-		Held: make(map[uint64]heldImage, len(s.held)), Order: s.order.image(at),
+		Held: make(map[uint64]heldImage, len(s.held)), Order: s.order.image(at), Trails: s.trails.image(at),
 	}
 	for i, w := range s.windows {
 		if w == nil {
@@ -174,7 +175,10 @@ func (s *State) restore(img stateImage) error {
 		}
 		s.held[call] = held{call: h.Call.event(), verdict: h.Verdict}
 	}
-	return s.order.restore(img.Order)
+	if err := s.order.restore(img.Order); err != nil {
+		return err
+	}
+	return s.trails.restore(img.Trails)
 }
 
 func (img countImage) entry() (rate.Entry, error) {

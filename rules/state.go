@@ -28,6 +28,7 @@ type State struct {
 	judging  event.Event                 // the call whose first verdict comes next
 	held     map[uint64]held             // calls that wait for a person
 	order    *order                      // what rules with steps remember
+	trails   *trails                     // what was said; nil if no rule asks for it
 	scratch
 }
 
@@ -67,6 +68,9 @@ func NewState(p *Policy) *State {
 		held:     map[uint64]held{},
 	}
 	s.view.policy = p
+	if p.trails {
+		s.trails = newTrails(p)
+	}
 	for i, r := range p.rules {
 		if r.rate != nil {
 			s.windows[i] = rate.New(r.rate.per)
@@ -96,9 +100,16 @@ func (s *State) Apply(e event.Event) {
 	case *event.Result:
 		s.result(e, b)
 		s.order.result(e, b)
+		if s.trails != nil {
+			s.trails.result(e, b)
+		}
+	case *event.Turn:
+		if s.trails != nil {
+			s.trails.said(e, b)
+		}
 	case *event.Signal:
 		s.order.signal(e)
-	case *event.Opened, *event.Loaded, *event.Review, *event.Expired, *event.Turn, *event.Closed:
+	case *event.Opened, *event.Loaded, *event.Review, *event.Expired, *event.Closed:
 	}
 }
 
@@ -113,8 +124,11 @@ func (s *State) declare(tool catalog.Key, source []byte) {
 // call notes what to count if the call passes, and counts it at once where attempts count.
 func (s *State) call(e event.Event, b *event.Call) {
 	s.judging = e
-	s.view.look(e)
+	s.look(e)
 	s.order.call(e, &s.view.call)
+	if s.trails != nil {
+		s.trails.call(e, &s.view.call)
+	}
 	list := s.spare
 	for n, i := range s.view.rules {
 		spec := s.policy.rules[i].rate
@@ -136,6 +150,14 @@ func (s *State) call(e event.Event, b *event.Call) {
 	}
 	if len(list) > 0 {
 		s.waiting[e.Seq], s.spare = list, nil
+	}
+}
+
+// look makes the call in e the one that is judged, and lets conditions ask what was said in its session.
+func (s *State) look(e event.Event) {
+	s.view.look(e)
+	if s.trails != nil {
+		s.view.call.Follow(s.trails.peek(e))
 	}
 }
 

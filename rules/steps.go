@@ -177,6 +177,7 @@ func (c *compiler) step(r *rule, spec *stepsSpec, n document.Node, fields []docu
 	spec.names = append(spec.names, name)
 	if where {
 		st.where = c.conditionOn(whereNode, spec, spec.names)
+		noTrail(st.where, whereNode)
 	}
 	st.early = !spec.require && st.alone()
 	spec.steps = append(spec.steps, st)
@@ -270,12 +271,20 @@ func (c *compiler) negative(n document.Node, spec *stepsSpec) *step {
 	}
 	if has {
 		st.where = c.conditionOn(where, spec, append(slices.Clone(spec.names), st.name))
+		noTrail(st.where, where)
 	}
 	if len(st.on)+len(st.signals) == 0 {
 		n.Fail("", "want on")
 	}
 	st.early = st.alone()
 	return st
+}
+
+// noTrail refuses a condition that asks about the session where it is not about the call that is judged.
+func noTrail(p *expr.Program, n document.Node) {
+	if p != nil && p.AsksTrail() {
+		n.Fail("ask in the last step, or in where next to require", "origin(), asked(), urged() and touched() are about the call being judged")
+	}
 }
 
 // conditionOn compiles a condition that may ask about the named steps.

@@ -34,6 +34,7 @@ var begin = time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
 //	3s catalog billing {"tools": […]}                  what is recorded of such a list; the pin is the text of the definition
 //	3s accepted billing/issue_refund                   as it is described now
 //	4s signal refused what was seen
+//	5s turn user what was said                       untrusted user, if somebody else can have written it
 //
 // A line that is not indented is an event at that time; the indented lines below it are the verdict. A file named
 // warnings, if there is one, holds what check warns of.
@@ -264,8 +265,17 @@ func parseEvent(t *testing.T, line string) event.Event {
 	case "signal":
 		name, text, _ := strings.Cut(rest, " ")
 		e.Body = &event.Signal{Source: "wire", Name: name, Server: "files", Text: text}
+	case "turn":
+		role, text, _ := strings.Cut(rest, " ")
+		b := &event.Turn{Source: "api", Trust: event.Trusted}
+		if role == "untrusted" {
+			b.Trust = event.Untrusted
+			role, text, _ = strings.Cut(text, " ")
+		}
+		b.Role, b.Text, b.Size = event.Role(role), text, len(text)
+		e.Body = b
 	default:
-		fail("want call, review, expired, result, catalog, accepted or signal")
+		fail("want call, review, expired, result, catalog, accepted, signal or turn")
 	}
 	return e
 }

@@ -3,6 +3,7 @@ package expr
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"cel.dev/cel-go/cel"
@@ -10,6 +11,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/umpire-dev/umpire/rules/event"
+	"github.com/umpire-dev/umpire/rules/lineage"
 	"github.com/umpire-dev/umpire/rules/shape"
 )
 
@@ -23,6 +25,8 @@ type Call struct {
 	document map[string]any    // the arguments, decoded once something asks for all of them
 	hidden   map[string]string // path of a value that is not stored in full -> why
 	looked   error             // a condition looked at such a value: the first that did
+	trail    Trail             // nil if nobody asks for it
+	traced   []Traced          // by the condition that was evaluated last
 }
 
 // Tool is what a policy says about a tool.
@@ -30,6 +34,15 @@ type Tool struct {
 	Name    string
 	Effects []string // what the tool can do: "read", "write", "egress", "money" …
 	Results string   // "trusted" or "untrusted"
+	Named   bool     // the policy says it of this tool; else it is what counts for tools that nobody names
+}
+
+// reads reports whether the tool is said to do nothing but read: by the effects that the policy names, or else by its name.
+func (t *Tool) reads() bool {
+	if !t.Named || len(t.Effects) == 0 {
+		return lineage.Reads(t.Name)
+	}
+	return !slices.ContainsFunc(t.Effects, func(e string) bool { return e != "read" && e != "private" })
 }
 
 // NewCall prepares the call in e, whose body must be a Call.
@@ -112,6 +125,8 @@ func (c *Call) ResolveName(name string) (any, bool) {
 		return types.String(c.Principal), true
 	case "session":
 		return types.String(c.Session), true
+	case trailName:
+		return &trailVal{call: c}, true
 	case "client":
 		return &clientVal{peer: &c.Peer}, true
 	}

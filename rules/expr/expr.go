@@ -47,7 +47,7 @@ func New(env event.Env) (*Env, error) {
 		cel.ASTValidators(cel.ValidateRegexLiterals(), cel.ValidateComprehensionNestingLimit(3)),
 		ext.Strings(),
 		flowsFunction(),
-	}, functions(env)...)
+	}, append(functions(env), trailFunctions()...)...)
 	e, err := cel.NewEnv(options...)
 	if err != nil {
 		return nil, fmt.Errorf("expr: %w", err)
@@ -63,6 +63,7 @@ type Program struct {
 	bare    []string
 	asksFor []string // what it asks has() about: "args.a.b", "step.args.a"
 	steps   []string // that it asks about
+	trails  bool     // it asks where values came from, or what was said
 	results []string // those of whose results it asks for the content
 }
 
@@ -95,6 +96,7 @@ func (e *Env) Compile(source string) (*Program, error) {
 	}
 	p := &Program{source: source, prog: prog, bare: bareArguments(checked), asksFor: presence(checked)}
 	p.steps, p.results = asked(checked, e.steps)
+	p.trails = asksTrail(checked)
 	p.never, err = e.isFalse(source)
 	return p, err
 }
@@ -121,7 +123,7 @@ func (p *Program) Guards(step string, arg ArgPath) bool {
 func (p *Program) Eval(c *Call) (match bool, err error) { return p.eval(c, c) }
 
 func (p *Program) eval(c *Call, names cel.Activation) (match bool, err error) {
-	c.looked = nil
+	c.looked, c.traced = nil, c.traced[:0]
 	out, _, err := p.prog.Eval(names)
 	if c.looked != nil {
 		return false, c.looked

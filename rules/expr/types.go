@@ -109,6 +109,7 @@ var fields = map[string]map[string]*types.FieldType{
 	toolType.TypeName(): {
 		"name":    field(types.StringType, func(v *toolVal) (any, error) { return v.tool.Name, nil }),
 		"effects": field(types.NewListType(types.StringType), func(v *toolVal) (any, error) { return v.tool.Effects, nil }),
+		"reads":   field(types.BoolType, func(v *toolVal) (any, error) { return v.tool.reads(), nil }),
 		"results": field(types.StringType, func(v *toolVal) (any, error) { return v.tool.Results, nil }),
 	},
 	clientType.TypeName(): {
@@ -129,7 +130,8 @@ var fields = map[string]map[string]*types.FieldType{
 		"path":   field(types.StringType, func(v *urlVal) (any, error) { return v.url.Path, nil }),
 		"query":  field(types.StringType, func(v *urlVal) (any, error) { return v.url.Query, nil }),
 	},
-	stepType.TypeName(): stepFields,
+	stepType.TypeName():   stepFields,
+	originType.TypeName(): originFields,
 	hostType.TypeName(): {
 		"text":       field(types.StringType, func(v *hostVal) (any, error) { return v.host.String(), nil }),
 		"private":    field(types.BoolType, func(v *hostVal) (any, error) { return v.host.Private(), nil }),

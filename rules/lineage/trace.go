@@ -1,0 +1,232 @@
+package lineage
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+)
+
+// Origin says where a value, or the values of a structure, can have come from.
+type Origin struct {
+	Class   Class // of all texts in which it stands
+	Said    bool  // every part of it was said by the user
+	Set     bool  // every part of it stands in trusted configuration
+	Model   bool  // some part of it stands nowhere: the model's own words, as far as it is known
+	Lost    bool  // some part of it stands nowhere, and something was forgotten that could have held it
+	Sources []Source
+	Value   string // the part that is worst, to show
+}
+
+// Outside reports whether some part that the user did not say can have come from a text that somebody else wrote.
+func (o *Origin) Outside() bool { return o.Class&Outside != 0 || o.Lost }
+
+// maxEvidence bounds Sources.
+const maxEvidence = 8
+
+// The bounds of a value that is traced. What is beyond is as if it came from outside.
+const (
+	MaxValue  = 64 << 10
+	MaxValues = 256
+)
+
+// Trace says where values can have come from, taken together. Blank values, and those of a single letter or digit, say
+// nothing and are left out.
+func (m *Memory) Trace(values []string) Origin {
+	out := Origin{Said: true, Set: true}
+	size, worst := 0, -1
+	any := false
+	for i, v := range values {
+		if size += len(v); i >= MaxValues || size > MaxValue {
+			out.Lost, out.Said, out.Set, any = true, false, false, true
+			break
+		}
+		o, ok := m.trace(v)
+		if !ok {
+			continue
+		}
+		any = true
+		out.Class |= o.Class
+		out.Said, out.Set = out.Said && o.Said, out.Set && o.Set
+		out.Model, out.Lost = out.Model || o.Model, out.Lost || o.Lost
+		for _, s := range o.Sources {
+			if len(out.Sources) < maxEvidence && !slices.Contains(out.Sources, s) {
+				out.Sources = append(out.Sources, s)
+			}
+		}
+		if rank := o.rank(); rank > worst {
+			worst, out.Value = rank, v
+		}
+	}
+	if !any {
+		return Origin{}
+	}
+	return out
+}
+
+// rank orders origins by how little they are to be trusted.
+func (o *Origin) rank() int {
+	switch {
+	case o.Said, o.Set:
+		return 0
+	case o.Lost:
+		return 128
+	}
+	return int(o.Class&^(User|System)) + 1
+}
+
+// trace says where one value can have come from; ok is false if it says nothing.
+func (m *Memory) trace(value string) (o Origin, ok bool) {
+	forms, all := Decoded(value)
+	var f folded
+	for i, form := range forms {
+		f.fold(form)
+		if len(f.letters) < 2 {
+			continue
+		}
+		x := m.whole(&f)
+		if i == 0 && x.Said {
+			return x, true // what the user said needs no decoding
+		}
+		if x.Class == 0 || len(f.words) > 2 {
+			m.pieces(&f, &x)
+		}
+		if !ok {
+			o, ok = x, true
+			continue
+		}
+		o.Class |= x.Class
+		o.Sources = append(o.Sources, x.Sources...)
+		o.Said, o.Set = o.Said || x.Said, o.Set || x.Set
+	}
+	if !ok {
+		return o, false
+	}
+	nowhere := o.Class == 0
+	o.Model = nowhere
+	o.Lost = nowhere && m.full || !all
+	return o, true
+}
+
+// whole looks for all the letters of f in a row.
+func (m *Memory) whole(f *folded) (o Origin) {
+	class, source := m.find(f, 0, len(f.words))
+	if class == 0 {
+		return o
+	}
+	if class&User != 0 {
+		o.Said = m.spoke(User, f.letters)
+	}
+	if class&System != 0 {
+		o.Set = m.spoke(System, f.letters)
+	}
+	if class &^= User | System; o.Said {
+		class |= User
+	}
+	if o.Set {
+		class |= System
+	}
+	o.Class = class
+	if class&(Outside|Trusted) != 0 {
+		o.Sources = []Source{m.sources[source]}
+	}
+	return o
+}
+
+// find returns the classes of the texts that have words from i to j of f in a row, as far as hashes tell, and one such text.
+func (m *Memory) find(f *folded, i, j int) (Class, int) {
+	letters := f.letters[f.words[i]:f.end(j-1)]
+	if len(letters) <= longest {
+		if class, source := m.table.find(hash(letters)); class != 0 {
+			return class, source
+		}
+	}
+	class, source, first := Class(0xff), 0, true
+	both := func(h uint32) {
+		c, s := m.table.find(h)
+		if class &= c; first || c&Outside != 0 {
+			source = s
+		}
+		first = false
+	}
+	switch {
+	case len(letters) >= common:
+		prints(letters, both)
+	case j-i < 2:
+		return 0, 0
+	default:
+		for k := i + 1; k < j; k++ {
+			both(hash(f.word(k-1), f.word(k)))
+		}
+	}
+	return class, source
+}
+
+// pieces looks for parts of a longer text: names of things, such as addresses, numbers and paths, and passages that are copied.
+func (m *Memory) pieces(f *folded, o *Origin) {
+	found := func(class Class, source int) {
+		if class &= Trusted | Outside; class == 0 {
+			return
+		}
+		o.Class |= class
+		if s := m.sources[source]; len(o.Sources) < maxEvidence && !slices.Contains(o.Sources, s) {
+			o.Sources = append(o.Sources, s)
+		}
+	}
+	piece := func(letters []byte) {
+		if len(letters) < 5 || len(letters) > longest || !bytes.ContainsAny(letters, "0123456789") && len(letters) < 8 {
+			return
+		}
+		class, source := m.table.find(hash(letters))
+		if class&User != 0 && m.spoke(User, letters) {
+			return
+		}
+		found(class, source)
+	}
+	for _, c := range f.compounds {
+		piece(f.letters[c.from:c.to])
+	}
+	for i := range f.words {
+		if w := f.word(i); bytes.ContainsAny(w, "0123456789") {
+			piece(w)
+		}
+	}
+	// A copied passage shares fingerprint after fingerprint; a turn of phrase that two texts have in common shares one or two.
+	const run = 4
+	var classes [run]Class
+	n := 0
+	prints(f.letters, func(h uint32) {
+		class, source := m.table.find(h)
+		classes[n%run] = class
+		if n++; n < run {
+			return
+		}
+		common := Class(0xff)
+		for _, c := range classes {
+			common &= c
+		}
+		if common&User == 0 {
+			found(common, source)
+		}
+	})
+}
+
+// Has reports whether texts of a class have a word, in one of the forms in which it can stand.
+func (m *Memory) Has(class Class, word string) bool {
+	c, _ := m.table.find(hash([]byte(word)))
+	return c&class != 0
+}
+
+// String formats a class for people.
+func (c Class) String() string {
+	var words []string
+	for i, name := range []string{"user", "system", "trusted", "named", "untrusted", "spoken"} {
+		if c&(1<<i) != 0 {
+			words = append(words, name)
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// Named reports whether all that came from outside came from results at which the user pointed, and none of it talks to the
+// assistant.
+func (o *Origin) Named() bool { return o.Class&Outside == Named && !o.Lost }

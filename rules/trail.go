@@ -1,0 +1,370 @@
+package rules
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/umpire-dev/umpire/rules/event"
+	"github.com/umpire-dev/umpire/rules/expr"
+	"github.com/umpire-dev/umpire/rules/lineage"
+)
+
+// What was said is remembered for one to two epochs. What is remembered depends on the events of the last two epochs and on
+// nothing before: whatever retention has removed, and whenever the history is folded again, it is the same.
+const trailEpoch = 12 * time.Hour
+
+// The bounds of an epoch, in bytes of text: of what the user and the configuration say in a session, of what else is said in
+// it, and of all sessions together. What does not fit is not remembered, and until it would have been forgotten anyway,
+// what is found nowhere counts as coming from outside. If it is all sessions that have too much, those that were used least
+// recently lose what they have.
+const (
+	maxTalk   = 128 << 10
+	maxHeard  = 1 << 20
+	maxTexts  = lineage.MaxSources / 2
+	maxTrails = 16 << 20
+)
+
+// maxPending bounds the calls of a session whose results are waited for.
+const maxPending = 1000
+
+// trails are what sessions remember of what was said in them. They are kept if a rule asks for it.
+type trails struct {
+	policy   *Policy
+	sessions map[string]*trail
+	epoch    int64
+	size     int // of the texts of this epoch
+}
+
+// trail is what one session remembers.
+type trail struct {
+	seq     uint64 // of the event that used it last
+	epoch   int64  // of that event
+	texts   []heard
+	size    int              // of the texts of its epoch, but for what the user and the configuration said
+	talk    int              // of these
+	count   int              // of the texts of its epoch
+	missing int64            // the epoch of the last text that is not remembered; -1 for none
+	touched map[string]int64 // word -> epoch in which it was last true
+	pending map[uint64]int64 // calls without result that read what the user has pointed at -> their epoch
+	memory  *lineage.Memory  // of texts; nil if it is to be made anew
+}
+
+// heard is a text that is remembered.
+type heard struct {
+	source lineage.Source
+	epoch  int64
+	text   string
+}
+
+func newTrails(p *Policy) *trails {
+	return &trails{policy: p, sessions: map[string]*trail{}}
+}
+
+func newTrail(epoch int64) *trail {
+	return &trail{epoch: epoch, missing: -1, touched: map[string]int64{}, pending: map[uint64]int64{}}
+}
+
+func epochOf(at event.Time) int64 { return int64(at) / int64(trailEpoch) }
+
+// advance forgets everywhere what is too old at the given time.
+func (t *trails) advance(at event.Time) {
+	now := epochOf(at)
+	if now == t.epoch {
+		return
+	}
+	t.epoch, t.size = now, 0
+	for id, s := range t.sessions {
+		if s.epoch < now-1 {
+			delete(t.sessions, id)
+			continue
+		}
+		s.expire(now)
+	}
+}
+
+// of returns the trail of the session of e at its time.
+func (t *trails) of(e event.Event) *trail {
+	t.advance(e.At)
+	s := t.sessions[e.Session]
+	if s == nil {
+		s = newTrail(t.epoch)
+		t.sessions[e.Session] = s
+	}
+	if s.seq = e.Seq; s.epoch != t.epoch {
+		s.epoch, s.size, s.talk, s.count = t.epoch, 0, 0, 0
+	}
+	return s
+}
+
+// expire forgets what is too old in the given epoch.
+func (s *trail) expire(now int64) {
+	n := len(s.texts)
+	s.texts = slices.DeleteFunc(s.texts, func(h heard) bool { return h.epoch < now-1 })
+	old := func(epoch int64) bool { return epoch < now-1 }
+	maps.DeleteFunc(s.touched, func(_ string, epoch int64) bool { return old(epoch) })
+	maps.DeleteFunc(s.pending, func(_ uint64, epoch int64) bool { return old(epoch) })
+	if s.missing >= 0 && s.missing < now-1 {
+		s.missing, n = -1, -1
+	}
+	if n != len(s.texts) {
+		s.memory = nil
+	}
+}
+
+// recall returns the memory of the texts.
+func (s *trail) recall() *lineage.Memory {
+	if s.memory == nil {
+		s.memory = &lineage.Memory{}
+		for _, h := range s.texts {
+			s.memory.Add(h.source, h.text)
+		}
+		if s.missing >= 0 {
+			s.memory.Lose()
+		}
+	}
+	return s.memory
+}
+
+// lose notes that something was said that is not remembered.
+func (s *trail) lose() {
+	s.missing = s.epoch
+	s.recall().Lose()
+}
+
+// add adds a text to the trail of a session.
+func (t *trails) add(s *trail, source lineage.Source, text string) {
+	if text == "" {
+		return
+	}
+	size, most := &s.size, maxHeard
+	if source.Class&(lineage.User|lineage.System) != 0 {
+		size, most = &s.talk, maxTalk
+	}
+	if *size+len(text) > most || s.count >= maxTexts {
+		s.lose()
+		return
+	}
+	*size += len(text)
+	s.count++
+	t.size += len(text)
+	if !s.recall().Add(source, text) {
+		s.lose()
+	}
+	s.texts = append(s.texts, heard{source: source, epoch: s.epoch, text: text})
+	if t.size > maxTrails {
+		t.shrink()
+	}
+}
+
+// shrink makes the sessions that were used least recently lose what was said in this epoch, until half of the room is free.
+func (t *trails) shrink() {
+	list := slices.SortedFunc(maps.Values(t.sessions), func(a, b *trail) int { return cmp.Compare(a.seq, b.seq) })
+	for _, s := range list {
+		if t.size <= maxTrails/2 {
+			return
+		}
+		if s.epoch != t.epoch || s.size+s.talk == 0 {
+			continue
+		}
+		t.size -= s.size + s.talk
+		s.size, s.talk, s.count, s.missing, s.memory = 0, 0, 0, s.epoch, nil
+		s.texts = slices.DeleteFunc(s.texts, func(h heard) bool { return h.epoch == s.epoch })
+	}
+}
+
+// said folds a piece of the conversation.
+func (t *trails) said(e event.Event, b *event.Turn) {
+	class := lineage.Untrusted
+	switch {
+	case b.Role == event.RoleAssistant: // the model's words are its own, or those of what it has read
+		return
+	case b.Trust != event.Trusted:
+	case b.Role == event.RoleUser:
+		class = lineage.User
+	case b.Role == event.RoleSystem:
+		class = lineage.System
+	}
+	s := t.of(e)
+	if class == lineage.Untrusted {
+		s.touched["untrusted"] = s.epoch
+	}
+	t.add(s, lineage.Source{Seq: e.Seq, Tool: string(b.Role), Class: class}, b.Text)
+	if hasTruncated(b.Findings) && class == lineage.Untrusted {
+		s.lose()
+	}
+}
+
+func hasTruncated(findings []event.Finding) bool {
+	return slices.ContainsFunc(findings, func(f event.Finding) bool { return f.Kind == event.Truncated })
+}
+
+// call notes whether the user has pointed at what a call is to read.
+func (t *trails) call(e event.Event, c *expr.Call) {
+	s := t.of(e)
+	if len(s.pending) >= maxPending {
+		return // what it reads does not count as pointed at
+	}
+	if args, ok := c.Document(); ok && s.points(args) {
+		s.pending[e.Seq] = s.epoch
+	}
+}
+
+// points reports whether one of the texts in v is more than a letter or two, and the user has said it.
+func (s *trail) points(v any) bool {
+	switch v := v.(type) {
+	case string:
+		if len(v) < 3 {
+			return false
+		}
+		o := s.recall().Trace([]string{v})
+		return o.Said
+	case []any:
+		return slices.ContainsFunc(v, s.points)
+	case map[string]any:
+		for _, x := range v {
+			if s.points(x) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// result folds the answer to a call.
+func (t *trails) result(e event.Event, b *event.Result) {
+	s := t.of(e)
+	_, named := s.pending[e.Cause]
+	if b.Outcome != event.OutcomeStarted && b.Outcome != event.OutcomeInput {
+		delete(s.pending, e.Cause)
+	}
+	tool := t.policy.tool(b.Server, b.Tool)
+	source := lineage.Source{Seq: e.Cause, Server: b.Server, Tool: b.Tool, Class: lineage.Untrusted}
+	switch {
+	case tool.Results == "trusted":
+		source.Class = lineage.Trusted
+	case named:
+		source.Class = lineage.Named
+	}
+	for _, effect := range tool.Effects {
+		s.touched[effect] = s.epoch
+	}
+	if source.Class != lineage.Trusted {
+		s.touched["untrusted"] = s.epoch
+	}
+	t.add(s, source, textsOf(b))
+	if hasTruncated(b.Findings) && source.Class != lineage.Trusted {
+		s.lose()
+	}
+}
+
+// textsOf returns the texts and numbers of a result, one a line. Images and sounds have none.
+func textsOf(b *event.Result) string {
+	var out strings.Builder
+	out.WriteString(b.Text)
+	var walk func(v gjson.Result)
+	walk = func(v gjson.Result) {
+		switch {
+		case v.IsObject():
+			if kind := v.Get("type").Str; kind == "image" || kind == "audio" {
+				return
+			}
+			v.ForEach(func(key, value gjson.Result) bool {
+				switch key.Str {
+				case "type", "mimeType", "isError", "_meta", "annotations":
+					return true
+				case "content", "text", "structuredContent":
+				default:
+					out.WriteByte('\n')
+					out.WriteString(key.Str)
+				}
+				walk(value)
+				return true
+			})
+		case v.IsArray():
+			v.ForEach(func(_, value gjson.Result) bool {
+				walk(value)
+				return true
+			})
+		case v.Type == gjson.String || v.Type == gjson.Number:
+			out.WriteByte('\n')
+			out.WriteString(v.String())
+		}
+	}
+	if len(b.Content) > 0 {
+		walk(gjson.ParseBytes(b.Content))
+	}
+	return out.String()
+}
+
+// Trace implements expr.Trail.
+func (s *trail) Trace(values []string) lineage.Origin { return s.recall().Trace(values) }
+
+// Asks implements expr.Trail.
+func (s *trail) Asks(class lineage.Class, tool *expr.Tool) (bool, string) {
+	return s.recall().Asks(class, tool.Name)
+}
+
+// Touched implements expr.Trail.
+func (s *trail) Touched(word string) bool { _, ok := s.touched[word]; return ok }
+
+// peek returns the trail of a session as it will be at the time of e, without changing it.
+func (t *trails) peek(e event.Event) *trail {
+	now := epochOf(e.At)
+	s := t.sessions[e.Session]
+	switch {
+	case s == nil || s.epoch < now-1:
+		return newTrail(now)
+	case t.epoch != now:
+		later := &trail{epoch: now, missing: s.missing, touched: maps.Clone(s.touched), texts: slices.Clone(s.texts), memory: s.memory}
+		later.expire(now)
+		return later
+	}
+	return s
+}
+
+// followed says in a sentence where the values came from about which a condition asked, and returns the calls as evidence.
+func followed(list []expr.Traced) (why string, evidence []uint64) {
+	var parts []string
+	for _, t := range list {
+		if len(t.Sources) == 0 && !t.Lost && !t.Model || t.Said {
+			continue
+		}
+		path := t.Path
+		if path == "" {
+			path = "a value"
+		}
+		part := fmt.Sprintf("%s %q", strings.TrimPrefix(path, "args."), clip(t.Value))
+		switch {
+		case len(t.Sources) > 0:
+			s := t.Sources[0]
+			from := s.Server + "/" + clip(s.Tool)
+			if s.Server == "" {
+				from = "a turn of the " + clip(s.Tool)
+			}
+			part += fmt.Sprintf(" came from %s #%d", from, s.Seq)
+			if t.Class&lineage.Spoken != 0 {
+				part += ", from a passage that talks to the assistant"
+			}
+		case t.Lost:
+			part += " may have come from something that is not remembered"
+		default:
+			part += " stands nowhere, so the model made it up"
+		}
+		if part += ", not from the user"; !slices.Contains(parts, part) {
+			parts = append(parts, part)
+		}
+		for _, s := range t.Sources {
+			if !slices.Contains(evidence, s.Seq) && len(evidence) < event.MaxEvidence {
+				evidence = append(evidence, s.Seq)
+			}
+		}
+	}
+	slices.Sort(evidence)
+	return strings.Join(parts, "; "), evidence
+}
