@@ -306,8 +306,12 @@ func textsOf(b *event.Result) string {
 func (s *trail) Trace(values []string) lineage.Origin { return s.recall().Trace(values) }
 
 // Asks implements expr.Trail.
-func (s *trail) Asks(class lineage.Class, tool *expr.Tool) (bool, string) {
-	return s.recall().Asks(class, tool.Name)
+func (s *trail) Asks(class lineage.Class, server string, tool *expr.Tool) bool {
+	if class == lineage.Spoken {
+		return s.recall().Urged(server, tool.Name)
+	}
+	asked, _ := s.recall().Asked(server, tool.Name)
+	return asked
 }
 
 // Touched implements expr.Trail.

@@ -18,8 +18,9 @@ import (
 type Trail interface {
 	// Trace says where values can have come from, taken together.
 	Trace(values []string) lineage.Origin
-	// Asks reports whether texts of a class ask for what a tool does, and by which words.
-	Asks(class lineage.Class, tool *Tool) (bool, string)
+	// Asks reports whether the user's words ask for what a tool does, or, for lineage.Spoken, whether a passage of a result does
+	// that talks to the assistant.
+	Asks(class lineage.Class, server string, tool *Tool) bool
 	// Touched reports whether the session has used a tool with an effect, or for "untrusted" read an untrusted result.
 	Touched(word string) bool
 }
@@ -116,8 +117,7 @@ func trailFunctions() []cel.EnvOption {
 	}
 	asks := func(class lineage.Class) func(*Call, ...ref.Val) ref.Val {
 		return func(c *Call, given ...ref.Val) ref.Val {
-			yes, _ := c.trail.Asks(class, given[0].(*toolVal).tool)
-			return types.Bool(yes)
+			return types.Bool(c.trail.Asks(class, c.Server, given[0].(*toolVal).tool))
 		}
 	}
 	return []cel.EnvOption{

@@ -9,7 +9,7 @@ import (
 // A group is words for the same kind of action or of thing, in their bare forms. The first of a group of actions names it.
 var (
 	actions = groups(
-		"send transfer pay forward mail email message share give tell notify reply respond wire remit refund reimburse inform dispatch deliver text ask answer contact return",
+		"send transfer pay forward mail email message share tell notify reply respond wire remit refund reimburse inform dispatch deliver text contact",
 		"post publish tweet announce comment share upload",
 		"create add make schedule plan organize organise write book put open register generate save invite insert set arrange prepare draft compose append",
 		"update change modify edit set adjust fix move reschedule rename replace increase decrease correct reset manage switch",
@@ -83,27 +83,32 @@ var (
 		"car rental vehicle",
 		"cart basket checkout order purchase buy product item",
 		"product item article goods",
-		"order purchase checkout buy item product",
+		"order purchase checkout buy sell trade item product",
 		"webpage website page site url link web",
 		"channel room group",
 		"url link page site website",
 	)
 	bare = func() map[string]bool {
-		out := map[string]bool{"retrieve": true, "get": true, "fetch": true, "read": true, "find": true, "search": true, "check": true, "view": true, "show": true, "provide": true, "download": true, "schedule": true, "proceed": true, "guide": true, "say": true, "print": true, "output": true, "respond": true, "recommend": true, "include": true, "use": true}
+		out := map[string]bool{"retrieve": true, "get": true, "fetch": true, "read": true, "find": true, "search": true, "check": true, "view": true, "show": true, "provide": true, "download": true, "schedule": true, "proceed": true, "guide": true, "say": true, "print": true, "output": true, "respond": true, "recommend": true, "include": true, "use": true, "access": true, "look": true, "help": true}
 		for verb := range actions {
 			out[verb] = true
 		}
-		for _, noun := range []string{"mail", "email", "message", "wire", "answer", "contact", "return", "open", "cash", "trade", "cancel", "direct", "access", "save", "set", "listen", "watch", "look", "swap", "load", "rental", "mute", "ban", "press", "start", "stop", "turn", "purchase", "exchange", "insert", "draft", "design", "show", "order", "place", "record", "text", "play", "review", "control", "test", "file", "note", "log", "share", "request", "book", "post", "comment", "car", "like", "rate", "star", "table", "build"} {
+		for _, noun := range []string{"status", "history", "info", "track", "estimate", "monitor", "query", "sort", "filter", "mail", "email", "message", "wire", "answer", "contact", "return", "open", "cash", "trade", "cancel", "direct", "save", "set", "listen", "watch", "look", "swap", "load", "rental", "mute", "ban", "press", "start", "stop", "turn", "purchase", "exchange", "insert", "draft", "design", "order", "place", "record", "text", "play", "review", "control", "test", "file", "note", "log", "share", "request", "book", "post", "comment", "car", "like", "rate", "star", "table", "build"} {
 			delete(out, noun) // most sentences that begin with them are no requests; "place an order" is one of "please"
 		}
 		for _, verb := range []string{"place", "share", "order", "book", "post", "cancel", "save", "set", "open", "purchase", "email", "message", "show"} {
 			out[verb] = true
 		}
+		for verb := range reading {
+			if things[verb] == nil {
+				out[verb] = true
+			}
+		}
 		return out
 	}()
 	reading = set("get read list search find show view fetch check query lookup look describe count retrieve browse summarize summarise analyze analyse " +
 		"calculate compute compare verify validate inspect preview explain translate convert parse detect identify monitor track think history status info " +
-		"load scan examine filter sort extract see display select recommend predict estimate")
+		"load scan examine filter sort extract see display select recommend predict estimate reader viewer finder")
 	little = set("a an the by to in on for of all from through with and or is id ids name my new via at as into user's account current most recent item")
 )
 
@@ -185,27 +190,55 @@ func Reads(name string) bool {
 	return false
 }
 
-// Asks reports whether texts of a class ask for what a tool of this name does: they have a word for each kind of action in
-// the name, and one for a thing in it, if there are any. Why names the words.
-func (m *Memory) Asks(class Class, name string) (asked bool, why string) {
-	var found, missing []string
-	about, thing, acts := 0, false, false
-	for i, w := range Words(name) {
+// wanted is a word of the name of a tool, with the words that ask for it.
+type wanted struct {
+	word  string
+	verb  bool
+	words []string
+}
+
+// wants takes the name of a tool apart. The words of the name of its server say nothing.
+func wants(server, name string) (out []wanted) {
+	own := map[string]bool{}
+	for _, w := range Words(server) {
+		own[w] = true
+	}
+	first := true
+	for _, w := range Words(name) {
 		switch {
-		case actions[w] != nil && (i == 0 || things[w] == nil): // "order_item", but "change_order"
-			acts = true
-			if by, ok := m.any(class, actions[w]); ok {
+		case own[w] && things[w] == nil && actions[w] == nil, little[w], reading[w], len(w) < 2:
+			continue
+		case actions[w] != nil && (first || things[w] == nil): // "order_item", but "change_order"
+			out = append(out, wanted{word: w, verb: true, words: actions[w]})
+		case things[w] != nil:
+			out = append(out, wanted{word: w, words: things[w]})
+		default:
+			out = append(out, wanted{word: w, words: []string{w}})
+		}
+		first = false
+	}
+	return out
+}
+
+// Asked reports whether what the user said asks for what a tool of this name does: it has a word for each kind of action in
+// the name, and one for a thing in it, if there are any. Why names the words.
+func (m *Memory) Asked(server, name string) (asked bool, why string) {
+	var found, missing []string
+	about, thing := 0, false
+	list := wants(server, name)
+	for _, x := range list {
+		if x.verb {
+			if by, ok := m.doing(User, x.words); ok {
 				found = append(found, by)
 			} else {
-				missing = append(missing, w)
+				missing = append(missing, x.word)
 			}
-		case little[w] || reading[w] || len(w) < 2:
-		default:
-			about++
-			if by, ok := m.thing(class, w); ok {
-				thing = true
-				found = append(found, by)
-			}
+			continue
+		}
+		about++
+		if by, ok := m.any(User, x.words); ok {
+			thing = true
+			found = append(found, by)
 		}
 	}
 	switch {
@@ -213,17 +246,45 @@ func (m *Memory) Asks(class Class, name string) (asked bool, why string) {
 		return false, "nothing like " + strings.Join(missing, ", ")
 	case about > 0 && !thing:
 		return false, "no word for what " + name + " is about"
-	case !acts && about == 0:
+	case len(list) == 0:
 		return false, "the name of " + name + " says nothing"
 	}
 	return true, strings.Join(found, ", ")
 }
 
-func (m *Memory) thing(class Class, w string) (string, bool) {
-	if list := things[w]; list != nil {
-		return m.any(class, list)
+// Urged reports whether a passage that talks to the assistant, or asks for something, asks for what a tool of this name does:
+// it has a word for one of its actions and one for a thing, as far as the name has any.
+func (m *Memory) Urged(server, name string) bool {
+	const verb, thing, all = 1, 2, 4
+	var f folded
+	f.fold(name)
+	bits := map[uint32]uint8{hash(f.letters): all} // by its name
+	want := uint8(0)
+	for _, x := range wants(server, name) {
+		bit := uint8(thing)
+		if x.verb {
+			bit = verb
+		}
+		want |= bit
+		for _, w := range x.words {
+			for _, form := range forms(w) {
+				bits[hash([]byte(form))] |= bit
+			}
+		}
 	}
-	return m.any(class, []string{w})
+	if want == 0 {
+		return m.crowded || len(m.spoken) > 0 // it can be anything
+	}
+	for _, passage := range m.spoken {
+		got := uint8(0)
+		for _, h := range passage {
+			got |= bits[h]
+		}
+		if got&want == want || got&all != 0 {
+			return true
+		}
+	}
+	return m.crowded
 }
 
 // any returns the first of words that texts of a class have, in one of its forms.
@@ -232,6 +293,27 @@ func (m *Memory) any(class Class, words []string) (string, bool) {
 		for _, form := range forms(w) {
 			if m.Has(class, form) {
 				return form, true
+			}
+		}
+	}
+	return "", false
+}
+
+// doing is any for words of acting: one that names a thing as well, as "email" does, counts only behind a word that makes it a
+// verb, and "tell me" is no request to tell somebody else.
+func (m *Memory) doing(class Class, words []string) (string, bool) {
+	for _, w := range words {
+		switch {
+		case things[w] != nil || w == "text" || w == "contact" || w == "share":
+			for _, before := range [...]string{"please", "and", "to", "then", "also", "you", "kindly", "or"} {
+				if m.Has(class, before+w) {
+					return w, true
+				}
+			}
+		case w == "tell" && m.Has(class, "tellme"), w == "give" && m.Has(class, "giveme"):
+		default:
+			if by, ok := m.any(class, []string{w}); ok {
+				return by, true
 			}
 		}
 	}

@@ -12,6 +12,7 @@ package lineage
 import (
 	"bytes"
 	"slices"
+	"strings"
 )
 
 // Class says where a text came from. A value that stands in texts of several classes has the bits of all of them.
@@ -50,7 +51,12 @@ type Memory struct {
 	table   table
 	said    []saying
 	full    bool
-	fold    folded // scratch
+	spoken  [][]uint32      // the words of passages that talk to the assistant
+	words   int             // in spoken
+	crowded bool            // there were more
+	names   map[string]bool // that the user has named
+	hands   bool            // the user has left it to somebody else what is to be done
+	fold    folded          // scratch
 }
 
 // saying is a text that is compared letter by letter.
@@ -85,15 +91,62 @@ func (m *Memory) Add(s Source, text string) bool {
 		case s.Class&(User|System) != 0:
 			m.said = append(m.said, saying{class: s.Class, fold: m.fold, source: source})
 			m.fold = folded{}
+			if s.Class == User {
+				for _, word := range meant(t) {
+					m.table.add(hash([]byte(word)), User, source)
+				}
+				m.heed(t)
+			}
 		case s.Class&Outside != 0:
 			for _, part := range Spans(t) {
+				if part.Why == asks && m.delegated(t, part) {
+					continue
+				}
 				m.fold.fold(t[part.From:part.To])
 				m.index(&m.fold, s.Class|Spoken, source)
+				m.hear(t[part.From:part.To])
 			}
 		}
 	}
 	m.full = m.full || !all
 	return all
+}
+
+// maxSpoken bounds the words that are remembered of passages that talk to the assistant. Beyond, they urge to everything.
+const maxSpoken = 16 << 10
+
+// hear remembers the words of a passage, which was folded last.
+func (m *Memory) hear(text string) {
+	f := &m.fold
+	if m.words += len(f.words); m.words > maxSpoken {
+		m.crowded = true
+		return
+	}
+	passage := make([]uint32, 0, len(f.words)+len(f.compounds)+2)
+	for i := range f.words {
+		passage = append(passage, hash(f.word(i)))
+	}
+	for _, c := range f.compounds {
+		passage = append(passage, hash(f.letters[c.from:c.to]))
+	}
+	for _, word := range meant(text) {
+		passage = append(passage, hash([]byte(word)))
+	}
+	m.spoken = append(m.spoken, passage)
+}
+
+// meant are the words for what a text shows by a sign: an address, a sum of money, a link.
+func meant(text string) (words []string) {
+	if strings.Contains(text, "@") {
+		words = append(words, "email")
+	}
+	if strings.ContainsAny(text, "$€£¥") {
+		words = append(words, "money")
+	}
+	if strings.Contains(text, "://") || strings.Contains(text, "www.") {
+		words = append(words, "link")
+	}
+	return words
 }
 
 // index enters words, pairs of neighbours, compounds and fingerprints.

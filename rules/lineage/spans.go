@@ -30,7 +30,7 @@ const maxSpans = 2000
 func Spans(text string) []Span {
 	var out []Span
 	add := func(from, to int, why string) {
-		if n := len(out); n > 0 && out[n-1].To == from {
+		if n := len(out); n > 0 && out[n-1].To == from && out[n-1].Why == why {
 			out[n-1].To = to
 			return
 		}
@@ -48,7 +48,6 @@ func Spans(text string) []Span {
 		switch {
 		case why == talks:
 			after = following
-		case why != "":
 		case after > 0 && hasLetter(part):
 			after--
 			why = talks
@@ -71,6 +70,10 @@ func sentence(text string, from int) int {
 		switch c := text[i]; c {
 		case '\n', '\r', '<', '>', '{', '}', '[', ']', '|':
 			return i + 1
+		case ',': // a request that is hung on
+			if i+2 < len(text) && text[i+1] == ' ' && 'A' <= text[i+2] && text[i+2] <= 'Z' {
+				return i + 2
+			}
 		case '.', '!', '?', ';':
 			if i+1 == len(text) || text[i+1] == ' ' || text[i+1] == '\'' || text[i+1] == '"' || text[i+1] == '\\' {
 				return i + 1
@@ -118,7 +121,7 @@ func judge(sentence string) string {
 			}
 		}
 	}
-	if imperative(words) {
+	if imperative(words) && particular(sentence, words) {
 		return asks
 	}
 	return ""
@@ -151,22 +154,17 @@ func plainWords(sentence string) []string {
 // addressed are phrases by which a text talks to a model about its role, its task or its orders, by their first word.
 var addressed = func() map[string][][]string {
 	out := map[string][][]string{}
-	for phrase := range strings.SplitSeq(`
-		you are an ai | ai model | ai assistant | ai agent | language model | to you ai | dear assistant | hey assistant |
-		note to assistant | assistant you | assistant please | instructions for the assistant | system prompt | system message |
-		system override | ignore all | ignore previous | ignore the previous | ignore any previous | ignore your |
-		ignore the above | ignore prior | disregard all | disregard previous | disregard the previous | disregard your |
-		disregard any | forget all | forget your | forget previous | forget everything | previous instructions |
-		prior instructions | above instructions | new instructions | new instruction | your instructions | my instructions |
-		following instructions | these instructions | your task | your new task | current task | the task that i gave you |
-		original task | before you can | before you continue | before continuing | before you proceed | before proceeding |
-		you must | you have to | you need to | you should now | you will now | you are now | you are required | act as |
-		pretend to be | do not tell | don t tell | do not mention | don t mention | do not inform | without asking |
-		without telling | without confirmation | important message | urgent message | as the administrator | as an administrator |
-		on behalf of the user | the user has authorized | the user wants | user asked you | developer mode | jailbreak |
-		end of user | end of instructions | tool call | call the tool | call this tool | call the function | use the tool |
-		invoke the | in order to continue | in order to proceed
-	`, "|") {
+	for phrase := range strings.SplitSeq(`you are an ai|ai model|ai assistant|ai agent|language model|to you ai|dear assistant|hey assistant|
+		note to assistant|assistant you|assistant please|instructions for the assistant|system prompt|system override|
+		ignore all|ignore previous|ignore the previous|ignore any previous|ignore your|ignore the above|ignore prior|
+		disregard all|disregard previous|disregard the previous|disregard your|disregard any|
+		forget all|forget your|forget previous|forget everything|previous instructions|prior instructions|above instructions|
+		your instructions|your task|your new task|your original task|original task|
+		before you can|before you continue|before continuing|before you proceed|before proceeding|
+		you should now|you will now|you are now|you are required|pretend to be|do not tell|don t tell|do not inform|
+		without asking|without telling|as the administrator|as an administrator|on behalf of the user|
+		developer mode|debug mode|maintenance mode|admin mode|you are operating|you are part of|the agent must|the agent should|
+		the user has authorized|the user wants|user asked you|end of user|end of instructions`, "|") {
 		words := strings.Fields(phrase)
 		out[words[0]] = append(out[words[0]], words)
 	}
@@ -184,15 +182,11 @@ var opening = map[string]bool{
 }
 
 // imperative reports whether a sentence asks for something: it begins with the bare form of a verb of acting, perhaps
-// after words of courtesy, urgency or order, or has "please" before one.
+// after words of courtesy, urgency or order, or has "please" in it.
 func imperative(words []string) bool {
 	for i, w := range words {
 		if w == "please" || w == "kindly" {
-			for _, next := range words[i+1 : min(len(words), i+5)] {
-				if bare[next] {
-					return len(words) > 2
-				}
-			}
+			return len(words)-i > 2
 		}
 	}
 	for i, w := range words {
@@ -205,3 +199,16 @@ func imperative(words []string) bool {
 	}
 	return false
 }
+
+// particular reports whether a request is about something in particular, and no description of what could be done: it has a
+// number or an address, or the words of somebody who speaks for themselves.
+func particular(sentence string, words []string) bool {
+	for i, w := range words {
+		if personal[w] || w == "user" && i > 0 && words[i-1] == "the" {
+			return true
+		}
+	}
+	return strings.ContainsAny(sentence, "0123456789@")
+}
+
+var personal = set("please kindly my me mine i us todo")

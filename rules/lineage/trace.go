@@ -113,6 +113,9 @@ func (m *Memory) whole(f *folded) (o Origin) {
 	if class == 0 {
 		return o
 	}
+	if len(f.words) == 1 && len(f.letters) < 8 && !bytes.ContainsAny(f.letters, "0123456789") {
+		class &^= Spoken // any text has such a word
+	}
 	if class&User != 0 {
 		o.Said = m.spoke(User, f.letters)
 	}
@@ -161,9 +164,16 @@ func (m *Memory) find(f *folded, i, j int) (Class, int) {
 	return class, source
 }
 
+// maxBrief is how many words a text has at most of which a part is held against the whole, if it is from a passage that talks to
+// the assistant: who writes a report about a document quotes it.
+const maxBrief = 40
+
 // pieces looks for parts of a longer text: names of things, such as addresses, numbers and paths, and passages that are copied.
 func (m *Memory) pieces(f *folded, o *Origin) {
 	found := func(class Class, source int) {
+		if len(f.words) > maxBrief {
+			class &^= Spoken
+		}
 		if class &= Trusted | Outside; class == 0 {
 			return
 		}
