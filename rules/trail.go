@@ -193,6 +193,8 @@ func (t *trails) said(e event.Event, b *event.Turn) {
 	s := t.of(e)
 	if class == lineage.Untrusted {
 		s.touched["untrusted"] = s.epoch
+	} else {
+		s.touched[string(b.Role)] = s.epoch
 	}
 	t.add(s, lineage.Source{Seq: e.Seq, Tool: string(b.Role), Class: class}, b.Text)
 	if hasTruncated(b.Findings) && class == lineage.Untrusted {
