@@ -45,6 +45,9 @@ func (m *Memory) Trace(values []string) Origin {
 			continue
 		}
 		any = true
+		if o.Said { // whoever else said it
+			o = Origin{Class: User, Said: true, Set: o.Set}
+		}
 		out.Class |= o.Class
 		out.Said, out.Set = out.Said && o.Said, out.Set && o.Set
 		out.Model, out.Lost = out.Model || o.Model, out.Lost || o.Lost

@@ -57,12 +57,12 @@ func everything(t *testing.T) []event.Event {
 		&event.Result{Server: "billing", Tool: hostile, Outcome: event.OutcomeFailed, Text: hostile, Content: raw},
 		&event.Result{Server: "billing", Tool: hostile, Outcome: event.OutcomeFailed, Content: json.RawMessage(`[` + strings.Repeat(string(raw)+",", 20) + `0]`)},
 		&event.Signal{Source: "wire", Name: hostile, Text: hostile},
-		&event.Turn{Role: event.Role(hostile), Source: hostile, Trust: event.Trusted, Text: hostile, Peer: peer},
 		&event.Closed{Link: "l", Server: "billing", Reason: hostile},
 		&event.Review{Server: "billing", Tool: hostile, Who: hostile, Note: hostile},
 		&event.Verdict{Action: event.Deny, Rule: hostile, Why: hostile, After: 10},
 		&event.Expired{Server: "billing", Tool: hostile, Reason: hostile},
 		&event.Verdict{Action: event.Deny, Rule: hostile, Why: hostile, After: 12},
+		&event.Turn{Role: event.Role(hostile), Source: hostile, Trust: event.Trusted, Text: hostile, Peer: peer},
 	}
 	events := make([]event.Event, len(bodies))
 	for i, b := range bodies {
@@ -82,7 +82,7 @@ func TestNothingThatIsShownCanPlayTricksOnTheReader(t *testing.T) {
 	for _, e := range events {
 		timeline.Event(e)
 	}
-	if lines := strings.Count(out.String(), "\n"); lines != 11 { // a call, or the end of its hold, and its verdict are one line, and so is each further rule
+	if lines := strings.Count(out.String(), "\n"); lines != 12 { // a call, or the end of its hold, and its verdict are one line, and so is each further rule
 		t.Errorf("%d lines:\n%s", lines, out.String())
 	}
 	for i := range events[5:7] {
