@@ -79,13 +79,11 @@ var begin = event.At(time.Date(2026, 1, 1, 9, 0, 0, 0, time.UTC))
 const pause = time.Second
 
 // Judge lets a session happen under a policy and returns what it decides on each call. A call that it would stop happens
-// nevertheless, as it did: each is judged by the history that happened. Tools are answers to tools/list, known from the
-// beginning; the cleaner takes out what the history of a live firewall would not hold.
+// nevertheless, as it did: each is judged by the history that happened. Tools are answers to tools/list, that of a server
+// given before its first call; the cleaner takes out what the history of a live firewall would not hold.
 func Judge(p *rules.Policy, s Session, tools []event.Catalog, clean *wire.Cleaner) ([]Decision, error) {
 	j := judging{state: rules.NewState(p), policy: p.Digest(), at: begin}
-	for i := range tools {
-		j.list(&tools[i])
-	}
+	listed := map[string]bool{}
 	calls := map[string]called{}
 	var out []Decision
 	for i, x := range s.Events {
@@ -105,6 +103,14 @@ func Judge(p *rules.Policy, s Session, tools []event.Catalog, clean *wire.Cleane
 		case "call":
 			if args := gjson.ParseBytes(x.Args); !args.IsObject() {
 				return nil, fmt.Errorf("event %d: args are no object", i)
+			}
+			if !listed[x.Server] {
+				listed[x.Server] = true
+				for i := range tools {
+					if tools[i].Server == x.Server {
+						j.list(&tools[i])
+					}
+				}
 			}
 			c := &event.Call{Link: "import", Server: x.Server, Tool: x.Tool, ID: json.RawMessage(`"` + fmt.Sprint(i) + `"`), Size: len(x.Args), Peer: peer}
 			c.Args, c.Findings = clean.Clean("args", x.Args)
