@@ -92,7 +92,7 @@ func (h *HTTP) register(id string, l *Link) *httpLink {
 func (x *exchange) origin(link string) Origin {
 	return Origin{
 		Link: link, Server: x.http.Server, Transport: TransportHTTP, Protocol: x.r.Header.Get("Mcp-Protocol-Version"),
-		Peer: peerOf(x.r, x.principal),
+		Peer: PeerOf(x.r, x.principal),
 	}
 }
 

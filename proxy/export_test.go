@@ -7,14 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"time"
 )
-
-// Quota is a quota.
-type Quota = quota
-
-// Take is take.
-func (q *quota) Take(name string, now time.Time) (missed int, ok bool) { return q.take(name, now) }
 
 // Memory returns what the gate knows, and what it would know if it were folded again from its recorder. Whole is false
 // if memory is ahead of the disk, as it may be after an Append has failed. The gate has to be closed.

@@ -231,8 +231,11 @@ func (g *Gate) Record(who Origin, cause uint64, body event.Body) *Ticket {
 			if news := g.mem.state.Catalog().News(body); len(news.Tools) > 0 || news.Complete {
 				b.add(b.open(who), cause, news)
 			}
-		case *event.Opened, *event.Loaded, *event.Accepted, *event.Call, *event.Verdict, *event.Review, *event.Expired, *event.Signal, *event.Turn:
+		case *event.Opened, *event.Loaded, *event.Accepted, *event.Call, *event.Verdict, *event.Review, *event.Expired, *event.Signal:
 			b.add(b.open(who), cause, body)
+		case *event.Turn:
+			b.add(b.open(who), cause, body)
+			t.Seq = g.mem.last
 		}
 		b.send(t)
 	})

@@ -58,7 +58,7 @@ type HTTP struct {
 	asks     atomic.Bool             // a challenge of the server has asked for a token
 	legacy   *Relay                  // of its sessions of HTTP+SSE, if it turns out to speak that
 
-	signals quota
+	signals Quota
 
 	mu    sync.Mutex
 	links map[string]*httpLink // by session id of the protocol

@@ -46,7 +46,7 @@ type Origin struct {
 
 // Ticket is the promise of a record, and for a call of a verdict.
 type Ticket struct {
-	Seq     uint64 // of the call; 0 if it was not recorded
+	Seq     uint64 // of the call, or of the turn; 0 if it was not recorded
 	Root    uint64 // of the first attempt, if the call continues one
 	Verdict event.Verdict
 	Hold    *review.Slot // if the call is on hold: the Slot has the verdict that counts

@@ -36,7 +36,7 @@ type Link struct {
 	clean     *wire.Cleaner
 	log       *slog.Logger
 	keepAlive time.Duration
-	signals   *quota
+	signals   *Quota
 	ledger    *transport.Ledger
 
 	mu      sync.Mutex
@@ -71,7 +71,7 @@ func NewLink(cfg LinkConfig) *Link {
 	}
 	return &Link{
 		judge: cfg.Judge, clean: cfg.Cleaner, log: cfg.Log, keepAlive: cmp.Or(cfg.KeepAlive, keepAlive),
-		who: cfg.Origin, signals: &quota{}, ledger: cfg.Ledger,
+		who: cfg.Origin, signals: &Quota{}, ledger: cfg.Ledger,
 	}
 }
 
@@ -313,7 +313,7 @@ func (l *Link) Refused(side string, err error) {
 // signal records an observation about l, as far as there is room for it. l.mu is held or l is not shared yet; nobody
 // waits for the record.
 func (l *Link) signal(name, text string) {
-	missed, ok := l.signals.take(name, time.Now())
+	missed, ok := l.signals.Take(name, time.Now())
 	switch {
 	case !ok:
 		return

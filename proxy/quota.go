@@ -11,11 +11,11 @@ const (
 	signalEvery = time.Second
 )
 
-// quota bounds the signals that become events, since neither a client that sends junk nor a server that logs to stdout
+// Quota bounds the signals that become events, since neither a client that sends junk nor a server that logs to stdout
 // must fill the disk. Each name has its own share: many of one kind hide none of another. What is left out is counted,
 // and the next one that is recorded says how many it stands for; a rule that asks whether there was such a signal within
-// some time gets the same answer, a second later at most.
-type quota struct {
+// some time gets the same answer, a second later at most. The zero Quota has room.
+type Quota struct {
 	mu   sync.Mutex
 	left map[string]*allowance // by name
 }
@@ -26,8 +26,8 @@ type allowance struct {
 	missed int       // since the last one that was recorded
 }
 
-// take reports whether a signal may be recorded now, and how many were not since the last one that was.
-func (q *quota) take(name string, now time.Time) (missed int, ok bool) {
+// Take reports whether a signal may be recorded now, and how many were not since the last one that was.
+func (q *Quota) Take(name string, now time.Time) (missed int, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	a := q.left[name]

@@ -55,7 +55,7 @@ func (c RelayConfig) Validate() error {
 type Relay struct {
 	RelayConfig
 	born    string // tells the links of this Relay from those of another
-	signals quota
+	signals Quota
 	done    chan struct{}
 	running sync.WaitGroup // pumps, and sweep
 
@@ -204,7 +204,7 @@ func (r *Relay) join(q *http.Request, principal, kind string, dial, accept func(
 	s.Link = NewLink(LinkConfig{
 		Judge: r.Judge, Cleaner: r.Cleaner, KeepAlive: r.KeepAlive, Log: r.Log,
 		Origin: Origin{
-			Link: fmt.Sprintf("%s:%s:%s-%d", kind, r.Server, r.born, r.serial), Server: r.Server, Transport: kind, Peer: peerOf(q, principal),
+			Link: fmt.Sprintf("%s:%s:%s-%d", kind, r.Server, r.born, r.serial), Server: r.Server, Transport: kind, Peer: PeerOf(q, principal),
 		},
 	})
 	s.signals = &r.signals
@@ -253,8 +253,8 @@ func (s *relayed) unheard(frames [][]byte) {
 		len(frames), method, maxBacklog, maxBacklogBytes>>20))
 }
 
-// peerOf says who sends a request, as far as its headers tell.
-func peerOf(q *http.Request, principal string) event.Peer {
+// PeerOf says who sends a request, as far as its headers tell.
+func PeerOf(q *http.Request, principal string) event.Peer {
 	agent, _, _ := strings.Cut(q.UserAgent(), " ")
 	product, version, _ := strings.Cut(agent, "/")
 	return event.Peer{Principal: principal, Agent: product, Client: event.Client{Name: product, Version: version}}

@@ -222,7 +222,7 @@ func (p *relayPost) refuse(status int, why *wire.Error) {
 		p.session.Refused("client", why)
 	} else {
 		l := NewLink(LinkConfig{Judge: p.relay.Judge, Cleaner: p.relay.Cleaner, Log: p.relay.Log, Origin: Origin{
-			Link: TransportHTTP + ":" + p.relay.Server, Server: p.relay.Server, Transport: TransportHTTP, Peer: peerOf(p.q, p.principal),
+			Link: TransportHTTP + ":" + p.relay.Server, Server: p.relay.Server, Transport: TransportHTTP, Peer: PeerOf(p.q, p.principal),
 		}})
 		l.signals = &p.relay.signals
 		l.Refused("client", why)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -132,6 +133,24 @@ func (c *Cleaner) Clean(root string, raw []byte) ([]byte, []event.Finding) {
 func (c *Cleaner) Text(s string) string {
 	w := cleaning{Cleaner: c, limit: MinMaxValue, tokens: true}
 	return w.text(s)
+}
+
+// Words returns a text as it may be stored, cut at MaxValue, and what it took out. Root is the name of the text in findings.
+func (c *Cleaner) Words(root, s string) (string, []event.Finding) {
+	w := cleaning{Cleaner: c, limit: c.maxValue, tokens: suspicious(s), path: []string{root}}
+	return w.text(s), w.findings
+}
+
+// Digest returns what is equal for equal parts, and tells whoever does not have the history's secret nothing about them.
+func (c *Cleaner) Digest(parts ...string) string {
+	mac := hmac.New(sha256.New, c.secret)
+	for _, p := range parts {
+		var size [8]byte
+		binary.BigEndian.PutUint64(size[:], uint64(len(p)))
+		mac.Write(size[:])
+		mac.Write(unview(p))
+	}
+	return hex.EncodeToString(mac.Sum(nil)[:16])
 }
 
 // suspicious reports whether s may hold a well-known token. Escapes can spell anything.

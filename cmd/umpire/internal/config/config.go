@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -20,6 +21,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/umpire-dev/umpire/proxy"
+	"github.com/umpire-dev/umpire/proxy/conversation"
 	"github.com/umpire-dev/umpire/proxy/wire"
 	"github.com/umpire-dev/umpire/rules"
 	"github.com/umpire-dev/umpire/rules/document"
@@ -34,7 +36,8 @@ type Config struct {
 	Path     string // of the file; empty if there is none
 	Listen   string
 	Servers  []Server
-	Policies []string // policy files, absolute
+	Policies []string            // policy files, absolute
+	Model    map[string]*url.URL // where each model API is, by its name in /model/NAME
 	History  History
 }
 
@@ -65,12 +68,22 @@ type History struct {
 	MaxSize  int64 // bytes
 	MaxValue int   // bytes
 	Redact   []string
+	// Conversation is what is kept of what is said: all of it, or what conversation.Keep says.
+	Conversation conversation.Keep
+}
+
+// The model APIs that umpire serve passes on, and where they are if the configuration does not say.
+var models = map[string]*url.URL{
+	"anthropic": {Scheme: "https", Host: "api.anthropic.com"},
+	"openai":    {Scheme: "https", Host: "api.openai.com"},
+	"gemini":    {Scheme: "https", Host: "generativelanguage.googleapis.com"},
 }
 
 // Default returns the configuration where there is no file.
 func Default() Config {
-	return Config{Listen: DefaultListen, History: History{
+	return Config{Listen: DefaultListen, Model: maps.Clone(models), History: History{
 		Keep: 90 * 24 * time.Hour, MaxSize: 4 << 30, MaxValue: 256 << 10, Redact: wire.DefaultRedact,
+		Conversation: conversation.KeepText,
 	}}
 }
 
@@ -154,7 +167,7 @@ func Load(path string) (Config, error) {
 	if err != nil {
 		return cfg, err
 	}
-	for _, f := range doc.Root().Fields(append([]string{"listen", "servers", "policy", "history"}, rules.Fields()...)...) {
+	for _, f := range doc.Root().Fields(append([]string{"listen", "servers", "model", "policy", "history"}, rules.Fields()...)...) {
 		switch f.Name {
 		case "listen":
 			cfg.Listen = f.Value.Text()
@@ -165,6 +178,8 @@ func Load(path string) (Config, error) {
 			for _, s := range f.Value.Fields() {
 				cfg.Servers = append(cfg.Servers, server(s))
 			}
+		case "model":
+			model(cfg.Model, f.Value)
 		case "policy":
 			for _, n := range f.Value.List(true) {
 				cfg.Policies = append(cfg.Policies, relative(path, n.Text()))
@@ -260,6 +275,23 @@ func server(f document.Field) Server {
 	return s
 }
 
+func model(apis map[string]*url.URL, n document.Node) {
+	for _, f := range n.Fields(slices.Sorted(maps.Keys(models))...) {
+		u, err := ParseURL(expand(f.Value))
+		if err == nil && u.Scheme != "http" && u.Scheme != "https" {
+			err = fmt.Errorf("%q is no http or https URL", u)
+		}
+		if err == nil && (u.RawQuery != "" || u.Fragment != "" || u.User != nil) {
+			err = fmt.Errorf("%q has more than a host and a path", u.Redacted())
+		}
+		if err != nil {
+			f.Value.Fail("", "%v", err)
+			continue
+		}
+		apis[f.Name] = u
+	}
+}
+
 // TransportOf returns what the server at u speaks: what is stated, if that can be, else what the URL says. A server of
 // HTTP+SSE cannot be told from one of Streamable HTTP by its URL, and has to be stated.
 func TransportOf(u *url.URL, stated string) (string, error) {
@@ -319,7 +351,7 @@ func expand(n document.Node) string {
 }
 
 func history(h *History, n document.Node) {
-	for _, f := range n.Fields("sync", "keep", "max_size", "max_value", "redact") {
+	for _, f := range n.Fields("sync", "keep", "max_size", "max_value", "redact", "conversation") {
 		switch f.Name {
 		case "sync":
 			h.Async = f.Value.OneOf("commit", "async") == "async"
@@ -329,6 +361,9 @@ func history(h *History, n document.Node) {
 			h.MaxSize = f.Value.Size(16<<20, 1<<50)
 		case "max_value":
 			h.MaxValue = int(f.Value.Size(wire.MinMaxValue, wire.MaxSize))
+		case "conversation":
+			h.Conversation = conversation.Keep(f.Value.OneOf(
+				string(conversation.KeepText), string(conversation.KeepDigest), string(conversation.KeepOff)))
 		case "redact":
 			h.Redact = []string{}
 			for _, r := range f.Value.List(true) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/umpire-dev/umpire/proxy"
+	"github.com/umpire-dev/umpire/proxy/conversation"
 	"github.com/umpire-dev/umpire/proxy/review"
 	"github.com/umpire-dev/umpire/proxy/transport"
 	"github.com/umpire-dev/umpire/rules/event"
@@ -46,6 +47,9 @@ func (d *Daemon) api() http.Handler {
 		d.answer(w, problem, nil)
 	})
 	mux.HandleFunc("GET /v1/events", d.events)
+	mux.Handle("/v1/turns", conversation.Turns{
+		Ear: d.ear, Principal: func(http.ResponseWriter, *http.Request) (string, bool) { return "local:" + d.user, true },
+	})
 	return mux
 }
 

@@ -22,6 +22,7 @@ import (
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/config"
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/history"
 	"github.com/umpire-dev/umpire/proxy"
+	"github.com/umpire-dev/umpire/proxy/conversation"
 	"github.com/umpire-dev/umpire/proxy/transport"
 	"github.com/umpire-dev/umpire/proxy/wire"
 	"github.com/umpire-dev/umpire/rules"
@@ -47,6 +48,7 @@ type Daemon struct {
 	gate    *proxy.Gate
 	cleaner *wire.Cleaner
 	guard   proxy.Guard
+	ear     *conversation.Ear
 	fronts  []*proxy.HTTP
 	relays  []*proxy.Relay
 	user    string
@@ -113,6 +115,11 @@ func Start(opts Options) (d *Daemon, err error) {
 	if d.gate, err = proxy.NewGate(g); err != nil {
 		return d, err
 	}
+	if d.ear, err = conversation.NewEar(conversation.Config{
+		Recorder: d.gate, Cleaner: d.cleaner, Keep: h.Conversation, Now: opts.Now, Log: opts.Log,
+	}); err != nil {
+		return d, err
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	d.ctx, d.stop = ctx, cancel
 	if err = d.listen(); err != nil {
@@ -163,6 +170,7 @@ func (d *Daemon) listen() error {
 		}
 		names = append(names, mounted)
 	}
+	mux.Handle("/v1/turns", conversation.Turns{Ear: d.ear, Principal: d.guard.Principal})
 	mux.HandleFunc("/", d.unknown(names))
 
 	socket := filepath.Join(d.opts.StateDir, config.SocketFile)
