@@ -333,6 +333,7 @@ var scrubs = []struct {
 	{regexp.MustCompile(`\b[0-9a-f]{64}\b`), "DIGEST"},
 	{regexp.MustCompile(`\bpolicy( +)[0-9a-f]{12}\b`), "policy${1}DIGEST"},
 	{regexp.MustCompile(`\bhttp:billing:[0-9a-f]{12}\b`), "LINK"},
+	{regexp.MustCompile(`\[redacted [0-9a-f]{16}\]`), "[redacted DIGEST]"},
 	{regexp.MustCompile(`\blocal:[^",) ]+`), "local:USER"},
 	{regexp.MustCompile(`\bafter \d+(\.\d+)?(µs|ms|s)\b`), "after SPAN"},
 	{regexp.MustCompile(`\b(5m0s|4m\d+s) `), "LEFT "},
@@ -369,7 +370,7 @@ func mode(ts *testscript.TestScript, neg bool, args []string) {
 func environment(ts *testscript.TestScript) []string {
 	env := os.Environ()
 	for _, name := range []string{
-		"HOME", "PATH", "STATE", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "UMPIRE_CONFIG", "NO_COLOR", "SHOP", "TOOLBOX", "TOKEN",
+		"HOME", "PATH", "STATE", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "UMPIRE_CONFIG", "NO_COLOR", "SHOP", "TOOLBOX", "TOKEN", "MODEL",
 	} {
 		env = append(env, name+"="+ts.Getenv(name))
 	}

@@ -66,6 +66,7 @@ func TestScripts(t *testing.T) {
 			"call":      call,
 			"get":       get,
 			"post":      post,
+			"model":     model,
 			"asks":      asks,
 			"held":      heldCalls,
 			"reviewers": reviewers,

@@ -190,24 +190,37 @@ func (e *Ear) record(t Talk, p Piece) *proxy.Ticket {
 		turn.Calls = append(turn.Calls, e.id(call))
 	}
 	if e.Keep == KeepText {
-		text, findings := e.Cleaner.Words("text", p.Text)
-		turn.Text, turn.Findings = strings.Clone(text), findings // else a few words keep a whole request in memory
+		turn.Text, turn.Findings = e.clean(p.Text)
 	}
 	ticket := e.Recorder.Record(t.origin(), 0, turn)
 	if s := p.Seen; s != nil {
+		args, _ := e.clean(s.Args)
 		what := fmt.Sprintf("%s %s was made by the model's side: it is not judged", s.Kind, strings.Join(p.Calls, " "))
 		tool := s.Tool
 		if s.Server != "" {
 			tool = s.Server + "/" + tool
 		}
 		if e.Keep == KeepText {
-			what += ": " + tool + " " + s.Args
+			what += ": " + tool + " " + args
 		} else {
 			what += ": " + tool
 		}
 		e.signal(t, "seen", s.Server, what)
 	}
 	return ticket
+}
+
+// clean returns a text as it may be stored, and what was taken out of it. Within JSON, secrets are found by their names, too.
+func (e *Ear) clean(text string) (string, []event.Finding) {
+	var findings []event.Finding
+	if start := strings.TrimSpace(text); strings.HasPrefix(start, "{") || strings.HasPrefix(start, "[") {
+		if raw := []byte(text); wire.Check(raw) == nil {
+			raw, findings = e.Cleaner.Clean("text", raw)
+			text = string(raw)
+		}
+	}
+	clean, more := e.Cleaner.Words("text", text)
+	return strings.Clone(clean), append(findings, more...) // else a few words keep a whole request in memory
 }
 
 // maxID is how long an id may be. A longer one is recorded as its digest: equal ids stay equal.
@@ -236,6 +249,11 @@ func (e *Ear) signal(t Talk, name, server, text string) {
 	e.Recorder.Record(who, 0, &event.Signal{
 		Source: t.Source, Name: name, Link: who.Link, Server: e.Cleaner.Text(server), Text: e.Cleaner.Text(text),
 	})
+}
+
+// unheard says that something was said which nobody has heard to its end.
+func (e *Ear) unheard(t Talk, what string, err error) {
+	e.signal(t, "unheard", "", fmt.Sprintf("%s was not heard to its end: %v", what, err))
 }
 
 // ErrFlood says that a turn was not recorded, since too much is said in a short time.

@@ -282,7 +282,7 @@ func model(apis map[string]*url.URL, n document.Node) {
 			err = fmt.Errorf("%q is no http or https URL", u)
 		}
 		if err == nil && (u.RawQuery != "" || u.Fragment != "" || u.User != nil) {
-			err = fmt.Errorf("%q has more than a host and a path", u.Redacted())
+			err = fmt.Errorf("the URL at %s has more than a host and a path: keys are for the client to send", u.Host)
 		}
 		if err != nil {
 			f.Value.Fail("", "%v", err)

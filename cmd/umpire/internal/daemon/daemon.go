@@ -49,6 +49,7 @@ type Daemon struct {
 	cleaner *wire.Cleaner
 	guard   proxy.Guard
 	ear     *conversation.Ear
+	models  []*conversation.Model
 	fronts  []*proxy.HTTP
 	relays  []*proxy.Relay
 	user    string
@@ -172,6 +173,10 @@ func (d *Daemon) listen() error {
 	}
 	mux.Handle("/v1/turns", conversation.Turns{Ear: d.ear, Principal: d.guard.Principal})
 	mux.HandleFunc("/", d.unknown(names))
+	all, err := d.withModels(mux)
+	if err != nil {
+		return err
+	}
 
 	socket := filepath.Join(d.opts.StateDir, config.SocketFile)
 	if len(socket) > 100 {
@@ -199,7 +204,7 @@ func (d *Daemon) listen() error {
 		d.opts.Log.Warn("serving the socket only", "error", err)
 		return nil
 	}
-	d.serve(tcp, d.alive(d.through(mux)))
+	d.serve(tcp, d.alive(d.through(all)))
 	for _, n := range names {
 		d.opts.Log.Info("server", "mount", n)
 	}
@@ -389,6 +394,9 @@ func (d *Daemon) Close() {
 	d.rest.stop()
 	for _, f := range slices.Backward(d.fronts) {
 		f.Close()
+	}
+	for _, m := range d.models {
+		m.Close()
 	}
 	d.running.Wait()
 	if d.gate != nil {

@@ -3,6 +3,7 @@
 package view
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -304,7 +305,12 @@ func turn(b *event.Turn) string {
 		who = "untrusted " + who
 	}
 	said := Text(b.Text, 160)
-	if b.Text == "" {
+	switch {
+	case b.Text != "":
+	case b.Size == 0 && len(b.Calls) > 0:
+		verb := map[event.Role]string{event.RoleAssistant: "calls "}[b.Role]
+		said = cmp.Or(verb, "answers ") + Text(strings.Join(b.Calls, ", "), 160)
+	default:
 		said = fmt.Sprintf("%d bytes, not kept", b.Size)
 	}
 	return bold.Render(Text(who, 40)) + faint.Render(" ("+Text(b.Source, 40)+"): ") + said

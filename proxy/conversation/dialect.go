@@ -1,0 +1,141 @@
+package conversation
+
+import (
+	"strings"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/umpire-dev/umpire/rules/event"
+)
+
+// dialect reads how one model API writes conversations down. It is used for one request and its answer. What it does not know
+// it leaves out: APIs grow.
+type dialect interface {
+	// asked returns what a request says.
+	asked(request gjson.Result) []Piece
+	// answered returns what a whole answer says.
+	answered(answer gjson.Result) []Piece
+	// event returns what is complete with an event of a streamed answer.
+	event(data gjson.Result) []Piece
+	// rest returns what is left at the end of the stream. If that is not whole, calls that were not complete are not in it:
+	// nobody makes them.
+	rest(whole bool) []Piece
+}
+
+// dialectOf returns the dialect of what is posted to a path; nil if that is no conversation.
+func dialectOf(path string) dialect {
+	switch {
+	case strings.HasSuffix(path, "/v1/messages"):
+		return &anthropic{blocks: map[int64]*block{}}
+	case strings.HasSuffix(path, "/chat/completions"):
+		return &chat{choices: map[int64]*choice{}}
+	case strings.HasSuffix(path, "/responses"):
+		return &responses{told: map[int64]bool{}, texts: map[int64]*strings.Builder{}}
+	case strings.HasSuffix(path, ":generateContent"), strings.HasSuffix(path, ":streamGenerateContent"):
+		return &gemini{}
+	}
+	return nil
+}
+
+// speech is what a model says. A piece ends with each call, so that it is the same whether it is heard as it is said or when
+// it is told again.
+type speech struct {
+	join string // between two texts
+	text strings.Builder
+	out  []Piece
+}
+
+func (s *speech) say(text string) {
+	if text == "" {
+		return
+	}
+	if s.text.Len() > 0 {
+		s.text.WriteString(s.join)
+	}
+	s.text.WriteString(text)
+}
+
+func (s *speech) call(id string, seen *Seen) {
+	p := Piece{Role: event.RoleAssistant, Trust: event.Trusted, Text: s.text.String(), Seen: seen}
+	if s.text.Reset(); id != "" {
+		p.Calls = []string{id}
+	}
+	if p.Text != "" || id != "" || seen != nil {
+		s.out = append(s.out, p)
+	}
+}
+
+// end ends a piece without a call.
+func (s *speech) end() { s.call("", nil) }
+
+// take returns the pieces that are complete.
+func (s *speech) take() []Piece {
+	out := s.out
+	s.out = nil
+	return out
+}
+
+// clientTags begin texts that clients put among the user's words: files of the project, the output of commands, reminders.
+// They are not the user's, and somebody else can have written what is in them.
+var clientTags = []string{
+	"<system-reminder>", "<environment_context>", "<user_instructions>", "# AGENTS.md instructions", "<INSTRUCTIONS>", "<skill>",
+	"<turn_aborted>", "<task-notification>", "<local-command-stdout>", "<bash-stdout>", "<user_shell_command>",
+}
+
+// input returns what a client sends as the words of a role.
+func input(role, text string) []Piece {
+	if text == "" {
+		return nil
+	}
+	p := Piece{Role: event.RoleTool, Trust: event.Trusted, Text: text}
+	switch role {
+	case "user":
+		p.Role = event.RoleUser
+		for _, tag := range clientTags {
+			if strings.HasPrefix(strings.TrimSpace(text), tag) {
+				p.Role, p.Trust = event.RoleSystem, event.Untrusted
+			}
+		}
+	case "system", "developer":
+		p.Role = event.RoleSystem
+	case "assistant", "model":
+		p.Role = event.RoleAssistant
+	}
+	return []Piece{p}
+}
+
+// given returns what a tool has given.
+func given(call, text string) Piece {
+	p := Piece{Role: event.RoleTool, Trust: event.Trusted, Text: text}
+	if call != "" {
+		p.Calls = []string{call}
+	}
+	return p
+}
+
+// texts returns the texts of a content, which is a string, a block, or a list of them.
+func texts(content gjson.Result) (out []string) {
+	switch {
+	case content.Type == gjson.String:
+		out = []string{content.Str}
+	case content.IsArray():
+		content.ForEach(func(_, b gjson.Result) bool {
+			out = append(out, texts(b)...)
+			return true
+		})
+	case content.IsObject():
+		for _, name := range []string{"text", "refusal", "data"} {
+			if v := content.Get(name); v.Type == gjson.String && (name != "data" || content.Get("type").Str == "text") {
+				return []string{v.Str}
+			}
+		}
+		for _, name := range []string{"content", "source"} {
+			if out = append(out, texts(content.Get(name))...); len(out) > 0 {
+				return out
+			}
+		}
+	}
+	return out
+}
+
+func joined(content gjson.Result) string { return strings.Join(texts(content), "\n") }
