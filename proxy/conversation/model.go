@@ -22,7 +22,6 @@ import (
 	"github.com/umpire-dev/umpire/proxy"
 	"github.com/umpire-dev/umpire/proxy/transport"
 	"github.com/umpire-dev/umpire/proxy/wire"
-	"github.com/umpire-dev/umpire/rules/event"
 )
 
 // ModelConfig says in front of which model API a Model stands.
@@ -112,31 +111,33 @@ func (m *Model) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !ok || !byProgram(w, r) {
 		return
 	}
+	if r.Header.Get("Upgrade") != "" {
+		m.upgrade(w, r, principal)
+		return
+	}
 	spoken := dialectOf(r.URL.Path)
-	upgrade := r.Header.Get("Upgrade") != ""
-	if m.Ear.Keep == KeepOff || spoken == nil || r.Method != http.MethodPost && !upgrade {
+	if m.Ear.Keep == KeepOff || spoken == nil || r.Method != http.MethodPost {
 		m.proxy.ServeHTTP(w, r)
 		return
 	}
-	peer, conversation := speaker(r, principal)
 	x := &exchange{
-		model: m, dialect: spoken, talk: Talk{Source: "model:" + m.Name, Peer: peer, ID: conversation},
-		asked: newTap(&m.copies), encoding: strings.Join(r.Header.Values("Content-Encoding"), ", "), answer: make(chan *heardAnswer, 1),
-	}
-	if upgrade {
-		m.Ear.unheard(x.talk, "a conversation", errors.New("it is not held over plain HTTP"))
-		ctx, cancel := context.WithCancel(r.Context())
-		defer cancel()
-		defer context.AfterFunc(m.Until, cancel)()
-		r = r.WithContext(ctx)
-		m.proxy.ServeHTTP(w, r)
-		return
+		model: m, dialect: spoken, talk: m.talk(r, principal), asked: newTap(&m.copies),
+		encoding: strings.Join(r.Header.Values("Content-Encoding"), ", "), answer: make(chan *heardAnswer, 1),
 	}
 	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
 	r.Body = &tapped{ReadCloser: r.Body, tap: x.asked, left: r.ContentLength}
 	m.hearing.Go(x.hear)
 	defer x.over()
 	m.proxy.ServeHTTP(w, r)
+}
+
+// upgrade passes on what is HTTP no longer once it is accepted.
+func (m *Model) upgrade(w http.ResponseWriter, r *http.Request, principal string) {
+	m.Ear.unheard(m.talk(r, principal), "a conversation", errors.New("it is not held over plain HTTP"))
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(m.Until, cancel)()
+	m.proxy.ServeHTTP(w, r.WithContext(ctx))
 }
 
 // exchange is a request that is being heard, and its answer.
@@ -300,9 +301,9 @@ var sessionHeaders = []struct{ header, asserted string }{
 	{"X-Session-Id", ""},
 }
 
-// speaker says who sends a request, and in which conversation.
-func speaker(r *http.Request, principal string) (peer event.Peer, conversation string) {
-	peer = proxy.PeerOf(r, principal)
+// talk says who sends a request, and in which conversation.
+func (m *Model) talk(r *http.Request, principal string) Talk {
+	peer, conversation := proxy.PeerOf(r, principal), ""
 	for product, agent := range agents {
 		if strings.HasPrefix(peer.Agent, product) {
 			peer.Agent = agent
@@ -321,7 +322,7 @@ func speaker(r *http.Request, principal string) (peer event.Peer, conversation s
 			peer.Asserted[h.asserted] = id
 		}
 	}
-	return peer, conversation
+	return Talk{Source: "model:" + m.Name, Peer: peer, ID: conversation}
 }
 
 // conversationOf returns the conversation that a request names itself.

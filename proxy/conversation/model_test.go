@@ -521,6 +521,12 @@ func TestTheModelGoesOnWhileNothingIsRecorded(t *testing.T) {
 
 // A connection that turns into something else passes, and is known not to be heard. It ends with the daemon.
 func TestAnUpgradePassesUnheard(t *testing.T) {
+	for _, path := range []string{"/v1/responses", "/v1/realtime"} {
+		upgraded(t, path)
+	}
+}
+
+func upgraded(t *testing.T, path string) {
 	b := newBooth(t, func(w http.ResponseWriter, _ *http.Request, _ []byte) {
 		conn, rw, err := http.NewResponseController(w).Hijack()
 		if err != nil {
@@ -532,7 +538,7 @@ func TestAnUpgradePassesUnheard(t *testing.T) {
 		rw.Flush()
 		io.Copy(conn, rw)
 	})
-	r, err := http.NewRequest(http.MethodGet, b.url+"/v1/responses", nil)
+	r, err := http.NewRequest(http.MethodGet, b.url+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
