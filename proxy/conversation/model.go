@@ -326,12 +326,18 @@ func (m *Model) talk(r *http.Request, principal string) Talk {
 }
 
 // conversationOf returns the conversation that a request names itself.
-func conversationOf(request gjson.Result) string {
-	id := cmp.Or(
-		gjson.Get(request.Get("metadata.user_id").Str, "session_id").Str, // Claude Code
-		request.Get("client_metadata.session_id").Str,                    // Codex
-		request.Get("conversation.id").Str, request.Get("conversation").Str,
-	)
+func conversationOf(request gjson.Result) (id string) {
+	request.ForEach(func(key, v gjson.Result) bool {
+		switch key.Str {
+		case "metadata": // Claude Code
+			id = gjson.Get(v.Get("user_id").Str, "session_id").Str
+		case "client_metadata": // Codex
+			id = v.Get("session_id").Str
+		case "conversation": // OpenAI's own
+			id = cmp.Or(v.Get("id").Str, v.Str)
+		}
+		return id == ""
+	})
 	if len(id) > maxID {
 		return ""
 	}

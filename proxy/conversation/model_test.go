@@ -565,6 +565,26 @@ func upgraded(t *testing.T, path string) {
 	}
 }
 
+// A conversation is named in the headers, else in the request.
+func TestConversationsHaveNames(t *testing.T) {
+	for request, want := range map[string]string{
+		`{"metadata":{"user_id":"{\"session_id\":\"5e55\"}"},"messages":[{"role":"user","content":"x"}]}`: "5e55",
+		`{"messages":[{"role":"user","content":"x"}],"client_metadata":{"session_id":"5e55"}}`:            "5e55",
+		`{"messages":[{"role":"user","content":"x"}],"conversation":{"id":"conv_1"}}`:                     "conv_1",
+		`{"messages":[{"role":"user","content":"x"}],"conversation":"conv_1"}`:                            "conv_1",
+		`{"messages":[{"role":"user","content":"x"}],"metadata":{"user_id":"{\"session_id"}}`:             "",
+		`{"messages":[{"role":"user","content":"x"}],"metadata":{"user_id":7},"conversation":[]}`:         "",
+		`{"messages":[{"role":"user","content":"x"}],"conversation":"` + strings.Repeat("c", 300) + `"}`:  "",
+	} {
+		b := newBooth(t, give(http.StatusOK, "application/json", `{}`))
+		b.ask("/v1/messages", strings.NewReader(request))
+		b.close()
+		if turns := b.turns(); len(turns) != 1 || turns[0].Conversation != want {
+			t.Errorf("%.80s: %+v", request, turns)
+		}
+	}
+}
+
 // Clients that name their conversation on both sides have their turns and calls in one session.
 func TestKnownClientsAreOneSession(t *testing.T) {
 	for name, tc := range map[string]struct {
