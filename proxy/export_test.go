@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+
+	"github.com/umpire-dev/umpire/rules/event"
 )
 
 // Memory returns what the gate knows, and what it would know if it were folded again from its recorder. Whole is false
@@ -50,4 +52,22 @@ func (m *memory) dump() string {
 	whole, err := m.snapshot("")
 	fmt.Fprintf(&b, "all %x %v\n", sha256.Sum256(whole), err)
 	return b.String()
+}
+
+// Bindings returns how many announced calls, conversations and agents with hooks the gate remembers.
+func (g *Gate) Bindings() (uses, talks, hooked int) {
+	b := g.mem.binder
+	return len(b.uses), len(b.talks), len(b.hooked)
+}
+
+// Binding returns what binds a call where n others are announced.
+func Binding(n int) func() {
+	b := newBinder()
+	p := event.Peer{Principal: "local:alice", Agent: "agent", Asserted: map[string]string{"sessionId": "c1", "callId": "c"}}
+	for i := range n {
+		u := event.Use{ID: fmt.Sprint(i), Server: "s", Tool: "t", Args: fmt.Sprint(i)}
+		b.apply(event.Event{Seq: uint64(i), Body: &event.Turn{Role: event.RoleAssistant, Uses: []event.Use{u}, Peer: p}})
+	}
+	c := &event.Call{Server: "s", Tool: "t", Args: []byte(`{"a":1}`), Peer: p}
+	return func() { b.bind(&Origin{}, c, 0) }
 }

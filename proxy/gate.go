@@ -190,7 +190,14 @@ func (g *Gate) Call(who Origin, call event.Call, retry Retry) *Ticket {
 	t := newTicket()
 	return g.do(t, func() {
 		b := batch{gate: g, at: g.stamp()}
+		var announced *use
+		call.Bound, announced = g.mem.binder.bind(&who, &call, b.at)
+		announced.joins(call.Bound, &who.Peer)
+		announced.joins(call.Bound, &call.Peer)
 		session := b.open(who)
+		if call.Bound != nil && call.Bound.Missing {
+			b.add(session, 0, unannounced(&call))
+		}
 		if retry.Continues {
 			call.Retry = g.retries.claim(retry.key(who, call.Tool), b.at)
 		}
@@ -239,6 +246,17 @@ func (g *Gate) Record(who Origin, cause uint64, body event.Body) *Ticket {
 		}
 		b.send(t)
 	})
+}
+
+// Heard returns the id of the last piece of a conversation's transcript that was recorded, and whether a call in it is
+// known, by the id that it has there.
+func (g *Gate) Heard(who *event.Peer, conversation string) (last string, known func(use string) bool) {
+	t, uses := newTicket(), map[string]bool{}
+	g.do(t, func() {
+		last = g.mem.binder.heard(who, conversation, uses)
+		t.finish(nil)
+	})
+	return last, func(use string) bool { return uses[use] }
 }
 
 // Await implements Judge.

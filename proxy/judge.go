@@ -33,6 +33,7 @@ const (
 	TransportSSE   = "sse"  // HTTP+SSE of 2024-11-05
 	TransportWS    = "ws"   // WebSocket
 	TransportStdio = "stdio"
+	TransportHook  = "hook" // a client tells of its own tools: there is no connection
 )
 
 // Origin is the client-server pair that causes an event.

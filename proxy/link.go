@@ -182,8 +182,9 @@ func (l *Link) FromClient(m *wire.Message) Ruling {
 		return Ruling{forward: m.Raw}
 	}
 	call := m.Call()
-	who := l.asserted(m)
+	who, asserted := claims(l.who, m)
 	r.call, r.args = l.event(who, m, call), call.Args
+	r.call.Asserted = asserted
 	r.ticket = l.judge.Call(who, *r.call, Retry{Continues: call.Continues, State: call.RequestState, Args: call.Args})
 	return Ruling{
 		wait: func() ([]byte, []byte) { return l.release(m, r) },
@@ -286,21 +287,6 @@ func (l *Link) learn(m *wire.Message) {
 		l.who.Peer.Agent = name
 		l.who.Peer.Client = event.Client{Name: name, Version: strings.Clone(info.Get("version").Str)}
 	}
-}
-
-// asserted returns the origin of a message: that of the link, refined by the conversation that the message names.
-func (l *Link) asserted(m *wire.Message) Origin {
-	who := l.who
-	for _, name := range conversationIDs[:2] {
-		if id := m.Meta(name).Str; id != "" {
-			merged := map[string]string{name: strings.Clone(id)}
-			for k, v := range who.Peer.Asserted {
-				merged[k] = v
-			}
-			who.Peer.Asserted = merged
-		}
-	}
-	return who
 }
 
 // Refused notes a message that could not be read, from the side that is named.

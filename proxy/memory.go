@@ -14,6 +14,7 @@ import (
 type memory struct {
 	state   *rules.State
 	dir     *directory
+	binder  *binder
 	links   map[string]*event.Opened // links that are not closed
 	open    map[uint64]openCall      // calls that passed and have no result
 	held    map[uint64]heldCall      // calls that wait for a person
@@ -32,7 +33,7 @@ type openCall struct {
 
 func newMemory(p *rules.Policy) *memory {
 	return &memory{
-		state: rules.NewState(p), dir: newDirectory(),
+		state: rules.NewState(p), dir: newDirectory(), binder: newBinder(),
 		links: map[string]*event.Opened{}, open: map[uint64]openCall{}, held: map[uint64]heldCall{},
 		tasks: newTasks(),
 	}
@@ -43,6 +44,7 @@ func (m *memory) fold(e event.Event) {
 	m.last, m.at = e.Seq, e.At
 	m.folded++
 	m.dir.apply(e)
+	m.binder.apply(e)
 	switch b := e.Body.(type) {
 	case *event.Opened:
 		m.links[b.Link] = b

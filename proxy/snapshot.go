@@ -169,6 +169,7 @@ type memoryImage struct {
 	Held     map[uint64]heldImage
 	Tasks    map[uint64]taskImage
 	Names    map[string]uint64
+	Binder   binderImage
 	Judging  openImage
 	Loaded   string
 	Last     uint64
@@ -217,7 +218,7 @@ func (m *memory) snapshot(build string) ([]byte, error) {
 		Build: build, State: state, Sessions: map[string]sessionImage{}, Links: m.links,
 		Open: make(map[uint64]openImage, len(m.open)), Held: make(map[uint64]heldImage, len(m.held)),
 		Tasks: make(map[uint64]taskImage, len(m.tasks.calls)), Names: m.tasks.names,
-		Judging: m.judging.image(), Loaded: m.loaded, Last: m.last, At: m.at,
+		Binder: m.binder.image(), Judging: m.judging.image(), Loaded: m.loaded, Last: m.last, At: m.at,
 	}
 	for k, s := range m.dir.sessions {
 		if !s.forgettable(m.at) {
@@ -249,7 +250,7 @@ func restoreMemory(p *rules.Policy, build string, data []byte) (*memory, error) 
 		return nil, err
 	}
 	m := newMemory(p)
-	m.state, m.links = state, img.Links
+	m.state, m.links, m.binder = state, img.Links, img.Binder.binder()
 	m.judging, m.loaded, m.last, m.at = img.Judging.open(), img.Loaded, img.Last, img.At
 	for k, s := range img.Sessions {
 		links := map[string]bool{}

@@ -300,6 +300,11 @@ func parseCall(fail func(any), rest string, e *event.Event) *event.Call {
 			c.Workspace = value
 		case "retry":
 			c.Retry = number(fail, value)
+		case "bound":
+			by, confidence, _ := strings.Cut(value, "/")
+			c.Bound = &event.Bound{By: event.Binding(by), Confidence: event.Confidence(confidence)}
+		case "missing":
+			c.Bound.Missing = value == "true"
 		case "redacted", "truncated":
 			c.Findings = append(c.Findings, event.Finding{Kind: key, Path: value})
 		default:

@@ -219,6 +219,17 @@ func (m *Message) Meta(key string) gjson.Result {
 	return found
 }
 
+// EachMeta calls f with every member of params._meta.
+func (m *Message) EachMeta(f func(key string, v gjson.Result)) {
+	if m.members.meta == "" {
+		return
+	}
+	gjson.Parse(m.members.meta).ForEach(func(k, v gjson.Result) bool {
+		f(k.Str, v)
+		return true
+	})
+}
+
 // Keys of params._meta in the revision 2026-07-28.
 const (
 	MetaProtocolVersion = "io.modelcontextprotocol/protocolVersion"

@@ -200,7 +200,27 @@ func (w *writer) call(c *Call) {
 	w.integer("size", int64(c.Size))
 	w.peer(&c.Peer)
 	w.number("retry", c.Retry)
+	if c.Bound != nil {
+		w.bound(c.Bound)
+	}
 	w.findings(c.Findings)
+}
+
+func (w *writer) bound(b *Bound) {
+	w.name("bound")
+	w.open()
+	w.always("by", string(b.By))
+	w.always("confidence", string(b.Confidence))
+	w.number("turn", b.Turn)
+	w.numbers("others", b.Others)
+	w.text("use", b.Use)
+	w.text("conversation", b.Conversation)
+	w.text("subagent", b.Subagent)
+	if b.Missing {
+		w.name("missing")
+		w.out = append(w.out, "true"...)
+	}
+	w.close()
 }
 
 func (w *writer) verdict(v *Verdict) {
@@ -265,6 +285,20 @@ func (w *writer) turn(t *Turn) {
 		for i, id := range t.Calls {
 			w.element(i)
 			w.quote(id)
+		}
+		w.out = append(w.out, ']')
+	}
+	if len(t.Uses) > 0 {
+		w.name("uses")
+		for i, u := range t.Uses {
+			w.element(i)
+			w.open()
+			w.text("id", u.ID)
+			w.text("item", u.Item)
+			w.text("server", u.Server)
+			w.text("tool", u.Tool)
+			w.text("args", u.Args)
+			w.close()
 		}
 		w.out = append(w.out, ']')
 	}

@@ -122,8 +122,46 @@ type Call struct {
 	Size   int             `json:"size"` // bytes of the arguments as sent
 	Peer
 	Retry    uint64    `json:"retry,omitempty"` // Seq of the first attempt, when this continues a call that asked for input
+	Bound    *Bound    `json:"bound,omitempty"` // nil if no conversation is known to which it could belong
 	Findings []Finding `json:"findings,omitempty"`
 }
+
+// Bound says to which piece of a conversation a call belongs, and how that is known.
+type Bound struct {
+	By           Binding    `json:"by"`
+	Confidence   Confidence `json:"confidence"`
+	Turn         uint64     `json:"turn,omitempty"`         // Seq of the Turn that announced the call, else of the last one of its conversation; 0 if unbound
+	Others       []uint64   `json:"others,omitempty"`       // Seqs of Turns that announced it just as well; at most MaxEvidence
+	Use          string     `json:"use,omitempty"`          // id of the tool call in the conversation: a claim
+	Conversation string     `json:"conversation,omitempty"` // id of the conversation: a claim of who heard it
+	Subagent     string     `json:"subagent,omitempty"`     // id of the sub-agent that calls, where the client tells them apart
+	Missing      bool       `json:"missing,omitempty"`      // its agent announces its calls, and this one was not announced
+}
+
+// Binding is by what a call was bound. The zero Binding is that it was not.
+type Binding string
+
+// The bindings, the surest first.
+const (
+	ByCall      Binding = "call"      // the id of the tool call
+	ByItem      Binding = "item"      // the id of the item of the model's answer
+	ByTurn      Binding = "turn"      // the id of the turn
+	BySession   Binding = "session"   // the id of the conversation
+	ByArguments Binding = "arguments" // server, tool and arguments, within 30 s
+	ByTrace     Binding = "trace"     // the id of the trace
+	ByNothing   Binding = "none"
+)
+
+// Confidence is how sure a Bound is. The zero Confidence is that nothing is.
+type Confidence string
+
+// The confidences, the greatest first.
+const (
+	Exact     Confidence = "exact"     // this very call was announced by somebody who can be believed
+	Likely    Confidence = "likely"    // it is this conversation, but perhaps another piece of it
+	Ambiguous Confidence = "ambiguous" // there are others to which it could belong as well: none of them vouches for it
+	Unsure    Confidence = "none"
+)
 
 // Finding is something that Parse saw in a message and that is no longer visible in what is stored.
 type Finding struct {
@@ -243,8 +281,18 @@ type Turn struct {
 	Conversation string   `json:"conversation,omitempty"` // id of the conversation: a claim of the source
 	ID           string   `json:"turn,omitempty"`         // id of the turn within it: a claim of the source
 	Calls        []string `json:"calls,omitempty"`        // ids of tool calls that an assistant makes in it, or that a tool answers
+	Uses         []Use    `json:"uses,omitempty"`         // the tool calls that an assistant makes in it, as far as more is known
 	Peer
 	Findings []Finding `json:"findings,omitempty"`
+}
+
+// Use is a tool call as a conversation announces it. The call itself comes over MCP.
+type Use struct {
+	ID     string `json:"id,omitempty"`     // of the tool call: also in Turn.Calls
+	Item   string `json:"item,omitempty"`   // of the item of the model's answer that holds it
+	Server string `json:"server,omitempty"` // empty if it is not known
+	Tool   string `json:"tool,omitempty"`   // likewise
+	Args   string `json:"args,omitempty"`   // hex SHA-256 of the arguments, as they are stored, in canonical form
 }
 
 // Role is whose words a Turn holds.

@@ -129,6 +129,8 @@ func (c *Call) ResolveName(name string) (any, bool) {
 		return &trailVal{call: c}, true
 	case "client":
 		return &clientVal{peer: &c.Peer}, true
+	case "call":
+		return &callVal{call: c.Call}, true
 	}
 	return nil, false
 }

@@ -42,6 +42,7 @@ func New(env event.Env) (*Env, error) {
 		cel.Variable("principal", cel.StringType),
 		cel.Variable("session", cel.StringType),
 		cel.Variable("client", clientType),
+		cel.Variable("call", callType),
 		cel.CrossTypeNumericComparisons(true),
 		cel.EnableErrorOnBadPresenceTest(true),
 		cel.ASTValidators(cel.ValidateRegexLiterals(), cel.ValidateComprehensionNestingLimit(3)),

@@ -110,7 +110,7 @@ func (f *frame) ResolveName(name string) (any, bool) {
 }
 
 // Reserved are the names that no step may have.
-var Reserved = []string{"args", "tool", "server", "agent", "principal", "session", "client", "path", "url", "host", "flows", "origin", "asked", "urged", "has", "in", "true", "false", "null"}
+var Reserved = []string{"args", "tool", "server", "agent", "principal", "session", "client", "call", "path", "url", "host", "flows", "origin", "asked", "urged", "has", "in", "true", "false", "null"}
 
 // With returns an environment in which conditions may also ask about the named steps.
 func (e *Env) With(steps []string) (*Env, error) {

@@ -16,6 +16,8 @@ import (
 var (
 	toolType   = types.NewObjectType("umpire.Tool")
 	clientType = types.NewObjectType("umpire.Client")
+	callType   = types.NewObjectType("umpire.Call")
+	boundType  = types.NewObjectType("umpire.Bound")
 	pathType   = types.NewObjectType("umpire.Path")
 	urlType    = types.NewObjectType("umpire.URL")
 	hostType   = types.NewObjectType("umpire.Host")
@@ -29,6 +31,14 @@ type (
 	clientVal struct {
 		base[clientVal]
 		peer *event.Peer
+	}
+	callVal struct {
+		base[callVal]
+		call *event.Call
+	}
+	boundVal struct {
+		base[boundVal]
+		bound event.Bound
 	}
 	pathVal struct {
 		base[pathVal]
@@ -55,6 +65,26 @@ func (*clientVal) Type() ref.Type { return clientType }
 
 // Value implements ref.Val.
 func (v *clientVal) Value() any { return v }
+
+// Type implements ref.Val.
+func (*callVal) Type() ref.Type { return callType }
+
+// Value implements ref.Val.
+func (v *callVal) Value() any { return v }
+
+// Type implements ref.Val.
+func (*boundVal) Type() ref.Type { return boundType }
+
+// Value implements ref.Val.
+func (v *boundVal) Value() any { return v }
+
+// boundOf returns to what a call was bound, also where nothing was there to bind it to.
+func boundOf(c *event.Call) *boundVal {
+	if c.Bound == nil {
+		return &boundVal{bound: event.Bound{By: event.ByNothing, Confidence: event.Unsure}}
+	}
+	return &boundVal{bound: *c.Bound}
+}
 
 // Type implements ref.Val.
 func (*pathVal) Type() ref.Type { return pathType }
@@ -117,6 +147,16 @@ var fields = map[string]map[string]*types.FieldType{
 		"version":   field(types.StringType, func(v *clientVal) (any, error) { return v.peer.Client.Version, nil }),
 		"workspace": field(types.StringType, func(v *clientVal) (any, error) { return v.peer.Workspace, nil }),
 		"process":   field(types.StringType, func(v *clientVal) (any, error) { return v.peer.Process, nil }),
+	},
+	callType.TypeName(): {
+		"bound": field(boundType, func(v *callVal) (any, error) { return boundOf(v.call), nil }),
+	},
+	boundType.TypeName(): {
+		"by":           field(types.StringType, func(v *boundVal) (any, error) { return string(v.bound.By), nil }),
+		"confidence":   field(types.StringType, func(v *boundVal) (any, error) { return string(v.bound.Confidence), nil }),
+		"conversation": field(types.StringType, func(v *boundVal) (any, error) { return v.bound.Conversation, nil }),
+		"subagent":     field(types.StringType, func(v *boundVal) (any, error) { return v.bound.Subagent, nil }),
+		"missing":      field(types.BoolType, func(v *boundVal) (any, error) { return v.bound.Missing, nil }),
 	},
 	pathType.TypeName(): {
 		"name": field(types.StringType, func(v *pathVal) (any, error) { return v.path.Name() }),
