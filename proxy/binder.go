@@ -425,6 +425,16 @@ func (b *binder) heard(who *event.Peer, conversation string, uses map[string]boo
 	return last
 }
 
+// announced returns what Gate.Announced does.
+func (b *binder) announced(who *event.Peer, use string) (announced, came bool) {
+	for _, u := range b.uses {
+		if u.ID == use && u.Peer.Principal == who.Principal && u.Tool != "" {
+			return true, u.Taken
+		}
+	}
+	return false, false
+}
+
 // binderImage is a binder written down.
 type binderImage struct {
 	_      struct{} `cbor:",toarray"`

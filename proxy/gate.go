@@ -17,6 +17,7 @@ import (
 
 	"github.com/umpire-dev/umpire/proxy/review"
 	"github.com/umpire-dev/umpire/rules"
+	"github.com/umpire-dev/umpire/rules/catalog"
 	"github.com/umpire-dev/umpire/rules/event"
 )
 
@@ -257,6 +258,33 @@ func (g *Gate) Heard(who *event.Peer, conversation string) (last string, known f
 		t.finish(nil)
 	})
 	return last, func(use string) bool { return uses[use] }
+}
+
+// Announced reports whether who has announced a call with this id in its conversation, and whether that came.
+func (g *Gate) Announced(who *event.Peer, use string) (announced, came bool) {
+	t := newTicket()
+	g.do(t, func() {
+		announced, came = g.mem.binder.announced(who, use)
+		t.finish(nil)
+	})
+	return announced, came
+}
+
+// FindTool returns the tool, of all that servers have listed, for which is holds; ok is false unless it is one.
+func (g *Gate) FindTool(is func(server, tool string) bool) (found catalog.Key, ok bool) {
+	t := newTicket()
+	g.do(t, func() {
+		n := 0
+		for key := range g.mem.state.Catalog().Keys() {
+			if is(key.Server, key.Tool) {
+				found = key
+				n++
+			}
+		}
+		ok = n == 1
+		t.finish(nil)
+	})
+	return found, ok
 }
 
 // Await implements Judge.

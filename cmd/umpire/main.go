@@ -84,7 +84,8 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w\nhint: %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(a.wrap(), a.unwrap(), a.doctor(), a.serve(), a.run(), a.check(), a.sessions(), a.show(), a.log(), a.review(), a.tools(), a.export(),
+	root.AddCommand(a.wrap(), a.unwrap(), a.doctor(), a.serve(), a.run(), a.hook(), a.check(), a.sessions(), a.show(),
+		a.log(), a.review(), a.tools(), a.export(),
 		a.replay(), a.eval(), a.demo(), a.version(), a.docs())
 	for _, c := range append(root.Commands(), root) {
 		check := c.Args

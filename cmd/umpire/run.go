@@ -112,14 +112,9 @@ func (a *app) warnOfConfig(opts shim.Options) {
 }
 
 // fill completes what the command line leaves open.
-func (a *app) fill(opts *shim.Options) (err error) {
-	if opts.StateDir, err = config.StateDir(a.state); err != nil {
+func (a *app) fill(opts *shim.Options) error {
+	if err := a.place(opts); err != nil {
 		return err
-	}
-	if a.config != "" || os.Getenv("UMPIRE_CONFIG") != "" { // the daemon works in another directory
-		if opts.Config, err = config.Find(a.config, true); err != nil {
-			return err
-		}
 	}
 	if len(opts.Command) == 0 && opts.Remote == nil {
 		if err := a.configured(opts); err != nil {
@@ -131,6 +126,19 @@ func (a *app) fill(opts *shim.Options) (err error) {
 	}
 	if err := config.CheckName(opts.Name); err != nil {
 		return usageError{fmt.Errorf("%w\nhint: --name NAME", err)}
+	}
+	return nil
+}
+
+// place says where the daemon is, and how one is started.
+func (a *app) place(opts *shim.Options) (err error) {
+	if opts.StateDir, err = config.StateDir(a.state); err != nil {
+		return err
+	}
+	if a.config != "" || os.Getenv("UMPIRE_CONFIG") != "" { // the daemon works in another directory
+		if opts.Config, err = config.Find(a.config, true); err != nil {
+			return err
+		}
 	}
 	self, err := os.Executable()
 	if err != nil {

@@ -129,12 +129,60 @@ func (a *app) showCall(r history.Reader, seq uint64, asJSON bool) error {
 			c.Evidence = append(c.Evidence, e)
 		}
 	}
+	if err := story(r, &c); err != nil {
+		return err
+	}
 	if asJSON {
 		return a.printAll(c)
 	}
 	p := view.New(a.stdout)
 	p.Call(c, time.Now())
 	return p.Err()
+}
+
+// near is how many events before and after a call are searched for what was said about it.
+const near = 2000
+
+// story adds what was said in the conversation to which a call is bound: the prompt before it, the words with which the
+// model makes it, and what comes next.
+func story(r history.Reader, c *view.Call) error {
+	bound := c.Call.Body.(*event.Call).Bound
+	if bound == nil || bound.Conversation == "" {
+		return nil
+	}
+	after := c.Call.Seq
+	if c.Result != nil {
+		after = c.Result.Seq
+	}
+	var spoken *event.Event // the model's words that stand before the call, if none say that they make it
+	for e, err := range history.Events(r, max(c.Call.Seq, near)-near+1) {
+		switch {
+		case err != nil:
+			return err
+		case e.Seq > after+near || c.Next != nil:
+			return nil
+		}
+		t, ok := e.Body.(*event.Turn)
+		if !ok || t.Conversation != bound.Conversation || t.Size == 0 {
+			continue
+		}
+		makes := bound.Use != "" && slices.Contains(t.Calls, bound.Use)
+		switch assistant := t.Role == event.RoleAssistant; {
+		case assistant && makes:
+			c.Words = &e
+		case e.Seq > after:
+			c.Next = &e
+		case e.Seq > c.Call.Seq:
+		case t.Role == event.RoleUser:
+			c.Prompt, c.Words, spoken = &e, nil, nil
+		case assistant && len(t.Calls) == 0:
+			spoken = &e
+		}
+		if c.Words == nil {
+			c.Words = spoken
+		}
+	}
+	return nil
 }
 
 // settled adds how the hold of a call ended: by what came right before the verdict at the given Seq.
@@ -161,12 +209,21 @@ func evidence(c view.Call) []uint64 {
 }
 
 func (a *app) printAll(c view.Call) error {
-	events := append(c.Evidence, c.Call, c.Verdict)
+	events := c.Evidence
+	for _, said := range []*event.Event{c.Prompt, c.Words} {
+		if said != nil {
+			events = append(events, *said)
+		}
+	}
+	events = append(events, c.Call, c.Verdict)
 	if c.Settled != nil {
 		events = append(events, *c.End, *c.Settled)
 	}
 	if c.Result != nil {
 		events = append(events, *c.Result)
+	}
+	if c.Next != nil {
+		events = append(events, *c.Next)
 	}
 	for _, e := range events {
 		if err := a.printJSON(e); err != nil {

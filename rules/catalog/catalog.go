@@ -8,6 +8,8 @@ package catalog
 import (
 	"cmp"
 	"fmt"
+	"iter"
+	"maps"
 	"slices"
 	"strings"
 
@@ -73,6 +75,9 @@ func (c *Catalog) Doubts(server, tool string) []Doubt {
 	}
 	return nil
 }
+
+// Keys yields every tool that was ever listed, in no order.
+func (c *Catalog) Keys() iter.Seq[Key] { return maps.Keys(c.tools) }
 
 // All returns every tool that was ever listed, by server and name.
 func (c *Catalog) All() []*Entry {

@@ -50,6 +50,7 @@ func (d *Daemon) api() http.Handler {
 	mux.Handle("/v1/turns", conversation.Turns{
 		Ear: d.ear, Principal: func(http.ResponseWriter, *http.Request) (string, bool) { return "local:" + d.user, true },
 	})
+	mux.Handle("POST /v1/hooks/{client}", d.alive(http.HandlerFunc(d.hooked)))
 	return mux
 }
 

@@ -23,6 +23,7 @@ import (
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/history"
 	"github.com/umpire-dev/umpire/proxy"
 	"github.com/umpire-dev/umpire/proxy/conversation"
+	"github.com/umpire-dev/umpire/proxy/conversation/hook"
 	"github.com/umpire-dev/umpire/proxy/transport"
 	"github.com/umpire-dev/umpire/proxy/wire"
 	"github.com/umpire-dev/umpire/rules"
@@ -50,6 +51,7 @@ type Daemon struct {
 	guard   proxy.Guard
 	ear     *conversation.Ear
 	models  []*conversation.Model
+	hooks   *hook.Hooks
 	fronts  []*proxy.HTTP
 	relays  []*proxy.Relay
 	user    string
@@ -121,6 +123,9 @@ func Start(opts Options) (d *Daemon, err error) {
 	}); err != nil {
 		return d, err
 	}
+	if d.hooks, err = hook.New(hook.Config{Gate: d.gate, Cleaner: d.cleaner, Now: opts.Now, Log: opts.Log}); err != nil {
+		return d, err
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	d.ctx, d.stop = ctx, cancel
 	if err = d.listen(); err != nil {
@@ -172,6 +177,9 @@ func (d *Daemon) listen() error {
 		names = append(names, mounted)
 	}
 	mux.Handle("/v1/turns", conversation.Turns{Ear: d.ear, Principal: d.guard.Principal})
+	for _, name := range hook.Names() {
+		mux.HandleFunc("/hooks/"+name, d.hookURL(hook.Find(name)))
+	}
 	mux.HandleFunc("/", d.unknown(names))
 	all, err := d.withModels(mux)
 	if err != nil {

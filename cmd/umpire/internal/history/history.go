@@ -14,6 +14,7 @@ import (
 	"iter"
 	"net"
 	"net/http"
+	"net/url"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -21,6 +22,7 @@ import (
 	"time"
 
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/config"
+	"github.com/umpire-dev/umpire/proxy/conversation/hook"
 	"github.com/umpire-dev/umpire/proxy/review"
 	"github.com/umpire-dev/umpire/rules/event"
 	"github.com/umpire-dev/umpire/store"
@@ -190,6 +192,20 @@ func (d *Daemon) Decide(call uint64, by review.Decision) (v event.Verdict, err e
 		return v, fmt.Errorf("the daemon sent something unreadable: %w", err)
 	}
 	return v, nil
+}
+
+// Hook passes on what a hook of a client was told, and returns the answer. It waits as long as the call does that it is
+// about.
+func (d *Daemon) Hook(ctx context.Context, client string, about url.Values, raw []byte) (a hook.Answer, err error) {
+	resp, err := d.do(ctx, http.MethodPost, "/v1/hooks/"+client+"?"+about.Encode(), raw)
+	if err != nil {
+		return a, err
+	}
+	defer resp.Body.Close() //nolint:errcheck // it was read
+	if err := json.NewDecoder(resp.Body).Decode(&a); err != nil {
+		return a, fmt.Errorf("the daemon sent something unreadable: %w", err)
+	}
+	return a, nil
 }
 
 // Pruned implements Reader.

@@ -15,8 +15,8 @@ import (
 	"github.com/umpire-dev/umpire/store"
 )
 
-// reach calls attach with the socket of the daemon until it succeeds, and starts a daemon if none is there.
-func reach(opts Options, attach func(socket string) error) error {
+// Reach calls attach with the socket of the daemon until it succeeds, and starts a daemon if none is there.
+func Reach(opts Options, attach func(socket string) error) error {
 	socket := filepath.Join(opts.StateDir, config.SocketFile)
 	if err := attach(socket); err == nil || errors.Is(err, transport.ErrUnreachable) {
 		return err

@@ -92,7 +92,7 @@ func (v *conversation) connect(ctx context.Context) (serve func() error, err err
 		wait = remoteWait
 		hello.URL, hello.Transport, hello.Header = r.URL.String(), v.opts.Transport, r.Header
 	}
-	err = reach(v.opts, func(socket string) error {
+	err = Reach(v.opts, func(socket string) error {
 		ctx, cancel := context.WithTimeout(ctx, wait)
 		defer cancel()
 		if v.pipes == nil {

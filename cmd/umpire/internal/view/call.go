@@ -19,6 +19,10 @@ type Call struct {
 	Settled  *event.Event // the verdict that came after it
 	Result   *event.Event // nil if there is none yet
 	Evidence []event.Event
+
+	// What was said about it, as far as it is known: the Turns of the user, of the model that makes the call, and what was
+	// said next.
+	Prompt, Words, Next *event.Event
 }
 
 // Call prints a call: who, what, why, with the evidence, and how it ended.
@@ -38,6 +42,16 @@ func (p *Printer) Call(c Call, now time.Time) {
 	if call.Retry != 0 {
 		field("continues", "#%d", call.Retry)
 	}
+	if b := call.Bound; b != nil {
+		field("bound", "%s", bound(b))
+	}
+	said := func(name string, e *event.Event) {
+		if e != nil {
+			field(name, "%s (#%d)", turn(e.Body.(*event.Turn)), e.Seq)
+		}
+	}
+	said("asked", c.Prompt)
+	said("said", c.Words)
 	field("arguments", "%s", indent(call.Args))
 	for _, f := range call.Findings {
 		field("", "%s is %s (%d bytes as sent)", Text(f.Path, 80), f.Kind, f.Size)
@@ -55,6 +69,7 @@ func (p *Printer) Call(c Call, now time.Time) {
 	case action.Passes():
 		field("result", "none yet")
 	}
+	said("next", c.Next)
 	if len(c.Evidence) > 0 {
 		p.Line(faint.Render("  evidence"))
 		for _, e := range c.Evidence {
@@ -63,6 +78,34 @@ func (p *Printer) Call(c Call, now time.Time) {
 			}
 		}
 	}
+}
+
+// bound says to what a call belongs, and how that is known.
+func bound(b *event.Bound) string {
+	by := map[event.Binding]string{
+		event.ByCall: "by the id of the call", event.ByItem: "by the id of the item", event.ByTurn: "by the id of the turn",
+		event.BySession: "by the id of the conversation", event.ByArguments: "by its arguments", event.ByTrace: "by the id of the trace",
+	}[b.By]
+	out := string(b.Confidence)
+	if by == "" {
+		out = "to no conversation"
+	} else {
+		out = Text(out, 40) + ", " + by
+	}
+	if b.Turn != 0 {
+		out += fmt.Sprintf(" (#%d", b.Turn)
+		for _, o := range b.Others {
+			out += fmt.Sprintf(", or #%d", o)
+		}
+		out += ")"
+	}
+	if b.Subagent != "" {
+		out += ", of the sub-agent " + Text(b.Subagent, 60)
+	}
+	if b.Missing {
+		out += "; the client's hooks have not announced it"
+	}
+	return out
 }
 
 func (p *Printer) verdict(field func(string, string, ...any), v *event.Verdict) {

@@ -307,6 +307,12 @@ func turn(b *event.Turn) string {
 	said := Text(b.Text, 160)
 	switch {
 	case b.Text != "":
+	case len(b.Uses) > 0:
+		var uses []string
+		for _, u := range b.Uses {
+			uses = append(uses, u.Server+"/"+u.Tool)
+		}
+		said = "calls " + Text(strings.Join(uses, ", "), 160)
 	case b.Size == 0 && len(b.Calls) > 0:
 		verb := map[event.Role]string{event.RoleAssistant: "calls "}[b.Role]
 		said = cmp.Or(verb, "answers ") + Text(strings.Join(b.Calls, ", "), 160)

@@ -49,7 +49,10 @@ func everything(t *testing.T) []event.Event {
 		&event.Loaded{Digest: "d", Sources: []event.Source{{Name: hostile}}},
 		&event.Opened{Link: "l", Server: "billing", Transport: "http", Protocol: hostile, Peer: peer},
 		&event.Catalog{Server: "billing", Tools: []event.Tool{{Name: hostile}}},
-		&event.Call{Server: "billing", Tool: hostile, Args: json.RawMessage(`{"a":` + string(raw) + `}`), Peer: peer, Findings: []event.Finding{{Kind: event.Redacted, Path: hostile}}},
+		&event.Call{
+			Server: "billing", Tool: hostile, Args: json.RawMessage(`{"a":` + string(raw) + `}`), Peer: peer, Findings: []event.Finding{{Kind: event.Redacted, Path: hostile}},
+			Bound: &event.Bound{By: event.ByCall, Confidence: event.Confidence(hostile), Turn: 9, Others: []uint64{1}, Subagent: hostile, Missing: true},
+		},
 		&event.Verdict{
 			Action: event.Deny, Rule: hostile, Why: hostile, Hint: hostile, Policy: "p", RetryMS: 1,
 			Also: []event.Match{{Action: event.Deny, Rule: hostile, Why: hostile, Observed: true}},
@@ -63,6 +66,7 @@ func everything(t *testing.T) []event.Event {
 		&event.Expired{Server: "billing", Tool: hostile, Reason: hostile},
 		&event.Verdict{Action: event.Deny, Rule: hostile, Why: hostile, After: 12},
 		&event.Turn{Role: event.Role(hostile), Source: hostile, Trust: event.Trusted, Text: hostile, Peer: peer},
+		&event.Turn{Role: event.RoleAssistant, Source: hostile, Uses: []event.Use{{Server: hostile, Tool: hostile}}, Peer: peer},
 	}
 	events := make([]event.Event, len(bodies))
 	for i, b := range bodies {
@@ -82,11 +86,11 @@ func TestNothingThatIsShownCanPlayTricksOnTheReader(t *testing.T) {
 	for _, e := range events {
 		timeline.Event(e)
 	}
-	if lines := strings.Count(out.String(), "\n"); lines != 12 { // a call, or the end of its hold, and its verdict are one line, and so is each further rule
+	if lines := strings.Count(out.String(), "\n"); lines != 13 { // a call, or the end of its hold, and its verdict are one line, and so is each further rule
 		t.Errorf("%d lines:\n%s", lines, out.String())
 	}
 	for i := range events[5:7] {
-		p.Call(view.Call{Call: events[3], Verdict: events[4], Result: &events[5+i], Evidence: events[3:4]}, time.Now())
+		p.Call(view.Call{Call: events[3], Verdict: events[4], Result: &events[5+i], Evidence: events[3:4], Prompt: &events[13], Words: &events[13], Next: &events[14]}, time.Now())
 	}
 	for _, i := range []int{9, 11} {
 		p.Call(view.Call{Call: events[3], Verdict: events[4], End: &events[i], Settled: &events[i+1]}, time.Now())
