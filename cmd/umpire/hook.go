@@ -23,7 +23,7 @@ import (
 )
 
 func (a *app) hook() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "hook CLIENT",
 		Short: "Tell the daemon what a client's hook tells, and answer the client",
 		Long: "Hook is what a client runs as its hook: it reads the hook's JSON from stdin, passes it on to the daemon, which it starts\n" +
@@ -50,6 +50,9 @@ func (a *app) hook() *cobra.Command {
 			return a.reply(answer)
 		},
 	}
+	cmd.Flags().String("made", "", "what umpire wrap --hooks made for this hook: umpire unwrap reads it")
+	cmd.Flags().Lookup("made").Hidden = true
+	return cmd
 }
 
 // tell has the daemon hear a hook.

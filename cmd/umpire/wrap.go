@@ -37,10 +37,17 @@ func (a *app) wrap() *cobra.Command {
 			}
 			c.one = func(f clients.Format, file []byte) ([]byte, []clients.Server, error) { return clients.Wrap(f, file, u) }
 			c.listen, c.to, c.verb = u.Listen, clients.Wrapped, "wrapped"
+			if c.withHooks {
+				c.hooks = func(f clients.HookFile, file []byte) ([]byte, bool, error) {
+					out, err := f.AddHooks(file, u)
+					return out, false, err
+				}
+			}
 			return a.change(c, args)
 		},
 	}
 	c.flags(cmd)
+	cmd.Flags().BoolVar(&c.withHooks, "hooks", false, "let clients that have hooks tell Umpire what is said, and ask before their own tools are used")
 	return cmd
 }
 
@@ -62,6 +69,7 @@ func (a *app) unwrap() *cobra.Command {
 				return clients.Unwrap(f, file, listen)
 			}
 			c.listen, c.to, c.verb = listen, clients.Bare, "unwrapped"
+			c.hooks = clients.HookFile.RemoveHooks
 			return a.change(c, args)
 		},
 	}
@@ -76,6 +84,9 @@ type change struct {
 	verb         string
 	to           clients.State // of the servers that have been changed
 	one          func(clients.Format, []byte) ([]byte, []clients.Server, error)
+	withHooks    bool
+	// hooks changes a settings file, nil if there is none; gone says that it is to go. It is nil if hooks stay as they are.
+	hooks func(f clients.HookFile, file []byte) (out []byte, gone bool, err error)
 }
 
 func (c *change) flags(cmd *cobra.Command) {
@@ -89,13 +100,14 @@ func (a *app) change(c change, names []string) error {
 	if err != nil {
 		return err
 	}
-	if len(files) == 0 {
-		return noConfig(looked)
-	}
-	failed, changed, overHTTP := false, false, false
+	overHTTP := false
 	p := view.New(a.stdout)
 	if c.dryRun {
 		p = view.New(a.stderr) // the diff alone on stdout
+	}
+	hooked, changed, failed := a.changeHooks(c, names, files, p)
+	if len(files) == 0 && !hooked {
+		return errors.Join(noConfig(looked), p.Err())
 	}
 	for _, f := range files {
 		did, web, err := a.changeFile(c, f, p)
@@ -137,7 +149,7 @@ func (a *app) changeFile(c change, f clients.File, p *view.Printer) (changed, ov
 	}
 	changed = !bytes.Equal(was, now)
 	if changed && c.dryRun {
-		if _, err := fmt.Fprint(a.stdout, plain(udiff.Unified(shown(f), shown(f), string(was), string(now)))); err != nil {
+		if err := a.diff(shown(f), shown(f), was, now); err != nil {
 			return false, false, err
 		}
 	} else if changed {
@@ -175,6 +187,12 @@ func (a *app) changeFile(c change, f clients.File, p *view.Printer) (changed, ov
 		p.Line("  no MCP servers")
 	}
 	return changed, overHTTP, nil
+}
+
+// diff prints what would change in a file. The names of what is not there are /dev/null.
+func (a *app) diff(before, after string, was, now []byte) error {
+	_, err := fmt.Fprint(a.stdout, plain(udiff.Unified(before, after, string(was), string(now))))
+	return err
 }
 
 // label names a server, with the project that it is for.

@@ -77,6 +77,38 @@ func Write(path string, was, content []byte) (err error) {
 	return syncDir(filepath.Dir(target))
 }
 
+// Create makes a file that nobody else can read. If there is one by now, it returns ErrChanged.
+func Create(path string, content []byte) (err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return ErrChanged
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		os.Remove(path) //nolint:errcheck // the first error counts
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// Remove removes a file if it is what it was when it was read, else it returns ErrChanged.
+func Remove(path string, was []byte) error {
+	target, now, err := Read(path)
+	if err != nil || !bytes.Equal(now, was) {
+		return errors.Join(ErrChanged, err)
+	}
+	if err := os.Remove(target); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(target))
+}
+
 // fill writes content to temp, as the file that info is about would be.
 func fill(temp *os.File, info fs.FileInfo, content []byte) error {
 	if _, err := temp.Write(content); err != nil {
