@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/umpire-dev/umpire/proxy"
 	"github.com/umpire-dev/umpire/rules/event"
+	"github.com/umpire-dev/umpire/store"
+	"github.com/umpire-dev/umpire/store/storetest"
 )
 
 // table is conversations beside calls, on one clock.
@@ -294,6 +297,34 @@ func TestACallThatHooksDidNotAnnounceIsASignal(t *testing.T) {
 	}
 	if all := kinds(log(t, x.disk)); !slices.Contains(strings.Fields(all), "signal") {
 		t.Error(all)
+	}
+}
+
+// What is announced survives in a snapshot as it does in the log.
+func TestAnnouncementsAreInSnapshots(t *testing.T) {
+	db, c := storetest.Open(t, store.Config{}), newClock()
+	x := &table{T: t, clock: c, disk: &manual{}, gate: derived(t, db, policy(t, "rules: []"), c, 1, "b", io.Discard)}
+	p := asserting("codex", "sessionId", "c1")
+	turn := func(conversation string, u event.Use) {
+		t.Helper()
+		turn := &event.Turn{Role: event.RoleAssistant, Source: proxy.HookSource + "test", Conversation: conversation, ID: "t", Uses: []event.Use{u}, Peer: p}
+		if err := x.gate.Record(proxy.Origin{Link: "hook:1", Server: "client", Transport: proxy.TransportHook, Peer: p}, 0, turn).Wait(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	turn("c1", pay("call_1", "5"))
+	turn("c2", pay("", "5"))
+	x.gate.Close()
+	if seq, _, err := db.Snapshot(); seq == 0 || err != nil {
+		t.Fatal("no snapshot", err)
+	}
+	x.gate = derived(t, db, policy(t, "rules: []"), c, 1, "b", io.Discard)
+	defer x.gate.Close()
+	if uses, talks, hooked := x.gate.Bindings(); uses != 2 || talks != 2 || hooked != 1 {
+		t.Errorf("%d announced calls, %d conversations, %d agents", uses, talks, hooked)
+	}
+	if live, folded, whole := x.gate.Memory(); !whole || live != folded {
+		t.Errorf("live\n%s\nfolded\n%s", live, folded)
 	}
 }
 

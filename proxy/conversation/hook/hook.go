@@ -281,9 +281,6 @@ func (h *Hooks) transcribe(t *talk, in *Input, from Caller) (last *proxy.Ticket)
 		last = h.trouble(t, in, fmt.Sprintf("%d bytes of it came at once, and %d are the most", skipped+int64(len(lines)), maxTail))
 	}
 	before, known := h.Gate.Heard(&t.who.Peer, in.Conversation)
-	if t.heard {
-		before = "" // where the file was read to
-	}
 	t.heard = true
 	for _, p := range pieces(lines, before, known) {
 		if p.role == event.RoleAssistant && p.text == t.words {
