@@ -50,6 +50,9 @@ func (a *app) changeHooks(c change, names []string, files []clients.File, p *vie
 			hooked = true
 			p.Line(f.Title+":", view.Text(shown(at), 0))
 			p.Line("  hooks:", what)
+			if f.Note != "" && c.to == clients.Wrapped {
+				p.Line(" ", f.Note)
+			}
 		}
 		changed = changed || !slices.Equal(before, after)
 	}

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/tidwall/gjson"
 )
 
 // Kind is what a client tells.
@@ -37,6 +39,8 @@ type Client struct {
 	Blocks  string          // the event that can prevent a call
 	fields  fields
 	roots   func(getenv func(string) string, home string) []string
+	marks   []string // what a line of its transcript holds that is worth a look
+	said    func(line gjson.Result) []piece
 	tool    func(in *Input, mcpServer string)
 	deny    func(reason string) Answer
 }
@@ -47,6 +51,7 @@ type fields struct {
 	prompt                                                     string
 	use, tool, args, mcpServer                                 string
 	response, problem, words                                   string
+	line                                                       string // of a line of the transcript: its id
 }
 
 // Answer is what a client gets to hear from its hook.
@@ -91,7 +96,7 @@ func Names() (names []string) {
 	return names
 }
 
-var all = []*Client{claudeCode}
+var all = []*Client{claudeCode, codex}
 
 // claudeCode is Claude Code, measured with 2.1.330.
 var claudeCode = &Client{
@@ -105,7 +110,7 @@ var claudeCode = &Client{
 	fields: fields{
 		event: "hook_event_name", conversation: "session_id", turn: "prompt_id", subagent: "agent_id", workspace: "cwd",
 		transcript: "transcript_path", prompt: "prompt", use: "tool_use_id", tool: "tool_name", args: "tool_input",
-		mcpServer: "mcp_server.name", response: "tool_response", problem: "error", words: "last_assistant_message",
+		mcpServer: "mcp_server.name", response: "tool_response", problem: "error", words: "last_assistant_message", line: "uuid",
 	},
 	roots: func(getenv func(string) string, home string) []string {
 		if dir := getenv("CLAUDE_CONFIG_DIR"); dir != "" {
@@ -113,15 +118,46 @@ var claudeCode = &Client{
 		}
 		return []string{filepath.Join(home, ".claude", "projects")}
 	},
-	tool: prefixed("mcp__"),
-	deny: func(reason string) Answer {
-		type output struct {
-			Event    string `json:"hookEventName"`
-			Decision string `json:"permissionDecision"`
-			Reason   string `json:"permissionDecisionReason"`
-		}
-		return say(map[string]output{"hookSpecificOutput": {"PreToolUse", "deny", reason}})
+	marks: []string{`"assistant"`, `"tool_result"`},
+	said:  claudeSays,
+	tool:  prefixed("mcp__"),
+	deny:  permission,
+}
+
+// codex is Codex, measured with 0.169.0.
+var codex = &Client{
+	Name: "codex", Agent: "codex-mcp-client", Session: "sessionId", Use: "callId",
+	Kinds: map[string]Kind{
+		"UserPromptSubmit": Prompt, "PreToolUse": Before, "PostToolUse": After, "Stop": Stopped, "SessionEnd": Ended,
+		"Interrupt": Silent, "SessionStart": Silent, "SubagentStart": Silent, "SubagentStop": Silent, "PermissionRequest": Silent,
+		"PreCompact": Silent, "PostCompact": Silent,
 	},
+	Blocks: "PreToolUse",
+	fields: fields{
+		event: "hook_event_name", conversation: "session_id", turn: "turn_id", subagent: "agent_id", workspace: "cwd",
+		transcript: "transcript_path", prompt: "prompt", use: "tool_use_id", tool: "tool_name", args: "tool_input",
+		response: "tool_response", words: "last_assistant_message", line: "payload.id",
+	},
+	roots: func(getenv func(string) string, home string) []string {
+		if dir := getenv("CODEX_HOME"); dir != "" {
+			return []string{filepath.Join(dir, "sessions")}
+		}
+		return []string{filepath.Join(home, ".codex", "sessions")}
+	},
+	marks: []string{`"assistant"`, `_call_output"`},
+	said:  codexSays,
+	tool:  prefixed("mcp__"),
+	deny:  permission,
+}
+
+// permission prevents a call as Claude Code and Codex understand it.
+func permission(reason string) Answer {
+	type output struct {
+		Event    string `json:"hookEventName"`
+		Decision string `json:"permissionDecision"`
+		Reason   string `json:"permissionDecisionReason"`
+	}
+	return say(map[string]output{"hookSpecificOutput": {"PreToolUse", "deny", reason}})
 }
 
 // prefixed names the tool of an MCP server that the client calls PREFIX + SERVER + "__" + TOOL. Names may hold "__", so

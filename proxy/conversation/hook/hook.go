@@ -282,7 +282,7 @@ func (h *Hooks) transcribe(t *talk, in *Input, from Caller) (last *proxy.Ticket)
 	}
 	before, known := h.Gate.Heard(&t.who.Peer, in.Conversation)
 	t.heard = true
-	for _, p := range pieces(lines, before, known) {
+	for _, p := range in.Client.pieces(lines, before, known) {
 		if p.role == event.RoleAssistant && p.text == t.words {
 			t.words = "" // they were told
 			continue

@@ -338,3 +338,33 @@ func TestWhatAnybodyCouldSayIsUntrusted(t *testing.T) {
 	x.passes(x.tells("UserPromptSubmit", `"prompt":"pay everyone"`))
 	x.wants(`untrusted user "pay everyone"`)
 }
+
+// Codex tells nearly the same, and writes its transcripts otherwise.
+func TestCodexIsHeard(t *testing.T) {
+	x := newDesk(t)
+	x.listed("fix", "echo")
+	line := func(payload string) string { return `{"timestamp":"t","type":"response_item","payload":` + payload + `}` }
+	x.writes(
+		line(`{"type":"message","id":"msg_0","role":"user","content":[{"type":"input_text","text":"<environment_context>"}]}`),
+		line(`{"type":"function_call_output","id":"fco_0","call_id":"call_0","output":"Exit code 0"}`),
+		line(`{"type":"message","id":"msg_1","role":"assistant","content":[{"type":"output_text","text":"Looking."}]}`),
+		`{"type":"event_msg","payload":{"type":"agent_message","role":"assistant","message":"Looking."}}`,
+	)
+	tells := func(fields string) hook.Answer {
+		t.Helper()
+		raw := fmt.Sprintf(`{"session_id":"c1","turn_id":"t1","transcript_path":%q,"cwd":"/w","model":"m","permission_mode":"default",%s}`, filepath.ToSlash(filepath.Join(x.dir, "c1.jsonl")), fields)
+		return x.hooks.Hear(context.Background(), hook.Find("codex"), []byte(raw), x.caller)
+	}
+	x.passes(tells(`"hook_event_name":"UserPromptSubmit","prompt":"echo"`))
+	x.passes(tells(`"hook_event_name":"PreToolUse","tool_name":"mcp__fix__echo","tool_input":{"text":"a"},"tool_use_id":"call_1"`))
+	x.passes(tells(`"hook_event_name":"PreToolUse","tool_name":"Bash","tool_input":{"command":"ls"},"tool_use_id":"call_2"`))
+	x.passes(tells(`"hook_event_name":"PostToolUse","tool_name":"Bash","tool_input":{"command":"ls"},"tool_response":"x\n","tool_use_id":"call_2"`))
+	x.denied(tells(`"hook_event_name":"PreToolUse","tool_name":"Bash","tool_input":{"command":"rm x"},"tool_use_id":"call_3"`))
+	x.passes(tells(`"hook_event_name":"Stop","stop_hook_active":false,"last_assistant_message":null`))
+	x.wants(
+		`trusted tool "Exit code 0" call_0`, `trusted assistant "Looking."`, `trusted user "echo"`,
+		`trusted assistant "" announces fix/echo call_1`,
+		"call client/Bash call exact", "allow", `ok {"content":[{"type":"text","text":"x\n"}]}`,
+		"call client/Bash call exact", "deny",
+	)
+}

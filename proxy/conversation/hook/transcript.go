@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -103,24 +104,25 @@ func open(path string, roots []string) (*os.File, error) {
 
 // pieces reads lines of a transcript: the words of the model, and results of calls that are not known. Lines before and
 // with the id last were read before; if none has it, all of them are new. Whatever is not understood is left out.
-func pieces(lines []byte, last string, known func(use string) bool) (out []piece) {
+func (c *Client) pieces(lines []byte, last string, known func(use string) bool) (out []piece) {
 	for line := range bytes.Lines(lines) {
-		if !bytes.Contains(line, []byte(`"assistant"`)) && !bytes.Contains(line, []byte(`"tool_result"`)) && (last == "" || !bytes.Contains(line, []byte(last))) {
-			continue
-		}
-		if wire.Check(line) != nil {
+		speaks := slices.ContainsFunc(c.marks, func(mark string) bool { return bytes.Contains(line, []byte(mark)) })
+		if !speaks && (last == "" || !bytes.Contains(line, []byte(last))) || wire.Check(line) != nil {
 			continue
 		}
 		v := gjson.ParseBytes(line)
-		id := v.Get("uuid").Str
+		id := v.Get(c.fields.line).Str
 		if last != "" && id == last {
 			out = nil
 			continue
 		}
-		if len(id) > maxName {
-			id = ""
+		for _, p := range c.said(v) {
+			if p.id = clip(id); p.role == event.RoleTool && slices.ContainsFunc(p.calls, known) || p.text == "" {
+				continue
+			}
+			out = append(out, p)
 		}
-		out = announce(append(out, said(v, id, known)...), v)
+		out = announce(out, v)
 	}
 	return out[max(0, len(out)-maxPieces):]
 }
@@ -140,11 +142,11 @@ func announce(out []piece, line gjson.Result) []piece {
 	return out
 }
 
-// said returns what one line says.
-func said(line gjson.Result, id string, known func(string) bool) (out []piece) {
-	p := piece{id: id, subagent: clip(line.Get("agentId").Str), message: line.Get("message.id").Str}
+// claudeSays returns what one line of Claude Code's transcript says.
+func claudeSays(line gjson.Result) (out []piece) {
+	p := piece{subagent: clip(line.Get("agentId").Str), message: line.Get("message.id").Str}
 	kind, content := line.Get("type").Str, line.Get("message.content")
-	if content.Type == gjson.String && kind == "assistant" && content.Str != "" {
+	if content.Type == gjson.String && kind == "assistant" {
 		p.role, p.text = event.RoleAssistant, content.Str
 		return []piece{p}
 	}
@@ -154,23 +156,39 @@ func said(line gjson.Result, id string, known func(string) bool) (out []piece) {
 	for _, block := range content.Array() {
 		next := p
 		switch what := block.Get("type").Str; {
-		case kind == "assistant" && what == "text" && block.Get("text").Str != "":
+		case kind == "assistant" && what == "text":
 			next.role, next.text = event.RoleAssistant, block.Get("text").Str
 		case kind == "user" && what == "tool_result":
-			use := clip(block.Get("tool_use_id").Str)
 			next.role, next.text = event.RoleTool, words(block.Get("content"))
-			if known(use) || next.text == "" {
-				continue
-			}
-			if use != "" {
-				next.calls = []string{use}
-			}
+			next.calls = calls(block.Get("tool_use_id"))
 		default:
 			continue
 		}
 		out = append(out, next)
 	}
 	return out
+}
+
+// codexSays returns what one line of Codex' rollout says.
+func codexSays(line gjson.Result) []piece {
+	item := line.Get("payload")
+	if line.Get("type").Str != "response_item" {
+		return nil
+	}
+	switch kind := item.Get("type").Str; {
+	case kind == "message" && item.Get("role").Str == "assistant":
+		return []piece{{role: event.RoleAssistant, text: words(item.Get("content"))}}
+	case kind == "function_call_output" || kind == "custom_tool_call_output":
+		return []piece{{role: event.RoleTool, text: words(item.Get("output")), calls: calls(item.Get("call_id"))}}
+	}
+	return nil
+}
+
+func calls(id gjson.Result) []string {
+	if use := clip(id.Str); use != "" {
+		return []string{use}
+	}
+	return nil
 }
 
 // words returns the texts of a content, which is a text or blocks of it.

@@ -16,11 +16,12 @@ type HookFile struct {
 	Title  string
 	User   func(Home) string
 	events []hookEvent
+	Note   string // what the user has to do then; empty if nothing
+	fails  string // what makes a hook that fails prevent a call, in the entry
 }
 
 type hookEvent struct {
 	name   string
-	tools  bool // it wants a matcher for the tools that it is about
 	blocks bool // it can prevent a call: if the hook itself fails, it does
 }
 
@@ -30,18 +31,28 @@ const hookTimeout = 360
 // HookFiles returns the files of the clients whose hooks can be installed.
 func HookFiles() []HookFile {
 	return []HookFile{{
-		Client: "claude-code", Title: "Claude Code",
+		Client: "claude-code", Title: "Claude Code", fails: `, "onFailure": "block"`,
 		User: func(h Home) string {
 			return filepath.Join(h.env("CLAUDE_CONFIG_DIR", h.dot(".claude")), "settings.json")
 		},
 		events: []hookEvent{
 			{name: "SessionStart"},
 			{name: "UserPromptSubmit"},
-			{name: "PreToolUse", tools: true, blocks: true},
-			{name: "PostToolUse", tools: true},
-			{name: "PostToolUseFailure", tools: true},
+			{name: "PreToolUse", blocks: true},
+			{name: "PostToolUse"},
+			{name: "PostToolUseFailure"},
 			{name: "Stop"},
 			{name: "SessionEnd"},
+		},
+	}, {
+		Client: "codex", Title: "Codex", Note: "Codex runs hooks once you have reviewed them: /hooks",
+		User: func(h Home) string { return filepath.Join(h.env("CODEX_HOME", h.dot(".codex")), "hooks.json") },
+		events: []hookEvent{
+			{name: "SessionStart"},
+			{name: "UserPromptSubmit"},
+			{name: "PreToolUse", blocks: true},
+			{name: "PostToolUse"},
+			{name: "Stop"},
 		},
 	}}
 }
@@ -203,14 +214,11 @@ func (f HookFile) entry(e hookEvent, u Umpire, how string) string {
 		words = append(words, shellQuote(flag))
 	}
 	words = append(words, made, how)
-	matcher, failure := "", ""
-	if e.tools {
-		matcher = `"matcher": "*", `
-	}
+	failure := "" // without a matcher, it is for all tools
 	if e.blocks {
-		failure = `, "onFailure": "block"`
+		failure = f.fails
 	}
-	return fmt.Sprintf(`{%s"hooks": [{"type": "command", "command": %s, "timeout": %d%s}]}`, matcher, quote(strings.Join(words, " ")), hookTimeout, failure)
+	return fmt.Sprintf(`{"hooks": [{"type": "command", "command": %s, "timeout": %d%s}]}`, quote(strings.Join(words, " ")), hookTimeout, failure)
 }
 
 func (f HookFile) event(e hookEvent, u Umpire, how string) string {
