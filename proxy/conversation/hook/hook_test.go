@@ -343,7 +343,9 @@ func TestWhatAnybodyCouldSayIsUntrusted(t *testing.T) {
 func TestCodexIsHeard(t *testing.T) {
 	x := newDesk(t)
 	x.listed("fix", "echo")
-	line := func(payload string) string { return `{"timestamp":"t","type":"response_item","payload":` + payload + `}` }
+	line := func(payload string) string {
+		return `{"timestamp":"t","type":"response_item","payload":` + payload + `}`
+	}
 	x.writes(
 		line(`{"type":"message","id":"msg_0","role":"user","content":[{"type":"input_text","text":"<environment_context>"}]}`),
 		line(`{"type":"function_call_output","id":"fco_0","call_id":"call_0","output":"Exit code 0"}`),
