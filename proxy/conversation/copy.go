@@ -60,6 +60,9 @@ type tap struct {
 	chunks [][]byte
 	held   int
 	over   error // io.EOF at the end
+	begun  bool  // something will be copied
+	idle   bool  // who reads has read all, and waits for more
+	left   bool  // nobody reads any more
 }
 
 func newTap(b *budget) *tap {
@@ -80,8 +83,9 @@ func (t *tap) copy(p []byte) {
 		return
 	}
 	t.held += len(p)
+	t.idle = false
 	t.chunks = append(t.chunks, bytes.Clone(p))
-	t.more.Signal()
+	t.more.Broadcast()
 }
 
 // end says that nothing more will pass, and why. The first reason counts.
@@ -90,22 +94,39 @@ func (t *tap) end(why error) {
 	defer t.mu.Unlock()
 	if t.over == nil {
 		t.over = why
-		t.more.Signal()
+		t.more.Broadcast()
 	}
 }
 
-// leave gives the copy up.
+// leave gives the copy up: nobody reads it any more.
 func (t *tap) leave() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.left = true
 	t.drop(errHalf)
+}
+
+// begin says that there will be something to copy.
+func (t *tap) begin() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.begun = true
+}
+
+// caughtUp returns when who reads has taken in all that has passed so far.
+func (t *tap) caughtUp() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for !t.left && (t.over != nil || t.begun && !t.idle) {
+		t.more.Wait()
+	}
 }
 
 func (t *tap) drop(why error) {
 	t.budget.give(t.held)
 	t.chunks, t.held = nil, 0
 	t.over = why
-	t.more.Signal()
+	t.more.Broadcast()
 }
 
 // Read implements io.Reader. It waits for what passes.
@@ -113,6 +134,8 @@ func (t *tap) Read(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for len(t.chunks) == 0 && t.over == nil {
+		t.idle = true
+		t.more.Broadcast()
 		t.more.Wait()
 	}
 	if len(t.chunks) == 0 {

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -43,6 +44,9 @@ type Model struct {
 	via     *http.Transport
 	copies  budget
 	hearing sync.WaitGroup
+
+	mu   sync.Mutex
+	live map[string][]*exchange // that are not heard to their end, by the key of their Talk
 }
 
 // NewModel returns a front end. Close ends it, once nothing is served any more.
@@ -53,7 +57,7 @@ func NewModel(cfg ModelConfig) (*Model, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	m := &Model{ModelConfig: cfg, via: &http.Transport{
+	m := &Model{ModelConfig: cfg, live: map[string][]*exchange{}, via: &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
 		DialContext:         (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 		TLSHandshakeTimeout: 10 * time.Second,
@@ -121,12 +125,13 @@ func (m *Model) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	x := &exchange{
-		model: m, dialect: spoken, talk: m.talk(r, principal), asked: newTap(&m.copies),
-		encoding: strings.Join(r.Header.Values("Content-Encoding"), ", "), answer: make(chan *heardAnswer, 1),
+		model: m, dialect: spoken, talk: m.talk(r, principal), asked: newTap(&m.copies), said: newTap(&m.copies),
+		encoding: strings.Join(r.Header.Values("Content-Encoding"), ", "), answer: make(chan heardAnswer, 1),
 	}
 	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
 	r.Body = &tapped{ReadCloser: r.Body, tap: x.asked, left: r.ContentLength}
-	m.hearing.Go(x.hear)
+	before := m.enter(x)
+	m.hearing.Go(func() { x.hear(before) })
 	defer x.over()
 	m.proxy.ServeHTTP(w, r)
 }
@@ -147,59 +152,79 @@ type exchange struct {
 	talk     Talk
 	asked    *tap
 	encoding string
-	answer   chan *heardAnswer // at most one; closed at the end
-	tapped   *tap
+	said     *tap
+	answer   chan heardAnswer // at most one; closed at the end
+	begun    bool             // the answer
+}
+
+// enter adds an exchange to those that are live, and returns those of its conversation that are.
+func (m *Model) enter(x *exchange) (before []*exchange) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	key := x.talk.key()
+	before = slices.Clone(m.live[key])
+	m.live[key] = append(m.live[key], x)
+	return before
+}
+
+func (m *Model) leave(x *exchange) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	key := x.talk.key()
+	m.live[key] = slices.DeleteFunc(m.live[key], func(o *exchange) bool { return o == x })
+	if len(m.live[key]) == 0 {
+		delete(m.live, key)
+	}
 }
 
 type exchangeKey struct{}
 
-// heardAnswer is the copy of an answer.
+// heardAnswer says how an answer is to be read.
 type heardAnswer struct {
-	*tap
 	encoding, kind string
 }
 
 // answered takes in the header of an answer.
 func answered(resp *http.Response) error {
 	x, ok := resp.Request.Context().Value(exchangeKey{}).(*exchange)
-	if !ok || x.tapped != nil || resp.StatusCode != http.StatusOK {
+	if !ok || x.begun || resp.StatusCode != http.StatusOK {
 		return nil // what is refused was not said
 	}
-	x.tapped = newTap(&x.model.copies)
-	resp.Body = &tapped{ReadCloser: resp.Body, tap: x.tapped, left: resp.ContentLength}
+	x.begun = true
+	x.said.begin()
+	resp.Body = &tapped{ReadCloser: resp.Body, tap: x.said, left: resp.ContentLength}
 	kind, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if err != nil {
 		kind = "unknown"
 	}
-	x.answer <- &heardAnswer{tap: x.tapped, encoding: strings.Join(resp.Header.Values("Content-Encoding"), ", "), kind: kind}
+	x.answer <- heardAnswer{encoding: strings.Join(resp.Header.Values("Content-Encoding"), ", "), kind: kind}
 	return nil
 }
 
 // over says that the exchange has ended.
 func (x *exchange) over() {
 	x.asked.end(errHalf)
-	if x.tapped != nil {
-		x.tapped.end(errHalf)
-	}
+	x.said.end(errHalf)
 	close(x.answer)
 }
 
-// hear listens to the exchange, on its copies, until it is over.
-func (x *exchange) hear() {
+// hear listens to the exchange, on its copies, until it is over. What was said before it began is heard before.
+func (x *exchange) hear(before []*exchange) {
 	h := x.model.Ear.listen(x.talk)
 	defer h.end()
+	defer x.model.leave(x)
 	defer func() {
 		if p := recover(); p != nil {
 			x.model.Ear.unheard(x.talk, "a conversation", fmt.Errorf("the ear panicked: %v", p))
 		}
 		x.asked.leave()
-		for a := range x.answer {
-			a.leave()
-		}
+		x.said.leave()
 	}()
+	for _, b := range before {
+		b.said.caughtUp()
+	}
 	x.request(h)
 	if a, ok := <-x.answer; ok {
-		defer a.leave()
 		x.reply(h, a)
 	}
 }
@@ -234,7 +259,7 @@ func (x *exchange) document(r io.Reader, encoding string) (doc []byte, release f
 }
 
 // reply hears what the model says.
-func (x *exchange) reply(h *hearing, a *heardAnswer) {
+func (x *exchange) reply(h *hearing, a heardAnswer) {
 	var err error
 	switch a.kind {
 	case "text/event-stream":
@@ -242,7 +267,7 @@ func (x *exchange) reply(h *hearing, a *heardAnswer) {
 	case "application/json":
 		var doc []byte
 		var release func()
-		doc, release, err = x.document(a, a.encoding)
+		doc, release, err = x.document(x.said, a.encoding)
 		defer release()
 		if err == nil {
 			h.hear(x.dialect.answered(gjson.ParseBytes(doc))...)
@@ -256,9 +281,9 @@ func (x *exchange) reply(h *hearing, a *heardAnswer) {
 }
 
 // stream hears server-sent events, to wherever they end.
-func (x *exchange) stream(h *hearing, a *heardAnswer) (err error) {
+func (x *exchange) stream(h *hearing, a heardAnswer) (err error) {
 	defer func() { h.hear(x.dialect.rest(err == nil)...) }()
-	body, err := decoder(a, a.encoding)
+	body, err := decoder(x.said, a.encoding)
 	if err != nil {
 		return err
 	}

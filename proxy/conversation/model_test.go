@@ -336,6 +336,51 @@ data: {"candidates":[{"content":{"parts":[{"functi`,
 	}
 }
 
+// slow records nothing before it is told to.
+type slow struct {
+	conversation.Recorder
+	begin chan struct{}
+}
+
+func (s slow) Record(who proxy.Origin, cause uint64, body event.Body) *proxy.Ticket {
+	<-s.begin
+	return s.Recorder.Record(who, cause, body)
+}
+
+// However far hearing is behind what passes, an answer is heard before what the client says to it. A client may say so before
+// the stream has ended.
+func TestAnswersAreHeardBeforeWhatFollows(t *testing.T) {
+	for range 20 {
+		begin, follow := make(chan struct{}), make(chan struct{})
+		n := 0
+		b := newBooth(t, func(w http.ResponseWriter, r *http.Request, body []byte) {
+			if n++; n > 1 {
+				give(http.StatusOK, "application/json", `{"output":[]}`)(w, r, body)
+				return
+			}
+			w.Header().Set("Content-Type", events)
+			io.WriteString(w, `data: {"type":"response.output_item.done","output_index":0,"item":{"type":"function_call","call_id":"call_1"}}`+"\n\n")
+			http.NewResponseController(w).Flush()
+			<-follow
+		}, func(c *conversation.Config) { c.Recorder = slow{c.Recorder, begin} })
+		resp, err := client.Post(b.url+"/v1/responses", "application/json", strings.NewReader(`{"input":"Echo."}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(resp.Body, make([]byte, 100)); err != nil {
+			t.Fatal(err)
+		}
+		b.ask("/v1/responses", strings.NewReader(`{"input":[{"type":"function_call_output","call_id":"call_1","output":"echo"}]}`))
+		close(begin)
+		close(follow)
+		io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+		if got := b.heard(); got != "user: Echo.\nassistant [call_1]: \ntool [call_1]: echo\n" {
+			t.Fatalf("heard\n%s", got)
+		}
+	}
+}
+
 // A client that goes away while the model speaks leaves nothing behind.
 func TestAClientThatGoesAway(t *testing.T) {
 	b := newBooth(t, func(w http.ResponseWriter, r *http.Request, _ []byte) {
