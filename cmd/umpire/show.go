@@ -129,7 +129,7 @@ func (a *app) showCall(r history.Reader, seq uint64, asJSON bool) error {
 			c.Evidence = append(c.Evidence, e)
 		}
 	}
-	if err := story(r, &c); err != nil {
+	if err := narrate(r, &c); err != nil {
 		return err
 	}
 	if asJSON {
@@ -143,9 +143,9 @@ func (a *app) showCall(r history.Reader, seq uint64, asJSON bool) error {
 // near is how many events before and after a call are searched for what was said about it.
 const near = 2000
 
-// story adds what was said in the conversation to which a call is bound: the prompt before it, the words with which the
+// narrate adds what was said in the conversation to which a call is bound: the prompt before it, the words with which the
 // model makes it, and what comes next.
-func story(r history.Reader, c *view.Call) error {
+func narrate(r history.Reader, c *view.Call) error {
 	bound := c.Call.Body.(*event.Call).Bound
 	if bound == nil || bound.Conversation == "" {
 		return nil
