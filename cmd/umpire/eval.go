@@ -107,7 +107,7 @@ func (a *app) evaluate(e *evaluation, files []string) error {
 			tables.Add(s, o)
 			if o.Missed() && told < e.failures && !e.asJSON {
 				told++
-				sessionStory(out, s)
+				story(out, s)
 			}
 			return out.Err()
 		})

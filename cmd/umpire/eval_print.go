@@ -40,8 +40,8 @@ func interval(s corpus.Share) string {
 	return fmt.Sprintf("%.1f–%.1f", low, high)
 }
 
-// sessionStory tells what happened in a session, and what was decided.
-func sessionStory(p *view.Printer, s *corpus.Scored) {
+// story tells what happened in a session, and what was decided.
+func story(p *view.Printer, s *corpus.Scored) {
 	o := s.Outcome()
 	what := "hurt"
 	if o.Stopped < o.Malicious {

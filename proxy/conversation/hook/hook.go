@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/umpire-dev/umpire/proxy"
+	"github.com/umpire-dev/umpire/proxy/conversation"
 	"github.com/umpire-dev/umpire/proxy/wire"
 	"github.com/umpire-dev/umpire/rules/event"
 )
@@ -33,8 +34,9 @@ type Caller struct {
 type Config struct {
 	Gate    *proxy.Gate
 	Cleaner *wire.Cleaner
-	Now     func() time.Time // nil is time.Now
-	Log     *slog.Logger     // nil discards
+	Keep    conversation.Keep // of what is said; the zero Keep is conversation.KeepText
+	Now     func() time.Time  // nil is time.Now
+	Log     *slog.Logger      // nil discards
 }
 
 // Hooks hears the hooks of all clients. It can be shared.
@@ -257,8 +259,10 @@ func (h *Hooks) turn(t *talk, in *Input, from Caller, role event.Role, text stri
 	if from.Believed {
 		turn.Trust = event.Trusted
 	}
-	if text != "" {
+	if text != "" && h.Keep != conversation.KeepOff {
 		turn.Digest = h.Cleaner.Digest(text)
+	}
+	if text != "" && (h.Keep == "" || h.Keep == conversation.KeepText) {
 		turn.Text, turn.Findings = h.Cleaner.Words("text", text)
 		turn.Text = strings.Clone(turn.Text)
 	}

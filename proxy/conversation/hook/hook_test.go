@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/umpire-dev/umpire/proxy"
+	"github.com/umpire-dev/umpire/proxy/conversation"
 	"github.com/umpire-dev/umpire/proxy/conversation/hook"
 	"github.com/umpire-dev/umpire/proxy/review"
 	"github.com/umpire-dev/umpire/proxy/wire"
@@ -28,6 +29,7 @@ type desk struct {
 	gate   *proxy.Gate
 	hooks  *hook.Hooks
 	caller hook.Caller
+	keep   conversation.Keep
 	dir    string // of its transcripts
 }
 
@@ -65,7 +67,7 @@ func (x *desk) start() {
 	if err != nil {
 		x.Fatal(err)
 	}
-	if x.hooks, err = hook.New(hook.Config{Gate: x.gate, Cleaner: clean}); err != nil {
+	if x.hooks, err = hook.New(hook.Config{Gate: x.gate, Cleaner: clean, Keep: x.keep}); err != nil {
 		x.Fatal(err)
 	}
 }
@@ -369,4 +371,34 @@ func TestCodexIsHeard(t *testing.T) {
 		"call client/Bash call exact", "allow", `ok {"content":[{"type":"text","text":"x\n"}]}`,
 		"call client/Bash call exact", "deny",
 	)
+}
+
+// What is said is kept as the configuration wants it, and what rules are about is not lost by that.
+func TestWhatIsSaidIsKeptAsTheConfigurationWants(t *testing.T) {
+	for keep, want := range map[conversation.Keep]struct{ text, digest bool }{
+		conversation.KeepText: {true, true}, conversation.KeepDigest: {false, true}, conversation.KeepOff: {false, false},
+	} {
+		t.Run(string(keep), func(t *testing.T) {
+			x := newDesk(t)
+			x.keep = keep
+			x.restart()
+			x.passes(x.tells("UserPromptSubmit", `"prompt":"clean up"`))
+			x.denied(x.uses("toolu_1", "Bash", `{"command":"rm x"}`))
+			var heard int
+			for e, err := range x.db.Events(1) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if b, ok := e.Body.(*event.Turn); ok && b.Role == event.RoleUser {
+					heard++
+					if (b.Text != "") != want.text || (b.Digest != "") != want.digest || b.Size != len("clean up") {
+						t.Errorf("%+v", b)
+					}
+				}
+			}
+			if heard != 1 {
+				t.Errorf("heard %d times", heard)
+			}
+		})
+	}
 }

@@ -123,7 +123,7 @@ func Start(opts Options) (d *Daemon, err error) {
 	}); err != nil {
 		return d, err
 	}
-	if d.hooks, err = hook.New(hook.Config{Gate: d.gate, Cleaner: d.cleaner, Now: opts.Now, Log: opts.Log}); err != nil {
+	if d.hooks, err = hook.New(hook.Config{Gate: d.gate, Cleaner: d.cleaner, Keep: h.Conversation, Now: opts.Now, Log: opts.Log}); err != nil {
 		return d, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
