@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/config"
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/history"
+	"github.com/umpire-dev/umpire/proxy/review"
 )
 
 // asks is call for one call that takes its time: the client connects at once, and when it has its answer and has gone,
@@ -54,7 +56,7 @@ func asks(ts *testscript.TestScript, neg bool, args []string) {
 	})
 }
 
-// heldCalls waits until so many calls are on hold.
+// heldCalls waits until so many calls are on hold, and recorded: the Desk has them a moment before.
 func heldCalls(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: held N")
@@ -63,7 +65,12 @@ func heldCalls(ts *testscript.TestScript, neg bool, args []string) {
 	defer d.Close()
 	await(ts, args[0]+" calls on hold", func() bool {
 		list, err := d.Held()
-		return err == nil && fmt.Sprint(len(list)) == args[0]
+		return err == nil && fmt.Sprint(len(list)) == args[0] && !slices.ContainsFunc(list, func(h review.Held) bool {
+			for e, err := range history.Events(d, h.Call) {
+				return err != nil || e.Seq != h.Call
+			}
+			return true
+		})
 	})
 }
 
