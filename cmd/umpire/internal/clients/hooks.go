@@ -106,7 +106,9 @@ func (f HookFile) AddHooks(file []byte, u Umpire) (out []byte, err error) {
 	case file == nil:
 		out = []byte("{\n  \"hooks\": " + f.all(missing, u, madeFile, "\n", "  ", "  ") + "\n}\n")
 	default:
-		out = s.add(missing, u)
+		if out, err = s.add(missing, u); err != nil {
+			return nil, err
+		}
 	}
 	back, gone, err := f.RemoveHooks(out)
 	if err != nil || gone != (file == nil) || !gone && !bytes.Equal(back, file) {
@@ -123,7 +125,8 @@ func (f HookFile) RemoveHooks(file []byte) (out []byte, gone bool, err error) {
 	}
 	var edits splices
 	gone = s.remove(&edits)
-	return edits.apply(file), gone, nil
+	out, err = edits.apply(file)
+	return out, gone, err
 }
 
 // settings is a settings file that has been read.
@@ -239,7 +242,7 @@ func (f HookFile) all(events []hookEvent, u Umpire, how, eol, white, unit string
 }
 
 // add writes the missing hooks in front of what is there.
-func (s *settings) add(missing []hookEvent, u Umpire) []byte {
+func (s *settings) add(missing []hookEvent, u Umpire) ([]byte, error) {
 	var edits splices
 	if s.all == nil {
 		switch {

@@ -60,7 +60,9 @@ func Wrap(f Format, file []byte, u Umpire) (out []byte, servers []Server, err er
 			done = append(done, e)
 		}
 	}
-	out = edits.apply(file)
+	if out, err = edits.apply(file); err != nil {
+		return nil, nil, err
+	}
 	after, err := entries(f, out, u.Listen)
 	if err != nil || len(after) != len(list) {
 		return nil, nil, ErrIrreversible
@@ -71,7 +73,7 @@ func Wrap(f Format, file []byte, u Umpire) (out []byte, servers []Server, err er
 			undo.unwrap(e, out)
 		}
 	}
-	if !bytes.Equal(undo.apply(out), file) {
+	if back, err := undo.apply(out); err != nil || !bytes.Equal(back, file) {
 		return nil, nil, ErrIrreversible
 	}
 	for i, e := range after {
@@ -95,7 +97,9 @@ func Unwrap(f Format, file []byte, listen string) (out []byte, servers []Server,
 			edits.unwrap(e, file)
 		}
 	}
-	out = edits.apply(file)
+	if out, err = edits.apply(file); err != nil {
+		return nil, nil, err
+	}
 	servers, err = Servers(f, out, listen)
 	if err != nil {
 		return nil, nil, ErrIrreversible
@@ -113,15 +117,19 @@ type splice struct {
 
 func (s *splices) replace(start, end int, text string) { *s = append(*s, splice{start, end, text}) }
 
-func (s *splices) apply(file []byte) []byte {
+// apply returns the changed file. If a change is not within it, or two are about the same place, the parser has not said
+// where things are: the error is ErrIrreversible.
+func (s *splices) apply(file []byte) (out []byte, err error) {
 	slices.SortStableFunc(*s, func(a, b splice) int { return a.start - b.start })
-	var out []byte
 	at := 0
 	for _, e := range *s {
+		if e.start < at || e.end < e.start || e.end > len(file) {
+			return nil, ErrIrreversible
+		}
 		out = append(append(out, file[at:e.start]...), e.text...)
 		at = e.end
 	}
-	return append(out, file[at:]...)
+	return append(out, file[at:]...), nil
 }
 
 // wrap changes a Bare entry.

@@ -2,6 +2,7 @@ package clients
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -198,5 +199,25 @@ func TestClientsAreKnownByTheirNames(t *testing.T) {
 	}
 	if c, ok := Named("claude"); ok {
 		t.Error(c)
+	}
+}
+
+// A parser that does not know where things are changes nothing.
+func TestChangesThatAreNotInTheFileAreRefused(t *testing.T) {
+	for name, edits := range map[string]splices{
+		"behind its end": {{start: 2, end: 9}}, "backwards": {{start: 3, end: 2}}, "one in another": {{start: 0, end: 3}, {start: 2, end: 4}},
+	} {
+		if out, err := edits.apply([]byte("file")); !errors.Is(err, ErrIrreversible) {
+			t.Errorf("%s: %q %v", name, out, err)
+		}
+	}
+}
+
+// YAML takes a carriage return for the end of a line, and editors do not: places would be somebody else's.
+func TestYAMLWithACarriageReturnInALineIsRefused(t *testing.T) {
+	_, _, err := Wrap(Format{Syntax: YAML, Roots: [][]string{{"servers"}}}, []byte("servers:\r\n  a: \"x\ry\"\r\n"), here)
+	var at *SyntaxError
+	if !errors.As(err, &at) || at.Line != 2 || at.Col != 8 || !strings.Contains(at.Msg, "carriage return") {
+		t.Errorf("%v", err)
 	}
 }

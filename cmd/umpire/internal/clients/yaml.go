@@ -14,6 +14,11 @@ import (
 // parseYAML reads the file with plain line ends, since the library's places do not hold with others, and puts the places
 // back to where they were.
 func parseYAML(file []byte) (*node, error) {
+	for i, c := range file {
+		if c == '\r' && (i+1 == len(file) || file[i+1] != '\n') { // YAML takes it for the end of a line, editors do not
+			return nil, failAt(file, i, "a carriage return without a line feed")
+		}
+	}
 	root, err := readYAML(bytes.ReplaceAll(file, []byte("\r\n"), []byte("\n")), newline(file, 0))
 	if err != nil || !bytes.Contains(file, []byte("\r\n")) {
 		return root, err
