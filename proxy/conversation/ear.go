@@ -89,10 +89,9 @@ func NewEar(cfg Config) (*Ear, error) {
 	if cfg.Recorder == nil || cfg.Cleaner == nil {
 		return nil, errors.New("conversation: want a recorder and a cleaner")
 	}
-	switch cfg.Keep = cmp.Or(cfg.Keep, KeepText); cfg.Keep {
-	case KeepText, KeepDigest, KeepOff:
-	default:
-		return nil, fmt.Errorf("conversation: %q: want text, digest or off", cfg.Keep)
+	var err error
+	if cfg.Keep, err = cfg.Keep.Valid(); err != nil {
+		return nil, err
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -183,18 +182,15 @@ func (h *hearing) end() {
 // record makes a piece an event.
 func (e *Ear) record(t Talk, p Piece) *proxy.Ticket {
 	turn := &event.Turn{
-		Role: p.Role, Source: t.Source, Trust: p.Trust, Size: len(p.Text), Digest: e.Cleaner.Digest(p.Text),
-		Conversation: t.ID, ID: e.id(p.ID), Peer: t.Peer,
+		Role: p.Role, Source: t.Source, Trust: p.Trust, Conversation: t.ID, ID: e.id(p.ID), Peer: t.Peer,
 	}
 	for _, call := range p.Calls {
 		turn.Calls = append(turn.Calls, e.id(call))
 	}
-	if e.Keep == KeepText {
-		turn.Text, turn.Findings = e.clean(p.Text)
-	}
+	e.Keep.Write(turn, e.Cleaner, p.Text)
 	ticket := e.Recorder.Record(t.origin(), 0, turn)
 	if s := p.Seen; s != nil {
-		args, _ := e.clean(s.Args)
+		args, _ := clean(e.Cleaner, s.Args)
 		what := fmt.Sprintf("%s %s was made by the model's side: it is not judged", s.Kind, strings.Join(p.Calls, " "))
 		tool := s.Tool
 		if s.Server != "" {
@@ -210,17 +206,37 @@ func (e *Ear) record(t Talk, p Piece) *proxy.Ticket {
 	return ticket
 }
 
+// Valid returns k, or KeepText for the zero Keep.
+func (k Keep) Valid() (Keep, error) {
+	switch k = cmp.Or(k, KeepText); k {
+	case KeepText, KeepDigest, KeepOff:
+		return k, nil
+	}
+	return k, fmt.Errorf("conversation: %q: want text, digest or off", k)
+}
+
+// Write puts a text into a turn, as far as it is kept.
+func (k Keep) Write(turn *event.Turn, cleaner *wire.Cleaner, text string) {
+	turn.Size = len(text)
+	if k != KeepOff {
+		turn.Digest = cleaner.Digest(text)
+	}
+	if k == KeepText {
+		turn.Text, turn.Findings = clean(cleaner, text)
+	}
+}
+
 // clean returns a text as it may be stored, and what was taken out of it. Within JSON, secrets are found by their names, too.
-func (e *Ear) clean(text string) (string, []event.Finding) {
+func clean(cleaner *wire.Cleaner, text string) (string, []event.Finding) {
 	var findings []event.Finding
 	if start := strings.TrimSpace(text); strings.HasPrefix(start, "{") || strings.HasPrefix(start, "[") {
 		if raw := []byte(text); wire.Check(raw) == nil {
-			raw, findings = e.Cleaner.Clean("text", raw)
+			raw, findings = cleaner.Clean("text", raw)
 			text = string(raw)
 		}
 	}
-	clean, more := e.Cleaner.Words("text", text)
-	return strings.Clone(clean), append(findings, more...) // else a few words keep a whole request in memory
+	words, more := cleaner.Words("text", text)
+	return strings.Clone(words), append(findings, more...) // else a few words keep a whole request in memory
 }
 
 // maxID is how long an id may be. A longer one is recorded as its digest: equal ids stay equal.

@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -58,6 +57,10 @@ const (
 func New(cfg Config) (*Hooks, error) {
 	if cfg.Gate == nil || cfg.Cleaner == nil {
 		return nil, errors.New("hook: want a gate and a cleaner")
+	}
+	var err error
+	if cfg.Keep, err = cfg.Keep.Valid(); err != nil {
+		return nil, err
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -253,18 +256,14 @@ func (h *Hooks) hear(t *talk, in *Input, from Caller) (told *event.Turn, err err
 // turn makes a Turn of a text.
 func (h *Hooks) turn(t *talk, in *Input, from Caller, role event.Role, text string) *event.Turn {
 	turn := &event.Turn{
-		Role: role, Source: proxy.HookSource + in.Client.Name, Trust: event.Untrusted, Size: len(text),
+		Role: role, Source: proxy.HookSource + in.Client.Name, Trust: event.Untrusted,
 		Conversation: in.Conversation, ID: in.Turn, Peer: t.by(in.Subagent).Peer,
 	}
 	if from.Believed {
 		turn.Trust = event.Trusted
 	}
-	if text != "" && h.Keep != conversation.KeepOff {
-		turn.Digest = h.Cleaner.Digest(text)
-	}
-	if text != "" && (h.Keep == "" || h.Keep == conversation.KeepText) {
-		turn.Text, turn.Findings = h.Cleaner.Words("text", text)
-		turn.Text = strings.Clone(turn.Text)
+	if text != "" {
+		h.Keep.Write(turn, h.Cleaner, text)
 	}
 	return turn
 }

@@ -402,3 +402,17 @@ func TestWhatIsSaidIsKeptAsTheConfigurationWants(t *testing.T) {
 		})
 	}
 }
+
+// Attempt: say a secret within JSON, where only its name gives it away.
+func TestSecretsWithinJSONAreTakenOutOfWhatIsSaid(t *testing.T) {
+	x := newDesk(t)
+	x.passes(x.tells("UserPromptSubmit", `"prompt":"{\"password\":\"correct horse\",\"user\":\"ann\"}"`))
+	for e, err := range x.db.Events(1) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, ok := e.Body.(*event.Turn); ok && (strings.Contains(b.Text, "horse") || !strings.Contains(b.Text, "ann") || len(b.Findings) != 1) {
+			t.Errorf("%+v", b)
+		}
+	}
+}
