@@ -69,7 +69,7 @@ func NewState(p *Policy) *State {
 	}
 	s.view.policy = p
 	if p.trails {
-		s.trails = newTrails(p)
+		s.trails = newTrails(p, s.about)
 	}
 	for i, r := range p.rules {
 		if r.rate != nil {
@@ -151,6 +151,14 @@ func (s *State) call(e event.Event, b *event.Call) {
 	if len(list) > 0 {
 		s.waiting[e.Seq], s.spare = list, nil
 	}
+}
+
+// about returns how a server describes a tool: as it was pinned, for as long as nobody has accepted anything else.
+func (s *State) about(server, tool string) string {
+	if e := s.catalog.Find(server, tool); e != nil && e.Pinned != nil {
+		return e.Pinned.Description
+	}
+	return ""
 }
 
 // look makes the call in e the one that is judged, and lets conditions ask what was said in its session.

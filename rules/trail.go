@@ -36,6 +36,7 @@ const maxPending = 1000
 // trails are what sessions remember of what was said in them. They are kept if a rule asks for it.
 type trails struct {
 	policy   *Policy
+	about    func(server, tool string) string // the description of a tool; empty if unknown
 	sessions map[string]*trail
 	epoch    int64
 	size     int // of the texts of this epoch
@@ -43,6 +44,7 @@ type trails struct {
 
 // trail is what one session remembers.
 type trail struct {
+	all     *trails
 	seq     uint64 // of the event that used it last
 	epoch   int64  // of that event
 	texts   []heard
@@ -62,12 +64,12 @@ type heard struct {
 	text   string
 }
 
-func newTrails(p *Policy) *trails {
-	return &trails{policy: p, sessions: map[string]*trail{}}
+func newTrails(p *Policy, about func(server, tool string) string) *trails {
+	return &trails{policy: p, about: about, sessions: map[string]*trail{}}
 }
 
-func newTrail(epoch int64) *trail {
-	return &trail{epoch: epoch, missing: -1, touched: map[string]int64{}, pending: map[uint64]int64{}}
+func (t *trails) newTrail(epoch int64) *trail {
+	return &trail{all: t, epoch: epoch, missing: -1, touched: map[string]int64{}, pending: map[uint64]int64{}}
 }
 
 func epochOf(at event.Time) int64 { return int64(at) / int64(trailEpoch) }
@@ -93,7 +95,7 @@ func (t *trails) of(e event.Event) *trail {
 	t.advance(e.At)
 	s := t.sessions[e.Session]
 	if s == nil {
-		s = newTrail(t.epoch)
+		s = t.newTrail(t.epoch)
 		t.sessions[e.Session] = s
 	}
 	if s.seq = e.Seq; s.epoch != t.epoch {
@@ -308,12 +310,15 @@ func textsOf(b *event.Result) string {
 func (s *trail) Trace(values []string) lineage.Origin { return s.recall().Trace(values) }
 
 // Asks implements expr.Trail.
-func (s *trail) Asks(class lineage.Class, server string, tool *expr.Tool) bool {
-	if class == lineage.Spoken {
-		return s.recall().Urged(server, tool.Name)
+func (s *trail) Asks(class lineage.Class, server string, tool *expr.Tool) lineage.Answer {
+	a := lineage.Action{Server: server, Name: tool.Name, About: s.all.about(server, tool.Name)}
+	if tool.Named {
+		a.Effects = tool.Effects
 	}
-	asked, _ := s.recall().Asked(server, tool.Name)
-	return asked
+	if class == lineage.Spoken {
+		return s.recall().Urged(a)
+	}
+	return s.recall().Asked(a)
 }
 
 // Touched implements expr.Trail.
@@ -325,19 +330,31 @@ func (t *trails) peek(e event.Event) *trail {
 	s := t.sessions[e.Session]
 	switch {
 	case s == nil || s.epoch < now-1:
-		return newTrail(now)
+		return t.newTrail(now)
 	case t.epoch != now:
-		later := &trail{epoch: now, missing: s.missing, touched: maps.Clone(s.touched), texts: slices.Clone(s.texts), memory: s.memory}
+		later := &trail{all: t, epoch: now, missing: s.missing, touched: maps.Clone(s.touched), texts: slices.Clone(s.texts), memory: s.memory}
 		later.expire(now)
 		return later
 	}
 	return s
 }
 
-// followed says in a sentence where the values came from about which a condition asked, and returns the calls as evidence.
-func followed(list []expr.Traced) (why string, evidence []uint64) {
+// followed says in a sentence what a condition was told that asked who asks for a call, and where its values came from. It
+// returns the calls as evidence.
+func followed(c *expr.Call) (why string, evidence []uint64) {
 	var parts []string
-	for _, t := range list {
+	cite := func(sources []lineage.Source) {
+		for _, s := range sources {
+			if !slices.Contains(evidence, s.Seq) && len(evidence) < event.MaxEvidence {
+				evidence = append(evidence, s.Seq)
+			}
+		}
+	}
+	for _, a := range c.Answers() {
+		parts = append(parts, a.Why)
+		cite(a.From)
+	}
+	for _, t := range c.Traced() {
 		if len(t.Sources) == 0 && !t.Lost && !t.Model || t.Said {
 			continue
 		}
@@ -365,11 +382,7 @@ func followed(list []expr.Traced) (why string, evidence []uint64) {
 		if part += ", not from the user"; !slices.Contains(parts, part) {
 			parts = append(parts, part)
 		}
-		for _, s := range t.Sources {
-			if !slices.Contains(evidence, s.Seq) && len(evidence) < event.MaxEvidence {
-				evidence = append(evidence, s.Seq)
-			}
-		}
+		cite(t.Sources)
 	}
 	slices.Sort(evidence)
 	return strings.Join(parts, "; "), evidence

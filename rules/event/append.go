@@ -186,6 +186,10 @@ func (w *writer) findings(list []Finding) {
 		w.always("kind", f.Kind)
 		w.always("path", f.Path)
 		w.integer("size", int64(f.Size))
+		if f.Form {
+			w.name("form")
+			w.out = append(w.out, "true"...)
+		}
 		w.close()
 	}
 	w.out = append(w.out, ']')

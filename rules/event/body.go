@@ -168,6 +168,8 @@ type Finding struct {
 	Kind string `json:"kind"` // Redacted or Truncated
 	Path string `json:"path"` // where: "args.user.password", "result.content.0.text"
 	Size int    `json:"size"` // bytes of the value as sent
+	// Form says of a redacted value that it has the form of a well-known token; others are secret by their place.
+	Form bool `json:"form,omitempty"`
 }
 
 // The kinds of findings.

@@ -6,7 +6,7 @@ import (
 )
 
 // handsOver are words with which a user leaves it to somebody else what is to be done.
-var handsOver = strings.Fields("request requests requested asked told needs wants task todo issue issues instructions steps fulfill fulfil achieve")
+var handsOver = strings.Fields("request requests requested needs wants task todo issue issues instructions steps fulfill fulfil achieve")
 
 // delegated reports whether a request in a text is one that the user has left to whom it comes from: the user's words hand
 // something over, and the record in which the request stands has a name that the user named. Whoever can write that name

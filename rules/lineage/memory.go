@@ -51,12 +51,18 @@ type Memory struct {
 	table   table
 	said    []saying
 	full    bool
-	spoken  [][]uint32      // the words of passages that talk to the assistant
+	spoken  []passage       // that talk to the assistant
 	words   int             // in spoken
 	crowded bool            // there were more
 	names   map[string]bool // that the user has named
 	hands   bool            // the user has left it to somebody else what is to be done
 	fold    folded          // scratch
+}
+
+// passage is a sentence or two, as hashes of their words.
+type passage struct {
+	source int
+	words  []uint32
 }
 
 // saying is a text that is compared letter by letter.
@@ -87,13 +93,18 @@ func (m *Memory) Add(s Source, text string) bool {
 		}
 		m.fold.fold(t)
 		m.index(&m.fold, s.Class, source)
+		m.date(s.Class, source)
 		switch {
 		case s.Class&(User|System) != 0:
 			m.said = append(m.said, saying{class: s.Class, fold: m.fold, source: source})
 			m.fold = folded{}
 			if s.Class == User {
-				for _, word := range meant(t) {
-					m.table.add(hash([]byte(word)), User, source)
+				for from := 0; from < len(t); {
+					to := sentence(t, from)
+					for _, h := range m.mentions(t[from:to]) {
+						m.table.add(h, User, source)
+					}
+					from = to
 				}
 				m.heed(t)
 			}
@@ -104,7 +115,8 @@ func (m *Memory) Add(s Source, text string) bool {
 				}
 				m.fold.fold(t[part.From:part.To])
 				m.index(&m.fold, s.Class|Spoken, source)
-				m.hear(t[part.From:part.To])
+				m.date(s.Class|Spoken, source)
+				m.hear(source, t[part.From:part.To])
 			}
 		}
 	}
@@ -115,25 +127,45 @@ func (m *Memory) Add(s Source, text string) bool {
 // maxSpoken bounds the words that are remembered of passages that talk to the assistant. Beyond, they urge to everything.
 const maxSpoken = 16 << 10
 
-// hear remembers the words of a passage, which was folded last.
-func (m *Memory) hear(text string) {
-	f := &m.fold
-	if m.words += len(f.words); m.words > maxSpoken {
-		m.crowded = true
-		return
+// hear remembers the words of a passage, two sentences at a time: what is to be done, and with what.
+func (m *Memory) hear(source int, text string) {
+	var before []uint32
+	for from := 0; from < len(text); {
+		to := sentence(text, from)
+		words := m.mentions(text[from:to])
+		if m.words += len(words); m.words > maxSpoken {
+			m.crowded = true
+			return
+		}
+		m.spoken = append(m.spoken, passage{source, slices.Concat(before, words)})
+		before, from = words, to
 	}
-	passage := make([]uint32, 0, len(f.words)+len(f.compounds)+2)
-	for i := range f.words {
-		passage = append(passage, hash(f.word(i)))
-	}
-	for _, c := range f.compounds {
-		passage = append(passage, hash(f.letters[c.from:c.to]))
-	}
-	for _, word := range meant(text) {
-		passage = append(passage, hash([]byte(word)))
-	}
-	m.spoken = append(m.spoken, passage)
 }
+
+// mentions returns the hashes of the words of a sentence, and those of doing of the words that can be verbs where they stand.
+func (m *Memory) mentions(sentence string) (out []uint32) {
+	f := &m.fold
+	for clause := range strings.SplitSeq(sentence, ",") {
+		f.fold(clause)
+		for i := range f.words {
+			w := f.word(i)
+			out = append(out, hash(w))
+			if i == 0 || !double(string(w)) || verbal[string(f.word(i-1))] || light[string(f.word(i-1))] || i > 1 && light[string(f.word(i-2))] {
+				out = append(out, hash(doing, w))
+			}
+		}
+		for _, c := range f.compounds {
+			out = append(out, hash(f.letters[c.from:c.to]))
+		}
+	}
+	for _, word := range meant(sentence) {
+		out = append(out, hash([]byte(word)))
+	}
+	return out
+}
+
+// doing sets the hash of a verb apart from that of the noun of the same letters.
+var doing = []byte("!")
 
 // meant are the words for what a text shows by a sign: an address, a sum of money, a link.
 func meant(text string) (words []string) {
@@ -147,6 +179,13 @@ func meant(text string) (words []string) {
 		words = append(words, "link")
 	}
 	return words
+}
+
+// date enters the dates of the text that was folded last.
+func (m *Memory) date(class Class, source int) {
+	for date := range strings.FieldsSeq(dates(&m.fold)) {
+		m.table.add(hash([]byte(date)), class, source)
+	}
 }
 
 // index enters words, pairs of neighbours, compounds and fingerprints.
