@@ -129,7 +129,9 @@ func sentence(text string, from int) int {
 			if i+2 < len(text) && text[i+1] == ' ' && 'A' <= text[i+2] && text[i+2] <= 'Z' {
 				return i + 2
 			}
-		case '.', '!', '?', ';':
+		case ';':
+			return i + 1
+		case '.', '!', '?':
 			if i+1 == len(text) || text[i+1] == ' ' || text[i+1] == '\'' || text[i+1] == '"' || text[i+1] == '\\' || text[i+1] == '\n' {
 				return i + 1
 			}
@@ -184,12 +186,11 @@ func hasLetter(s string) bool { return strings.IndexFunc(s, unicode.IsLetter) >=
 func plainWords(sentence string) []string {
 	var f folded
 	f.fold(sentence)
-	out := make([]string, 0, min(len(f.words), 200))
-	for i := range f.words {
-		if i == 200 {
-			break
-		}
-		out = append(out, string(f.word(i)))
+	const most = 200
+	letters := string(f.letters)
+	out := make([]string, min(len(f.words), most))
+	for i := range out {
+		out[i] = letters[f.words[i]:f.end(i)]
 	}
 	return out
 }

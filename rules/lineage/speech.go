@@ -104,14 +104,13 @@ var (
 
 // addresses reports whether a sentence talks to an assistant: it has a phrase that does, greets one, or says what one has to do.
 func addresses(sentence string, words []string) bool {
-	ai := alone(sentence, "AI")
 	for i, w := range words {
 		for _, phrase := range addressed[w] {
 			if len(words)-i >= len(phrase) && slices.Equal(phrase, words[i:i+len(phrase)]) {
 				return true
 			}
 		}
-		machine := machines[w] && (w != "ai" || ai) || roles[w] && i > 0 && kinds[words[i-1]]
+		machine := machines[w] && (w != "ai" || alone(sentence, "AI")) || roles[w] && i > 0 && kinds[words[i-1]]
 		if !machine && !roles[w] {
 			continue
 		}
