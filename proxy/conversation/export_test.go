@@ -42,8 +42,7 @@ func (m *Model) Most() int { return int(m.copies.most.Load()) }
 func HearAll(path string, request, answer []byte, stream bool) (out []Piece) {
 	d := dialectOf(path)
 	if wire.Check(request) == nil {
-		conversationOf(gjson.ParseBytes(request))
-		out = d.asked(gjson.ParseBytes(request))
+		out = past(d.asked(gjson.ParseBytes(request)))
 	}
 	if !stream {
 		if wire.Check(answer) == nil {

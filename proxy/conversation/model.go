@@ -242,10 +242,8 @@ func (x *exchange) request(h *hearing) {
 		return
 	}
 	request := gjson.ParseBytes(doc)
-	if h.talk.ID == "" {
-		h.talk.ID = conversationOf(request)
-	}
-	h.hear(x.dialect.asked(request)...)
+	h.about(request)
+	h.hear(past(x.dialect.asked(request))...)
 }
 
 // document reads a JSON document that may be encoded.
@@ -347,24 +345,33 @@ func (m *Model) talk(r *http.Request, principal string) Talk {
 			peer.Asserted[h.asserted] = id
 		}
 	}
-	return Talk{Source: "model:" + m.Name, Peer: peer, ID: conversation}
+	return Talk{Source: proxy.ModelSource + m.Name, Peer: peer, ID: conversation}
 }
 
-// conversationOf returns the conversation that a request names itself.
-func conversationOf(request gjson.Result) (id string) {
+// about takes in what a request says of its place: which conversation it is of, and what was said before and is not told again.
+func (h *hearing) about(request gjson.Result) {
+	id, after := "", ""
 	request.ForEach(func(key, v gjson.Result) bool {
 		switch key.Str {
 		case "metadata": // Claude Code
-			id = gjson.Get(v.Get("user_id").Str, "session_id").Str
+			id = cmp.Or(id, gjson.Get(v.Get("user_id").Str, "session_id").Str)
 		case "client_metadata": // Codex
-			id = v.Get("session_id").Str
-		case "conversation": // OpenAI's own
-			id = cmp.Or(v.Get("id").Str, v.Str)
+			id = cmp.Or(id, v.Get("session_id").Str)
+		case "conversation": // OpenAI's own: the API has what was said, and nothing names how far that goes
+			name := cmp.Or(v.Get("id").Str, v.Str)
+			id = cmp.Or(id, name)
+			if name != "" {
+				after = h.ear.unique()
+			}
+		case "previous_response_id":
+			after = v.Str
 		}
-		return id == ""
+		return true
 	})
-	if len(id) > maxID {
-		return ""
+	if h.talk.ID == "" && len(id) <= maxID {
+		h.talk.ID = strings.Clone(id)
 	}
-	return strings.Clone(id)
+	if after != "" {
+		h.last = h.ear.Cleaner.Digest("after", after)
+	}
 }

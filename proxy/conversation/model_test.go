@@ -106,11 +106,20 @@ func (b *booth) heard() string {
 	b.close()
 	var out strings.Builder
 	for e := range b.Events(1) {
-		if turn, ok := e.Body.(*event.Turn); ok {
-			out.WriteString(said([]*event.Turn{turn}))
-		}
-		if s, ok := e.Body.(*event.Signal); ok {
-			fmt.Fprintf(&out, "%s (%s): %s\n", s.Name, s.Server, s.Text)
+		switch body := e.Body.(type) {
+		case *event.Turn:
+			out.WriteString(said([]*event.Turn{body}))
+		case *event.Signal:
+			fmt.Fprintf(&out, "%s (%s): %s\n", body.Name, body.Server, body.Text)
+		case *event.Call:
+			bound := ""
+			if body.Bound != nil {
+				bound = fmt.Sprintf(" of #%d", body.Bound.Turn)
+			}
+			fmt.Fprintf(&out, "seen %v %s/%s %s%s\n", body.Seen, body.Server, body.Tool, body.Args, bound)
+		case *event.Result:
+			fmt.Fprintf(&out, "result %s of #%d %s/%s %s%s\n", body.Outcome, e.Cause, body.Server, body.Tool, body.Content, body.Text)
+		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Verdict, *event.Review, *event.Expired, *event.Closed:
 		}
 	}
 	return out.String()
@@ -492,7 +501,7 @@ func FuzzHear(f *testing.F) {
 		path := paths[int(kind)%len(paths)]
 		stream := kind/4%2 == 0
 		for _, p := range conversation.HearAll(path, request, answer, stream) {
-			if p.Role == "" || p.Trust == "" || p.Text == "" && len(p.Calls) == 0 && p.Seen == nil && p.Role != event.RoleTool {
+			if p.Role == "" || p.Trust == "" || p.Text == "" && len(p.Calls) == 0 && p.Use == nil && p.Role != event.RoleTool {
 				t.Errorf("%+v", p)
 			}
 			if len(p.Text) > len(request)+len(answer)+len(answer)*4 {
