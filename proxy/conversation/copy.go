@@ -72,7 +72,10 @@ func newTap(b *budget) *tap {
 }
 
 // copy takes in what passes.
-func (t *tap) copy(p []byte) {
+func (t *tap) copy(p []byte) { t.add(bytes.Clone(p)) }
+
+// add is copy of bytes that nobody else uses.
+func (t *tap) add(p []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
@@ -84,7 +87,7 @@ func (t *tap) copy(p []byte) {
 	}
 	t.held += len(p)
 	t.idle = false
-	t.chunks = append(t.chunks, bytes.Clone(p))
+	t.chunks = append(t.chunks, p)
 	t.more.Broadcast()
 }
 
@@ -204,6 +207,14 @@ func decoder(r io.Reader, encoding string) (io.ReadCloser, error) {
 
 // document reads a JSON document to its end. Release gives its memory back, whether or not there is an error.
 func (b *budget) document(r io.Reader) (doc []byte, release func(), err error) {
+	if doc, release, err = b.read(r); err == nil {
+		err = wire.Check(doc)
+	}
+	return doc, release, err
+}
+
+// read reads anything to its end. Release gives its memory back, whether or not there is an error.
+func (b *budget) read(r io.Reader) (doc []byte, release func(), err error) {
 	var taken int
 	release = func() { b.give(taken) }
 	buf := make([]byte, 0, 64<<10)
@@ -217,7 +228,7 @@ func (b *budget) document(r io.Reader) (doc []byte, release func(), err error) {
 		case len(buf) > maxDocument:
 			return nil, release, errLong
 		case errors.Is(err, io.EOF):
-			return buf, release, wire.Check(buf)
+			return buf, release, nil
 		case err != nil:
 			return nil, release, err
 		case len(buf) == cap(buf):

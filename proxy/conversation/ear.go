@@ -288,6 +288,11 @@ func (e *Ear) unheard(t Talk, what string, err error) {
 	e.signal(t, "unheard", "", fmt.Sprintf("%s was not heard to its end: %v", what, err))
 }
 
+// panicked says that hearing has failed, whatever was said.
+func (e *Ear) panicked(t Talk, p any) {
+	e.unheard(t, "a conversation", fmt.Errorf("the ear panicked: %v", p))
+}
+
 // ErrFlood says that a turn was not recorded, since too much is said in a short time.
 var ErrFlood = errors.New("too much is said in a short time")
 

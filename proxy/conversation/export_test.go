@@ -2,8 +2,10 @@ package conversation
 
 import (
 	"bytes"
+	"compress/flate"
 	"errors"
 	"io"
+	"strings"
 
 	"github.com/tidwall/gjson"
 
@@ -58,4 +60,46 @@ func HearAll(path string, request, answer []byte, stream bool) (out []Piece) {
 		}
 		out = append(out, d.event(gjson.ParseBytes(e.Data))...)
 	}
+}
+
+// ReadFrames reads the frames of one side of a WebSocket, so many bytes at a time. It returns the messages, why some were lost
+// and why the rest cannot be understood; and how many bytes of copies are held at the end.
+func ReadFrames(client bool, extensions, text string, size int) (said string, held int) {
+	var b budget
+	var out []string
+	ofClient, ofServer, err := agreed(extensions)
+	f := &frames{
+		budget: &b, client: client, deflate: ofServer,
+		said: func(doc []byte) { out = append(out, string(doc)) },
+		lost: func(err error) { out = append(out, "lost: "+err.Error()) },
+	}
+	if client {
+		f.deflate = ofClient
+	}
+	for err == nil && text != "" {
+		n := min(size, len(text))
+		err = f.feed([]byte(text[:n]))
+		text = text[n:]
+	}
+	if err != nil {
+		out = append(out, "error: "+err.Error())
+	}
+	f.drop()
+	return strings.Join(out, "|"), int(b.used.Load())
+}
+
+// Deflated returns messages as one side of a WebSocket compresses them one after the other.
+func Deflated(messages ...string) (out []string) {
+	var buf bytes.Buffer
+	w, err := flate.NewWriter(&buf, flate.BestCompression)
+	if err != nil {
+		panic(err)
+	}
+	for _, m := range messages {
+		io.WriteString(w, m)
+		w.Flush()
+		out = append(out, strings.TrimSuffix(buf.String(), flateEnd[:4]))
+		buf.Reset()
+	}
+	return out
 }
