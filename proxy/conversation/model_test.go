@@ -269,6 +269,34 @@ func TestErrorsPass(t *testing.T) {
 	}
 }
 
+// An error without a body, with half of one, or with one that is not what it says passes as it is.
+func TestErrorsPassWhateverTheirBodies(t *testing.T) {
+	for _, tc := range []struct{ kind, encoding, length, body string }{
+		{"", "", "0", ""},
+		{"text/html", "", "", "<h1>overloaded"},
+		{"application/json", "gzip", "", "no gzip"},
+		{"text/event-stream", "", "", "event: error\ndata: {"},
+		{"application/json", "", "100", `{"type":"error"`},
+	} {
+		b := newBooth(t, func(w http.ResponseWriter, _ *http.Request, _ []byte) {
+			for name, value := range map[string]string{"Content-Type": tc.kind, "Content-Encoding": tc.encoding, "Content-Length": tc.length} {
+				if value != "" {
+					w.Header().Set(name, value)
+				}
+			}
+			w.WriteHeader(529)
+			io.WriteString(w, tc.body)
+		})
+		resp, body := b.ask("/v1/messages", strings.NewReader(hello))
+		if resp.StatusCode != 529 || string(body) != tc.body || resp.Header.Get("Content-Encoding") != tc.encoding {
+			t.Errorf("%+v: %d %q", tc, resp.StatusCode, body)
+		}
+		if got := b.heard(); got != "user: hello\n" {
+			t.Errorf("%+v: heard %s", tc, got)
+		}
+	}
+}
+
 // A client gets each piece of a stream when the API sends it, also where somebody listens.
 func TestStreamsFlow(t *testing.T) {
 	next := make(chan string)
