@@ -132,6 +132,9 @@ func (b *binder) knows(who *event.Peer, n event.Use) bool {
 	}
 	for _, u := range b.uses {
 		if u.ID == n.ID && u.Peer.Principal == who.Principal && u.Peer.Agent == who.Agent {
+			if u.Item == "" {
+				u.Item = n.Item
+			}
 			if u.Tool == "" {
 				u.Server, u.Tool, u.Args = n.Server, n.Tool, n.Args
 			}

@@ -1,7 +1,6 @@
 package conversation
 
 import (
-	"bytes"
 	"compress/gzip"
 	"compress/zlib"
 	"errors"
@@ -71,23 +70,37 @@ func newTap(b *budget) *tap {
 	return t
 }
 
-// copy takes in what passes.
-func (t *tap) copy(p []byte) { t.add(bytes.Clone(p)) }
+// A backlog of more than manyChunks grows in chunks of at least chunkSize, so that it takes no more memory than is counted,
+// however small the pieces are.
+const (
+	manyChunks = 16
+	chunkSize  = 4 << 10
+)
 
-// add is copy of bytes that nobody else uses.
-func (t *tap) add(p []byte) {
+// copy takes in what passes, which can be of two parts.
+func (t *tap) copy(head, p []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	size := len(head) + len(p)
 	switch {
 	case t.over != nil || len(p) == 0:
 		return
-	case t.held+len(p) > maxDocument || !t.budget.take(len(p)):
+	case t.held+size > maxDocument || !t.budget.take(size):
 		t.drop(errFull)
 		return
 	}
-	t.held += len(p)
+	t.held += size
 	t.idle = false
-	t.chunks = append(t.chunks, p)
+	n := len(t.chunks)
+	if n == 0 || cap(t.chunks[n-1])-len(t.chunks[n-1]) < size {
+		room := size
+		if n >= manyChunks {
+			room = max(room, chunkSize)
+		}
+		t.chunks = append(t.chunks, make([]byte, 0, room))
+		n++
+	}
+	t.chunks[n-1] = append(append(t.chunks[n-1], head...), p...)
 	t.more.Broadcast()
 }
 
@@ -164,7 +177,7 @@ type tapped struct {
 // Read implements io.Reader.
 func (b *tapped) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	b.tap.copy(p[:n])
+	b.tap.copy(nil, p[:n])
 	if b.left >= 0 {
 		b.left -= int64(n)
 	}

@@ -150,7 +150,8 @@ func (h *hearing) hear(pieces ...Piece) {
 
 // record records a piece that was not heard before.
 func (h *hearing) record(p Piece) {
-	if h.gave(p) || p.Past && p.Text == "" && len(p.Calls) == 0 {
+	silent := p.Use != nil && p.Text == "" && len(p.Calls) == 0 && !p.Use.Made
+	if h.gave(p) || silent && (p.Past || h.ear.announced(p) == nil) { // a call of which nothing is known is nobody's
 		return
 	}
 	h.tickets = append(h.tickets, h.ear.record(h.talk, p))

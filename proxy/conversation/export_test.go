@@ -11,6 +11,7 @@ import (
 
 	"github.com/umpire-dev/umpire/proxy/transport"
 	"github.com/umpire-dev/umpire/proxy/wire"
+	"github.com/umpire-dev/umpire/rules/catalog"
 )
 
 // Hear tells a conversation once, to its end.
@@ -103,3 +104,22 @@ func Deflated(messages ...string) (out []string) {
 	}
 	return out
 }
+
+// TapSmall lets so many pieces of one byte pass while nobody listens, and returns what the copy takes and in how many chunks.
+func TapSmall(n int) (copied []byte, chunks int) {
+	var b budget
+	t := newTap(&b)
+	for i := range n {
+		t.copy(nil, []byte{byte(i)})
+	}
+	chunks = len(t.chunks)
+	t.end(io.EOF)
+	copied, err := io.ReadAll(t)
+	if err != nil || b.used.Load() != 0 {
+		panic(err)
+	}
+	return copied, chunks
+}
+
+// Find returns the tool of a call.
+func (e *Ear) Find(u *Use) (catalog.Key, bool) { return e.find(u) }

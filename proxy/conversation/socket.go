@@ -32,13 +32,9 @@ const (
 const pieceHead = 5
 
 func (d duplex) copy(side byte, p []byte) {
-	if len(p) == 0 {
-		return
-	}
-	piece := make([]byte, pieceHead, pieceHead+len(p))
-	piece[0] = side
-	binary.BigEndian.PutUint32(piece[1:], uint32(len(p))) //nolint:gosec // a buffer of io.Copy
-	d.tap.add(append(piece, p...))
+	head := [pieceHead]byte{side}
+	binary.BigEndian.PutUint32(head[1:], uint32(len(p))) //nolint:gosec // a buffer of io.Copy
+	d.tap.copy(head[:], p)
 }
 
 // Read implements io.Reader.

@@ -173,3 +173,44 @@ func TestVeryManyCallsThatAreSeen(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// A call of which neither id nor tool is known announces nothing, and what a tool gives without words is still something that
+// came from outside.
+func TestWhatHasNoWordsIsHeardWhereItMatters(t *testing.T) {
+	b := newBooth(t, give(http.StatusOK, "application/json", `{"candidates":[{"content":{"parts":[{"functionCall":{"name":"unknown","args":{}}}]}}]}`))
+	b.ask("/v1/models/m:generateContent", strings.NewReader(`{"contents":[{"parts":[{"functionResponse":{"name":"see","response":""}}]}]}`))
+	if got := b.heard(); got != "tool: \"\"\n" {
+		t.Errorf("heard\n%q", got)
+	}
+}
+
+// However small the pieces are in which something passes, a copy of it takes hardly more memory than it is long.
+func TestManySmallPiecesMakeASmallCopy(t *testing.T) {
+	const n = 1 << 20
+	copied, chunks := conversation.TapSmall(n)
+	if len(copied) != n || chunks > n/1024 {
+		t.Errorf("%d bytes in %d chunks", len(copied), chunks)
+	}
+	for i, c := range copied {
+		if c != byte(i) {
+			t.Fatalf("byte %d is %d", i, c)
+		}
+	}
+}
+
+// BenchmarkFind looks for the tool of a call among 1,000 that servers have listed.
+func BenchmarkFind(b *testing.B) {
+	r := newRoom(b)
+	for s := range 20 {
+		var tools []string
+		for i := range 50 {
+			tools = append(tools, fmt.Sprintf("do_something_%d", i))
+		}
+		r.list(fmt.Sprintf("server%d", s), tools...)
+	}
+	for b.Loop() {
+		if _, ok := r.ear.Find(&conversation.Use{Tool: "mcp__server7__do_something_31"}); !ok {
+			b.Fatal("not found")
+		}
+	}
+}
