@@ -220,17 +220,17 @@ func decoder(r io.Reader, encoding string) (io.ReadCloser, error) {
 
 // document reads a JSON document to its end. Release gives its memory back, whether or not there is an error.
 func (b *budget) document(r io.Reader) (doc []byte, release func(), err error) {
-	if doc, release, err = b.read(r); err == nil {
+	if doc, release, err = b.read(r, 64<<10); err == nil {
 		err = wire.Check(doc)
 	}
 	return doc, release, err
 }
 
-// read reads anything to its end. Release gives its memory back, whether or not there is an error.
-func (b *budget) read(r io.Reader) (doc []byte, release func(), err error) {
+// read reads anything to its end, which is likely to be at most so many bytes long. Release gives its memory back, whether or not there is an error.
+func (b *budget) read(r io.Reader, likely int) (doc []byte, release func(), err error) {
 	var taken int
 	release = func() { b.give(taken) }
-	buf := make([]byte, 0, 64<<10)
+	buf := make([]byte, 0, likely)
 	for {
 		if more := cap(buf) - taken; !b.take(more) {
 			return nil, release, errFull

@@ -178,6 +178,16 @@ func (f *frames) drop() {
 	f.body = nil
 }
 
+// reuse makes room for the next message.
+func (f *frames) reuse() {
+	if f.body = f.body[:0]; cap(f.body) > smallMessage {
+		f.drop()
+	}
+}
+
+// smallMessage is the most memory that is kept between messages.
+const smallMessage = 16 << 10
+
 // end ends a frame, and the message if that is its last one.
 func (f *frames) end() error {
 	f.have = 0
@@ -185,7 +195,7 @@ func (f *frames) end() error {
 		return nil
 	}
 	f.op = 0
-	defer f.drop()
+	defer f.reuse()
 	switch {
 	case f.skip != nil:
 		f.lost(f.skip)
@@ -227,7 +237,7 @@ func (d *deflate) inflate(b *budget, body []byte) (doc []byte, release func(), e
 	if err != nil {
 		return nil, func() {}, err
 	}
-	if doc, release, err = b.read(d.reader); err != nil {
+	if doc, release, err = b.read(d.reader, 2<<10); err != nil {
 		return nil, release, err
 	}
 	if !d.fresh {
