@@ -121,12 +121,15 @@ func (s *State) declare(tool catalog.Key, source []byte) {
 	s.declared[tool] = declaration{schema: schema, why: why}
 }
 
-// call notes what to count if the call passes, and counts it at once where attempts count.
+// call notes what to count if the call passes, and counts it at once where attempts count. A call that was only seen has
+// happened: it counts at once everywhere.
 func (s *State) call(e event.Event, b *event.Call) {
-	s.judging = e
+	if !b.Seen {
+		s.judging = e
+	}
 	s.look(e)
 	s.order.call(e, &s.view.call)
-	if s.trails != nil {
+	if s.trails != nil && !b.Seen {
 		s.trails.call(e, &s.view.call)
 	}
 	list := s.spare
@@ -142,7 +145,7 @@ func (s *State) call(e event.Event, b *event.Call) {
 		}
 		o := x.kept()
 		o.rule, o.retry, o.entry.Seq = i, b.Retry, e.Seq
-		if spec.counts == countAttempted {
+		if spec.counts == countAttempted || b.Seen {
 			s.add(o, e.At)
 		} else {
 			list = append(list, o)

@@ -193,15 +193,39 @@ func (t *trails) said(e event.Event, b *event.Turn) {
 		class = lineage.System
 	}
 	s := t.of(e)
-	if class == lineage.Untrusted {
-		s.touched["untrusted"] = s.epoch
-	} else {
-		s.touched[string(b.Role)] = s.epoch
+	text := b.Text
+	if class == lineage.Untrusted && b.Repeats != 0 {
+		text = s.beyond(b.Repeats, text)
 	}
-	t.add(s, lineage.Source{Seq: e.Seq, Tool: string(b.Role), Class: class}, b.Text)
+	switch {
+	case class != lineage.Untrusted:
+		s.touched[string(b.Role)] = s.epoch
+	case text != "" || b.Repeats == 0:
+		s.touched["untrusted"] = s.epoch
+	}
+	t.add(s, lineage.Source{Seq: e.Seq, Tool: string(b.Role), Class: class}, text)
 	if hasTruncated(b.Findings) && class == lineage.Untrusted {
 		s.lose()
 	}
+}
+
+// beyond returns what a text has that is not remembered as the result of a call which it claims to repeat: that is known, with
+// what is known of its source, and the rest is whatever it is.
+func (s *trail) beyond(call uint64, text string) string {
+	said := strings.TrimSpace(text)
+	for _, h := range s.texts {
+		result := strings.TrimSpace(h.text)
+		if h.source.Seq != call || h.source.Server == "" || result == "" {
+			continue
+		}
+		if strings.Contains(result, said) {
+			return ""
+		}
+		if before, after, ok := strings.Cut(text, result); ok {
+			return strings.TrimSpace(before + "\n" + after)
+		}
+	}
+	return text
 }
 
 func hasTruncated(findings []event.Finding) bool {
@@ -250,6 +274,7 @@ func (t *trails) result(e event.Event, b *event.Result) {
 	tool := t.policy.tool(b.Server, b.Tool)
 	source := lineage.Source{Seq: e.Cause, Server: b.Server, Tool: b.Tool, Class: lineage.Untrusted}
 	switch {
+	case b.Seen: // by a server of which nothing is known
 	case tool.Results == "trusted":
 		source.Class = lineage.Trusted
 	case named:

@@ -136,8 +136,12 @@ func play(t *testing.T, p *rules.Policy, text string) string {
 		e := parseEvent(t, line)
 		e.V, e.Seq = event.Version, seq
 		call := e.Seq
-		switch e.Body.(type) {
+		switch b := e.Body.(type) {
 		case *event.Call:
+			if b.Seen {
+				apply(e)
+				continue
+			}
 		case *event.Review, *event.Expired:
 			call = e.Cause
 		case *event.Accepted:
@@ -225,12 +229,12 @@ func parseEvent(t *testing.T, line string) event.Event {
 	switch kind {
 	case "call":
 		e.Body = parseCall(fail, rest, &e)
-	case "result":
+	case "result", "gave": // the second one of a call that was seen
 		ref, outcome, _ := strings.Cut(rest, " ")
 		outcome, over, _ := strings.Cut(outcome, " ")
 		server, tool, _ := strings.Cut(over, "/")
 		e.Cause = number(fail, ref)
-		r := &event.Result{Server: server, Tool: tool, Outcome: event.Outcome(outcome)}
+		r := &event.Result{Server: server, Tool: tool, Outcome: event.Outcome(outcome), Seen: kind == "gave"}
 		if tool, root, ok := strings.Cut(tool, " root="); ok {
 			r.Tool, r.Root = tool, number(fail, root)
 		}
@@ -303,6 +307,8 @@ func parseCall(fail func(any), rest string, e *event.Event) *event.Call {
 		case "bound":
 			by, confidence, _ := strings.Cut(value, "/")
 			c.Bound = &event.Bound{By: event.Binding(by), Confidence: event.Confidence(confidence)}
+		case "seen":
+			c.Seen = value == "true"
 		case "missing":
 			c.Bound.Missing = value == "true"
 		case "redacted", "truncated":

@@ -99,6 +99,14 @@ func (w *writer) number(name string, n uint64) {
 	}
 }
 
+// mark writes a member that is left out unless it is true.
+func (w *writer) mark(name string, is bool) {
+	if is {
+		w.name(name)
+		w.out = append(w.out, "true"...)
+	}
+}
+
 func (w *writer) raw(name string, raw json.RawMessage) {
 	w.name(name)
 	switch {
@@ -204,6 +212,7 @@ func (w *writer) call(c *Call) {
 	w.integer("size", int64(c.Size))
 	w.peer(&c.Peer)
 	w.number("retry", c.Retry)
+	w.mark("seen", c.Seen)
 	if c.Bound != nil {
 		w.bound(c.Bound)
 	}
@@ -220,10 +229,7 @@ func (w *writer) bound(b *Bound) {
 	w.text("use", b.Use)
 	w.text("conversation", b.Conversation)
 	w.text("subagent", b.Subagent)
-	if b.Missing {
-		w.name("missing")
-		w.out = append(w.out, "true"...)
-	}
+	w.mark("missing", b.Missing)
 	w.close()
 }
 
@@ -249,10 +255,7 @@ func (w *writer) verdict(v *Verdict) {
 		w.always("rule", m.Rule)
 		w.always("why", m.Why)
 		w.numbers("evidence", m.Evidence)
-		if m.Observed {
-			w.name("observed")
-			w.out = append(w.out, "true"...)
-		}
+		w.mark("observed", m.Observed)
 		w.close()
 	}
 	w.out = append(w.out, ']')
@@ -272,6 +275,7 @@ func (w *writer) result(r *Result) {
 	w.integer("size", int64(r.Size))
 	w.number("root", r.Root)
 	w.text("task", r.Task)
+	w.mark("seen", r.Seen)
 	w.findings(r.Findings)
 }
 
@@ -306,6 +310,7 @@ func (w *writer) turn(t *Turn) {
 		}
 		w.out = append(w.out, ']')
 	}
+	w.number("repeats", t.Repeats)
 	w.peer(&t.Peer)
 	w.findings(t.Findings)
 }
