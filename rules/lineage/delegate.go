@@ -6,7 +6,7 @@ import (
 )
 
 // handsOver are words with which a user leaves it to somebody else what is to be done.
-var handsOver = strings.Fields("request requests requested needs wants task todo issue issues instructions steps fulfill fulfil achieve")
+var handsOver = strings.Fields("request requests requested needs wants task todo issue issues instructions steps actions specified described fulfill fulfil achieve")
 
 // delegated reports whether a request in a text is one that the user has left to whom it comes from: the user's words hand
 // something over, and the record in which the request stands has a name that the user named. Whoever can write that name
@@ -29,14 +29,27 @@ func (m *Memory) heed(text string) {
 	for _, w := range strings.FieldsFunc(text, func(r rune) bool { return !unicode.IsLetter(r) }) {
 		low := strings.ToLower(w)
 		if first := []rune(w)[0]; len(w) > 2 && unicode.IsUpper(first) && !opening[low] && !reading[low] && actions[low] == nil && !little[low] && !common100[low] {
-			if m.names == nil {
-				m.names = map[string]bool{}
+			m.name(low)
+		}
+	}
+	for word := range strings.FieldsSeq(text) {
+		if name, _, ok := strings.Cut(word, "@"); ok { // of an address
+			for _, w := range plainWords(name) {
+				m.name(w)
 			}
-			m.names[low] = true
 		}
 	}
 	for _, w := range handsOver {
 		m.hands = m.hands || m.Has(User, w)
+	}
+}
+
+func (m *Memory) name(w string) {
+	if m.names == nil {
+		m.names = map[string]bool{}
+	}
+	if len(w) > 2 {
+		m.names[w] = true
 	}
 }
 

@@ -43,7 +43,7 @@ var (
 		"push commit deploy upload update add change create",
 		"commit push save update",
 		"add create put insert append include attach invite register enter",
-		"checkout buy purchase order pay",
+		"checkout buy purchase order rebuy reorder shop pay",
 		"refund return reimburse cancel",
 		"clear empty remove delete",
 		"login log authenticate",
@@ -72,7 +72,7 @@ var (
 	things = groups(
 		"email mail emails inbox message reply",
 		"message text dm chat email mail reply",
-		"money payment transaction bill rent invoice fund amount fee salary refund tax pay transfer",
+		"money owe debt cost spend dollar euro cent share payment transaction bill rent invoice fund amount fee salary refund tax pay transfer",
 		"transaction payment bill rent invoice money transfer refund subscription pay",
 		"payment transaction bill rent invoice money transfer refund pay",
 		"bill payment invoice pay",
