@@ -51,7 +51,7 @@ var (
 		"clone copy download",
 		"fork copy",
 		"pull update fetch sync download get clone",
-		"input enter fill type submit",
+		"input enter fill submit",
 		"merge combine approve",
 		"transfer send move pay wire",
 		"request ask order apply",
