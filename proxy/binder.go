@@ -404,12 +404,14 @@ func ArgsDigest(args []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// unannounced is the signal that a call has come of which its agent, which announces its calls, has said nothing.
-func unannounced(c *event.Call) *event.Signal {
-	return &event.Signal{
-		Source: "binder", Name: "unannounced", Link: c.Link, Server: c.Server,
-		Text: fmt.Sprintf("a call of %s/%s that the hooks of %s have not announced", c.Server, c.Tool, c.Agent),
+// unannounced is the signal that a call has come of which its agent, which announces its calls, has said nothing. Missed is
+// how many such calls of the same tool came since the last signal and have none of their own.
+func unannounced(c *event.Call, missed int) *event.Signal {
+	text := fmt.Sprintf("a call of %s/%s that the hooks of %s have not announced", c.Server, c.Tool, c.Agent)
+	if missed > 0 {
+		text += fmt.Sprintf(" (and %d more before it)", missed)
 	}
+	return &event.Signal{Source: "binder", Name: "unannounced", Link: c.Link, Server: c.Server, Text: text}
 }
 
 // heard returns what Gate.Heard does, and notes in uses the calls of who that are known.

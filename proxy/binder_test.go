@@ -300,6 +300,40 @@ func TestACallThatHooksDidNotAnnounceIsASignal(t *testing.T) {
 	}
 }
 
+// Attempt: an agent floods calls past its hooks, so that the history is full of signals; or in the shadow of one signal, so
+// that a rule does not see the next call.
+func TestAFloodOfUnannouncedCallsIsASignalASecondAndNoneIsHiddenFromRules(t *testing.T) {
+	x := newTable(t)
+	x.gate.Close()
+	waits := policy(t, `rules: [{name: stray, sequence: [{on: "signal unannounced"}, {on: "bank/pay"}], by: [session, server], within: 1s, do: deny}]`)
+	x.gate = gate(t, x.disk, waits, x.clock)
+	x.turn(asserting("bot"), event.Turn{Role: event.RoleUser, Conversation: "c1", Text: "hello"})
+	const calls = 50
+	for range calls {
+		x.pays(asserting("bot"), "5", "none none missing")
+		x.add(100 * time.Millisecond)
+	}
+	missing, denied := 0, 0
+	var last string
+	for _, e := range log(t, x.disk) {
+		switch b := e.Body.(type) {
+		case *event.Call:
+			missing++
+		case *event.Verdict:
+			if b.Action == event.Deny {
+				denied++
+			}
+		case *event.Signal:
+			last = b.Text
+		}
+	}
+	if missing != calls || denied != calls || x.signals() != 5 || !strings.Contains(last, "(and 9 more before it)") {
+		t.Errorf("%d calls, %d denied, %d signals, the last one: %s", missing, denied, x.signals(), last)
+	}
+	x.gate.Close()
+	verify(t, x.disk)
+}
+
 // What is announced survives in a snapshot as it does in the log.
 func TestAnnouncementsAreInSnapshots(t *testing.T) {
 	db, c := storetest.Open(t, store.Config{}), newClock()

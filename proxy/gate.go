@@ -72,6 +72,7 @@ type Gate struct {
 	closed  bool
 	mem     *memory
 	retries retries
+	strays  recurring // signals of calls that nobody has announced
 	mending struct{ next time.Time }
 	behind  bool // the clock is behind the history
 
@@ -197,7 +198,9 @@ func (g *Gate) Call(who Origin, call event.Call, retry Retry) *Ticket {
 		announced.joins(call.Bound, &call.Peer)
 		session := b.open(who)
 		if call.Bound != nil && call.Bound.Missing {
-			b.add(session, 0, unannounced(&call))
+			if missed, ok := g.strays.take(session, &call, b.at); ok {
+				b.add(session, 0, unannounced(&call, missed))
+			}
 		}
 		if retry.Continues {
 			call.Retry = g.retries.claim(retry.key(who, call.Tool), b.at)
