@@ -227,7 +227,7 @@ func TestSubagentsAreToldApart(t *testing.T) {
 	x.pays(asserting("claude-code"), "5", fmt.Sprintf("arguments ambiguous #%d or [%d]", a, c))
 }
 
-func TestACallIsBoundByItemTurnAndTrace(t *testing.T) {
+func TestACallIsBoundByItemTurnAndSession(t *testing.T) {
 	x := newTable(t)
 	defer x.gate.Close()
 	source := func(turn event.Turn, ids ...string) uint64 {
@@ -240,10 +240,6 @@ func TestACallIsBoundByItemTurnAndTrace(t *testing.T) {
 	x.pays(asserting("agent", "itemId", "fc_1"), "99", fmt.Sprintf("item exact #%d", item))
 	turn := source(event.Turn{ID: "t1", Uses: []event.Use{pay("", "6")}})
 	x.pays(asserting("agent", "turnId", "t1"), "6", fmt.Sprintf("turn likely #%d", turn))
-	const trace = "00-0af7651916cd43dd8448eb211c80319c-"
-	traced := source(event.Turn{Uses: []event.Use{{}}}, "traceparent", trace+"b7ad6b7169203331-01")
-	x.pays(asserting("agent", "traceparent", trace+"00f067aa0ba902b7-01"), "7", fmt.Sprintf("trace likely #%d", traced))
-	x.pays(asserting("agent", "traceparent", "garbage"), "8", "nothing")
 	said := x.turn(asserting("agent"), event.Turn{Role: event.RoleUser, Source: "api", Conversation: "c9", Text: "pay"})
 	x.pays(asserting("agent", "sessionId", "c9"), "8", fmt.Sprintf("session likely #%d", said))
 }

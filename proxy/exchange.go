@@ -140,6 +140,7 @@ func (x *exchange) post() {
 		x.refuse(status, refused)
 		return
 	}
+	x.link.traced(&frame, x.r.Header)
 	rulings := make([]Ruling, len(frame.Messages))
 	for i := range frame.Messages {
 		rulings[i] = x.link.FromClient(&frame.Messages[i])

@@ -42,6 +42,7 @@ type Link struct {
 	mu      sync.Mutex
 	who     Origin
 	waiting map[string]*request // unanswered requests of the client, by wire.Key of their id
+	traces  map[string]string   // of calls that are about to come, by the same
 	quiet   chan struct{}       // if somebody waits for it: closed when nothing is expected
 	closed  bool
 	leaving string // why this process leaves the conversation to another one; empty if it does not
@@ -184,7 +185,7 @@ func (l *Link) FromClient(m *wire.Message) Ruling {
 	call := m.Call()
 	who, asserted := claims(l.who, m)
 	r.call, r.args = l.event(who, m, call), call.Args
-	r.call.Asserted = asserted
+	r.call.Asserted, r.call.Trace = asserted, l.trace(m, r.key)
 	r.ticket = l.judge.Call(who, *r.call, Retry{Continues: call.Continues, State: call.RequestState, Args: call.Args})
 	return Ruling{
 		wait: func() ([]byte, []byte) { return l.release(m, r) },

@@ -65,6 +65,7 @@ type Talk struct {
 	Source string // as in event.Turn
 	Peer   event.Peer
 	ID     string // names the conversation; may be empty
+	Trace  string // id of the trace that it is part of; may be empty
 }
 
 // origin says to whom the turns of t belong. All conversations of a source are one link.
@@ -182,7 +183,7 @@ func (h *hearing) end() {
 // record makes a piece an event.
 func (e *Ear) record(t Talk, p Piece) *proxy.Ticket {
 	turn := &event.Turn{
-		Role: p.Role, Source: t.Source, Trust: p.Trust, Conversation: t.ID, ID: e.id(p.ID), Peer: t.Peer,
+		Role: p.Role, Source: t.Source, Trust: p.Trust, Conversation: t.ID, ID: e.id(p.ID), Trace: t.Trace, Peer: t.Peer,
 	}
 	for _, call := range p.Calls {
 		turn.Calls = append(turn.Calls, e.id(call))

@@ -347,7 +347,7 @@ func (m *Model) talk(r *http.Request, principal string) Talk {
 			peer.Asserted[h.asserted] = id
 		}
 	}
-	return Talk{Source: "model:" + m.Name, Peer: peer, ID: conversation}
+	return Talk{Source: "model:" + m.Name, Peer: peer, ID: conversation, Trace: proxy.TraceOf(r.Header)}
 }
 
 // conversationOf returns the conversation that a request names itself.

@@ -203,6 +203,7 @@ func (w *writer) call(c *Call) {
 	if c.Bound != nil {
 		w.bound(c.Bound)
 	}
+	w.text("trace", c.Trace)
 	w.findings(c.Findings)
 }
 
@@ -302,6 +303,7 @@ func (w *writer) turn(t *Turn) {
 		}
 		w.out = append(w.out, ']')
 	}
+	w.text("trace", t.Trace)
 	w.peer(&t.Peer)
 	w.findings(t.Findings)
 }

@@ -123,6 +123,7 @@ type Call struct {
 	Peer
 	Retry    uint64    `json:"retry,omitempty"` // Seq of the first attempt, when this continues a call that asked for input
 	Bound    *Bound    `json:"bound,omitempty"` // nil if no conversation is known to which it could belong
+	Trace    string    `json:"trace,omitempty"` // id of the trace (W3C) that it is part of: a claim
 	Findings []Finding `json:"findings,omitempty"`
 }
 
@@ -282,6 +283,7 @@ type Turn struct {
 	ID           string   `json:"turn,omitempty"`         // id of the turn within it: a claim of the source
 	Calls        []string `json:"calls,omitempty"`        // ids of tool calls that an assistant makes in it, or that a tool answers
 	Uses         []Use    `json:"uses,omitempty"`         // the tool calls that an assistant makes in it, as far as more is known
+	Trace        string   `json:"trace,omitempty"`        // id of the trace (W3C) that it is part of: a claim
 	Peer
 	Findings []Finding `json:"findings,omitempty"`
 }
