@@ -102,7 +102,7 @@ func (b *binder) turn(e event.Event, t *event.Turn) {
 		b.talk(key, e, t)
 	}
 	if t.Trace != "" {
-		b.talk(traceKey(t.Peer.Principal, t.Trace), e, t)
+		b.talk(traceKey(t.Principal, t.Trace), e, t)
 	}
 	if t.Role != event.RoleAssistant {
 		return
@@ -407,9 +407,10 @@ func first(c *event.Call, names []string) string {
 	return ""
 }
 
-// ArgsDigest names arguments, given as they are stored: it is equal for arguments that are equal, however they are written.
+// ArgsDigest names arguments, given as they are stored: it is equal for arguments that are equal, however they are written. The
+// intent that a model declares is none of them: whoever announces a call may have it among them, and the call has not.
 func ArgsDigest(args []byte) string {
-	sum := sha256.Sum256(wire.Canonical(args))
+	sum := sha256.Sum256(wire.CanonicalArgs(args))
 	return hex.EncodeToString(sum[:])
 }
 

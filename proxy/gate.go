@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/umpire-dev/umpire/proxy/review"
+	"github.com/umpire-dev/umpire/proxy/wire"
 	"github.com/umpire-dev/umpire/rules"
 	"github.com/umpire-dev/umpire/rules/catalog"
 	"github.com/umpire-dev/umpire/rules/event"
@@ -288,6 +289,16 @@ func (g *Gate) FindTool(is func(server, tool string) bool) (found catalog.Key, o
 		t.finish(nil)
 	})
 	return found, ok
+}
+
+// Declares implements Judge. What a definition declares that is too long to keep is not known, so it could be anything.
+func (g *Gate) Declares(server, tool, argument string) (declares bool) {
+	g.do(newTicket(), func() {
+		if known := g.mem.state.Catalog().Find(server, tool); known != nil {
+			declares = known.Now.Long > 0 || wire.DeclaresArgument(known.Now.InputSchema, argument)
+		}
+	})
+	return declares
 }
 
 // Await implements Judge.

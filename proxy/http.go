@@ -29,6 +29,7 @@ type HTTPConfig struct {
 	Headers http.Header // set on every request to it
 	Judge   Judge
 	Cleaner *wire.Cleaner
+	Intent  string // as in LinkConfig
 	Guard   Guard
 	// KeepAlive is how often a client hears of its call that is on hold; 0 is every 15 s.
 	KeepAlive time.Duration
@@ -94,7 +95,7 @@ func NewHTTP(cfg HTTPConfig) (*HTTP, error) {
 		HTTPConfig: cfg, links: map[string]*httpLink{}, known: map[string]Origin{}, done: make(chan struct{}),
 		upstream: newUpstream(cfg.URL),
 		legacy: newRelay(RelayConfig{
-			Server: cfg.Server, Headers: cfg.Headers, Judge: cfg.Judge, Cleaner: cfg.Cleaner, KeepAlive: cfg.KeepAlive, Log: cfg.Log,
+			Server: cfg.Server, Headers: cfg.Headers, Judge: cfg.Judge, Cleaner: cfg.Cleaner, Intent: cfg.Intent, KeepAlive: cfg.KeepAlive, Log: cfg.Log,
 		}),
 	}
 	go h.sweep()

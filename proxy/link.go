@@ -22,6 +22,8 @@ type LinkConfig struct {
 	Judge   Judge
 	Cleaner *wire.Cleaner
 	Origin  Origin
+	// Intent is the argument by which the model may declare why it makes a call; empty if it is not asked to.
+	Intent string
 	// KeepAlive is how often the client hears of a call that is on hold; 0 is every 15 s.
 	KeepAlive time.Duration
 	// Ledger is where Pump keeps what the client waits for, so that the next process can answer it; nil if nowhere.
@@ -35,6 +37,7 @@ type Link struct {
 	judge     Judge
 	clean     *wire.Cleaner
 	log       *slog.Logger
+	intent    string
 	keepAlive time.Duration
 	signals   *Quota
 	ledger    *transport.Ledger
@@ -71,7 +74,7 @@ func NewLink(cfg LinkConfig) *Link {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Link{
-		judge: cfg.Judge, clean: cfg.Cleaner, log: cfg.Log, keepAlive: cmp.Or(cfg.KeepAlive, keepAlive),
+		judge: cfg.Judge, clean: cfg.Cleaner, log: cfg.Log, intent: cfg.Intent, keepAlive: cmp.Or(cfg.KeepAlive, keepAlive),
 		who: cfg.Origin, signals: &Quota{}, ledger: cfg.Ledger,
 	}
 }
@@ -160,6 +163,13 @@ func (l *Link) FromClient(m *wire.Message) Ruling {
 	if m.Kind != wire.Request {
 		return Ruling{forward: m.Raw}
 	}
+	intent := ""
+	if m.IsCall() {
+		var err error
+		if m, intent, err = l.withoutIntent(m); err != nil {
+			return Ruling{reply: wire.ErrorReply(m.ID, wire.CodeInvalidRequest, err.Error())}
+		}
+	}
 	r := &request{id: m.ID, key: wire.Key(m.ID), method: m.Method, modern: m.Protocol() != "", sent: !m.IsCall(), task: asked(m)}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -185,6 +195,7 @@ func (l *Link) FromClient(m *wire.Message) Ruling {
 	call := m.Call()
 	who, asserted := claims(l.who, m)
 	r.call, r.args = l.event(who, m, call), call.Args
+	r.call.Intent = intent
 	r.call.Asserted, r.call.Trace = asserted, l.trace(m, r.key)
 	r.ticket = l.judge.Call(who, *r.call, Retry{Continues: call.Continues, State: call.RequestState, Args: call.Args})
 	return Ruling{
@@ -271,6 +282,16 @@ func (l *Link) event(who Origin, m *wire.Message, call wire.Call) *event.Call {
 		Link: who.Link, Server: who.Server, Tool: strings.Clone(call.Name), ID: json.RawMessage(m.ID), Args: args, Size: len(call.Args),
 		Peer: who.Peer, Findings: findings,
 	}
+}
+
+// withoutIntent returns a call without the arguments that are Umpire's own, and what they say, as it may be stored.
+func (l *Link) withoutIntent(m *wire.Message) (call *wire.Message, intent string, err error) {
+	server, tool := l.Origin().Server, m.Name()
+	call, intent, err = wire.WithoutIntent(m, func(name string) bool { return l.judge.Declares(server, tool, name) })
+	if err != nil {
+		return m, "", err
+	}
+	return call, l.clean.Text(intent), nil
 }
 
 // learn picks up who the client says it is. What outlives a message is copied from it: a part would keep the whole.

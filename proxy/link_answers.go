@@ -95,7 +95,8 @@ func recorded(m *wire.Message, t *Ticket) Ruling {
 	}}
 }
 
-// listed records what a server says about its tools, and leaves out those that the policy denies outright.
+// listed records what a server says about its tools, as it says it, and leaves out those that the policy denies outright. To
+// the others it adds the argument by which the model declares its intent, if it is to.
 func (l *Link) listed(m *wire.Message) Ruling {
 	who := l.Origin()
 	catalog := &event.Catalog{Server: who.Server}
@@ -106,10 +107,15 @@ func (l *Link) listed(m *wire.Message) Ruling {
 			return wire.ErrorReply(m.ID, wire.CodeNotRecorded, err.Error()), nil
 		}
 		policy := l.judge.Policy()
-		if policy == nil {
-			return m.Raw, nil
-		}
-		out, err := wire.FilterTools(m, func(tool string) bool { return policy.Hides(who.Server, tool) })
+		out, err := wire.EditTools(m, func(def gjson.Result) (string, bool) {
+			switch {
+			case policy != nil && policy.Hides(who.Server, def.Get("name").Str):
+				return "", false
+			case l.intent != "":
+				return wire.WithIntent(def, l.intent), true
+			}
+			return def.Raw, true
+		})
 		if err != nil {
 			return wire.ErrorReply(m.ID, wire.CodeBadAnswer, err.Error()), nil
 		}

@@ -204,6 +204,7 @@ func (w *writer) call(c *Call) {
 		w.bound(c.Bound)
 	}
 	w.text("trace", c.Trace)
+	w.text("intent", c.Intent)
 	w.findings(c.Findings)
 }
 

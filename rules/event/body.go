@@ -121,9 +121,11 @@ type Call struct {
 	Args   json.RawMessage `json:"args"` // JSON object
 	Size   int             `json:"size"` // bytes of the arguments as sent
 	Peer
-	Retry    uint64    `json:"retry,omitempty"` // Seq of the first attempt, when this continues a call that asked for input
-	Bound    *Bound    `json:"bound,omitempty"` // nil if no conversation is known to which it could belong
-	Trace    string    `json:"trace,omitempty"` // id of the trace (W3C) that it is part of: a claim
+	Retry uint64 `json:"retry,omitempty"` // Seq of the first attempt, when this continues a call that asked for input
+	Bound *Bound `json:"bound,omitempty"` // nil if no conversation is known to which it could belong
+	Trace string `json:"trace,omitempty"` // id of the trace (W3C) that it is part of: a claim
+	// Intent is why the model says that it makes the call: a claim, and no part of the arguments.
+	Intent   string    `json:"intent,omitempty"`
 	Findings []Finding `json:"findings,omitempty"`
 }
 

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -259,7 +260,11 @@ func (t *Timeline) verdict(e event.Event, v *event.Verdict) {
 func about(e event.Event) string {
 	switch b := e.Body.(type) {
 	case *event.Call:
-		return Text(b.Server+"/"+b.Tool, 80) + " " + faint.Render(JSON(b.Args, 60))
+		what := Text(b.Server+"/"+b.Tool, 80) + " " + faint.Render(JSON(b.Args, 60))
+		if b.Intent != "" {
+			what += faint.Render(" to " + strconv.Quote(Text(b.Intent, 80)))
+		}
+		return what
 	case *event.Review:
 		return Text(b.Server+"/"+b.Tool, 80)
 	case *event.Expired:
