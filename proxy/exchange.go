@@ -71,10 +71,11 @@ func linkName(server, id string) string {
 	return TransportHTTP + ":" + server + ":" + hex.EncodeToString(sum[:6])
 }
 
-// link returns a new link. All of them share one quota of signals: clients make as many links as they like.
+// link returns a new link. All of them share one quota of signals, since clients make as many links as they like, and the
+// questions that requests were answered with.
 func (h *HTTP) link(who Origin) *Link {
-	l := NewLink(LinkConfig{Judge: h.Judge, Cleaner: h.Cleaner, Intent: h.Intent, Origin: who, KeepAlive: h.KeepAlive, Log: h.Log})
-	l.signals = &h.signals
+	l := NewLink(LinkConfig{Judge: h.Judge, Cleaner: h.Cleaner, Hearer: h.Hearer, Intent: h.Intent, Origin: who, KeepAlive: h.KeepAlive, Log: h.Log})
+	l.signals, l.inputs = &h.signals, &h.inputs
 	return l
 }
 

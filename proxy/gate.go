@@ -197,6 +197,7 @@ func (g *Gate) Call(who Origin, call event.Call, retry Retry) *Ticket {
 		call.Bound, announced = g.mem.binder.bind(&who, &call, b.at)
 		announced.joins(call.Bound, &who.Peer)
 		announced.joins(call.Bound, &call.Peer)
+		t.Peer = call.Peer
 		session := b.open(who)
 		if call.Bound != nil && call.Bound.Missing {
 			if missed, ok := g.strays.take(session, &call, b.at); ok {

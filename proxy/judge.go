@@ -52,6 +52,7 @@ type Ticket struct {
 	Seq     uint64 // of the call, or of the turn; 0 if it was not recorded
 	Root    uint64 // of the first attempt, if the call continues one
 	Verdict event.Verdict
+	Peer    event.Peer   // who calls, with the conversation that the call was found to belong to
 	Hold    *review.Slot // if the call is on hold: the Slot has the verdict that counts
 	err     error
 	over    atomic.Bool

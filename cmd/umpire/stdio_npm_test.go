@@ -50,7 +50,10 @@ func TestServerEverything(t *testing.T) {
 	got, gotHeard := steps(cmd)
 	alike(t, "stdio", got, want, gotHeard, wantHeard)
 	out := s.output(t, "log", "-n", "0")
-	for _, line := range []string{"everything/trigger-sampling-request", "everything/get-env"} {
+	for _, line := range []string{
+		"everything/trigger-sampling-request", "everything/get-env", "untrusted user (mcp:sampling/createMessage of everything): ",
+		" assistant (mcp:sampling/createMessage of everything): ", "untrusted tool (mcp:elicitation/create of everything): ",
+	} {
 		if !strings.Contains(out, line) {
 			t.Errorf("umpire log says nothing of %s:\n%s", line, out)
 		}

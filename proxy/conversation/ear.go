@@ -252,6 +252,11 @@ func (e *Ear) id(id string) string {
 
 // signal records what has to be known about the hearing itself.
 func (e *Ear) signal(t Talk, name, server, text string) {
+	e.note(t.origin(), t.Source, name, server, text)
+}
+
+// note is signal for a source that says to whom it belongs.
+func (e *Ear) note(who proxy.Origin, source, name, server, text string) {
 	if e.Keep == KeepOff {
 		return
 	}
@@ -262,9 +267,8 @@ func (e *Ear) signal(t Talk, name, server, text string) {
 	if missed > 0 {
 		text = fmt.Sprintf("%s (and %d more were not recorded)", text, missed)
 	}
-	who := t.origin()
 	e.Recorder.Record(who, 0, &event.Signal{
-		Source: t.Source, Name: name, Link: who.Link, Server: e.Cleaner.Text(server), Text: e.Cleaner.Text(text),
+		Source: source, Name: name, Link: who.Link, Server: e.Cleaner.Text(server), Text: e.Cleaner.Text(text),
 	})
 }
 

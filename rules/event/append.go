@@ -276,6 +276,7 @@ func (w *writer) result(r *Result) {
 func (w *writer) turn(t *Turn) {
 	w.always("role", string(t.Role))
 	w.always("source", t.Source)
+	w.text("server", t.Server)
 	w.always("trust", string(t.Trust))
 	w.text("text", t.Text)
 	w.integer("size", int64(t.Size))

@@ -275,9 +275,10 @@ type Signal struct {
 // Turn is one piece of a conversation, as somebody who hears it passes it on: what the user said, what the model answered,
 // what a tool gave it. As with a Call, rules see exactly what is stored here.
 type Turn struct {
-	Role         Role     `json:"role"`   // whose words they are, as the source says
-	Source       string   `json:"source"` // who heard them: "hook:claude-code", "model:anthropic", "mcp:sampling", "api", "import"
-	Trust        Trust    `json:"trust"`  // whether the source can be believed that they are the words of that role
+	Role         Role     `json:"role"`             // whose words they are, as the source says
+	Source       string   `json:"source"`           // who heard them: "hook:claude-code", "model:anthropic", "mcp:resources/read", "api", "import"
+	Server       string   `json:"server,omitempty"` // over which it was heard, if it was heard over MCP itself
+	Trust        Trust    `json:"trust"`            // whether the source can be believed that they are the words of that role
 	Text         string   `json:"text,omitempty"`
 	Size         int      `json:"size"`                   // bytes of the text as heard
 	Digest       string   `json:"digest,omitempty"`       // equal for texts that were equal as heard, so that a turn heard twice is known
@@ -298,6 +299,12 @@ type Use struct {
 	Tool   string `json:"tool,omitempty"`   // likewise
 	Args   string `json:"args,omitempty"`   // hex SHA-256 of the arguments, as they are stored, in canonical form
 }
+
+// MCP begins the source of every Turn that was heard over MCP itself; what follows is the method: "mcp:resources/read".
+const (
+	MCP          = "mcp"
+	ReadResource = "resources/read"
+)
 
 // Role is whose words a Turn holds.
 type Role string

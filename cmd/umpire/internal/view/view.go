@@ -324,7 +324,11 @@ func turn(b *event.Turn) string {
 	default:
 		said = fmt.Sprintf("%d bytes, not kept", b.Size)
 	}
-	return bold.Render(Text(who, 40)) + faint.Render(" ("+Text(b.Source, 40)+"): ") + said
+	source := Text(b.Source, 40)
+	if b.Server != "" {
+		source += " of " + Text(b.Server, 40)
+	}
+	return bold.Render(Text(who, 40)) + faint.Render(" ("+source+"): ") + said
 }
 
 func client(p event.Peer) string {
