@@ -108,7 +108,7 @@ func (q *question) answer(result gjson.Result) []Said {
 			q.doubtful = true
 		}
 		if !q.doubtful {
-			if o := server.Trace([]string{text}); !o.Outside() {
+			if o := server.Trace([]string{text}); o.Model && !o.Outside() { // a single letter is nobody's
 				own = append(own, text)
 				return
 			}

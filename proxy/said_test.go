@@ -131,8 +131,16 @@ func TestWhatAServerProposesIsNotTheUsersWhenHeAcceptsIt(t *testing.T) {
 		"in what is extra":     {`{"message":"?","_meta":{"x":"` + evil + `"}}`, `{"iban":"` + evil + `"}`, "", evil},
 		"too long to know":     {`{"message":"` + strings.Repeat("so it goes ", 20_000) + `"}`, `{"iban":"` + evil + `"}`, "", evil},
 		"beside his own":       {`{"message":"?","requestedSchema":{"properties":{"iban":{"default":"` + evil + `"}}}}`, `{"iban":"` + evil + `","note":"for the rent of May 2027"}`, "for the rent of May 2027", evil},
+		"letter by letter":     {},
 		"nothing":              {`{"message":"?"}`, `{"ok":true}`, "", ""},
 	} {
+		if name == "letter by letter" {
+			for i, c := range evil {
+				tc.content += fmt.Sprintf(`,"f%d":"%c"`, i, c)
+				tc.given += "\n" + string(c)
+			}
+			tc.params, tc.content, tc.given = `{"message":"?","requestedSchema":{"properties":{"f":{"default":"D"}}}}`, "{"+tc.content[1:]+"}", tc.given[1:]
+		}
 		t.Run(name, func(t *testing.T) {
 			x := hearing(t, `rules: [{name: users, on: "*/*", where: "!origin(args.iban).user", do: deny}]`)
 			x.passes(x.server, x.client, request("1", "elicitation/create", tc.params))
