@@ -1,6 +1,7 @@
 // Package conversation hears what people, models and tools say to each other, and records it as turns: the requests and
-// answers of a model API that pass through it, and what programs post to POST /v1/turns. It hears, and does nothing else:
-// whatever goes wrong with it, what it listens to goes on, byte for byte and without delay.
+// answers of a model API that pass through it, what is said over MCP beside calls, and what programs post to POST /v1/turns. It
+// hears, and does nothing else: whatever goes wrong with it, what it listens to goes on, byte for byte and without delay; but
+// what is said over MCP waits for its record, as results do.
 package conversation
 
 import (

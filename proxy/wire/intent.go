@@ -22,7 +22,7 @@ func IsIntent(name string) bool {
 // it. Declared says which of them the server has declared. Every other byte of the message stays; without such arguments it is
 // m itself. The error is an *Error.
 func WithoutIntent(m *Message, declared func(name string) bool) (out *Message, intent string, err error) {
-	if args := m.members.args; !strings.Contains(args, Intent) && !strings.Contains(args, `\u`) {
+	if args := m.members.args; !holds(args, Intent) && !holds(args, `\u`) {
 		return m, "", nil
 	}
 	args := member(member(gjson.ParseBytes(m.Raw), "params"), "arguments")

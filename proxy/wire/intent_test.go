@@ -131,6 +131,23 @@ func TestTakingTheIntentOutUndoesPuttingItIn(t *testing.T) {
 	})
 }
 
+// BenchmarkWithoutIntent is a call that declares an intent, and one that does not.
+func BenchmarkWithoutIntent(b *testing.B) {
+	for _, size := range []int{1 << 10, 64 << 10} {
+		for _, intent := range []string{"", `"umpire_intent":"The user wants it.",`} {
+			b.Run(fmt.Sprintf("bytes=%d/intent=%v", size, intent != ""), func(b *testing.B) {
+				m := parseCall(b, "{"+intent+`"text":"`+strings.Repeat("umbrellas, ", size/11)+`"}`)
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, _, err := wire.WithoutIntent(m, none); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
+
 // valid reports whether arguments are what a schema wants.
 func valid(t testing.TB, schema, args string) bool {
 	t.Helper()
