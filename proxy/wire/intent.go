@@ -12,6 +12,9 @@ import (
 // for one that the server has declared itself.
 const Intent = "umpire_intent"
 
+// maxIntents is how many arguments of a call may be Umpire's own.
+const maxIntents = 16
+
 // IsIntent reports whether an argument of this name is Umpire's own.
 func IsIntent(name string) bool {
 	rest, ok := strings.CutPrefix(name, Intent)
@@ -28,14 +31,24 @@ func WithoutIntent(m *Message, declared func(name string) bool) (out *Message, i
 	args := member(member(gjson.ParseBytes(m.Raw), "params"), "arguments")
 	var spans []memberSpan
 	var texts []string
+	named := 0
 	args.ForEach(func(key, value gjson.Result) bool {
 		s := memberSpan{from: key.Index, to: value.Index + len(value.Raw)}
-		if s.drop = IsIntent(key.Str) && !declared(key.Str); s.drop && value.Type != gjson.Null {
+		if IsIntent(key.Str) {
+			if named++; named > maxIntents {
+				return false
+			}
+			s.drop = !declared(key.Str)
+		}
+		if s.drop && value.Type != gjson.Null {
 			texts = append(texts, value.String())
 		}
 		spans = append(spans, s)
 		return true
 	})
+	if named > maxIntents {
+		return nil, "", refuse(CodeInvalidRequest, "params.arguments", "more than %d arguments named %s…", maxIntents, Intent)
+	}
 	raw := cut(m.Raw, spans)
 	if len(raw) == len(m.Raw) {
 		return m, "", nil

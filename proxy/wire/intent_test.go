@@ -97,6 +97,21 @@ func TestAnIntentIsNoWayToSmuggle(t *testing.T) {
 	}
 }
 
+// Attempt: so many of them that taking them out is work.
+func TestACallHasNotAnyNumberOfIntents(t *testing.T) {
+	asked, args := 0, make([]string, 100_000)
+	for i := range args {
+		args[i] = fmt.Sprintf(`"umpire_intent_%d":1`, i)
+	}
+	_, _, err := wire.WithoutIntent(parseCall(t, "{"+strings.Join(args, ",")+"}"), func(string) bool {
+		asked++
+		return false
+	})
+	if err == nil || asked > 16 || !strings.Contains(err.Error(), "more than 16 arguments named umpire_intent") {
+		t.Errorf("%v after %d questions", err, asked)
+	}
+}
+
 // Whatever a call's arguments are: with an intent put into them and taken out again, they are what they were.
 func TestTakingTheIntentOutUndoesPuttingItIn(t *testing.T) {
 	space := rapid.SampledFrom([]string{"", " ", "\n\t", "  "})

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -262,7 +261,7 @@ func about(e event.Event) string {
 	case *event.Call:
 		what := Text(b.Server+"/"+b.Tool, 80) + " " + faint.Render(JSON(b.Args, 60))
 		if b.Intent != "" {
-			what += faint.Render(" to " + strconv.Quote(Text(b.Intent, 80)))
+			what += faint.Render(` to "` + Text(b.Intent, 80) + `"`)
 		}
 		return what
 	case *event.Review:
