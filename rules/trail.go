@@ -183,8 +183,19 @@ func (t *trails) shrink() {
 // said folds a piece of the conversation.
 func (t *trails) said(e event.Event, b *event.Turn) {
 	class := lineage.Untrusted
+	source := lineage.Source{Seq: e.Seq, Tool: string(b.Role)}
+	method, overMCP := strings.CutPrefix(b.Source, event.MCP+":")
+	if overMCP {
+		source.Server, source.Tool = b.Server, method
+	}
+	resource := expr.Tool{}
+	if method == event.ReadResource && b.Role == event.RoleTool {
+		resource = t.policy.tool(b.Server, method)
+	}
 	switch {
-	case b.Role == event.RoleAssistant: // the model's words are its own, or those of what it has read
+	case resource.Results == "trusted":
+		class = lineage.Trusted
+	case b.Role == event.RoleAssistant && (!overMCP || b.Trust == event.Trusted): // its words are its own, or those of what it has read
 		return
 	case b.Trust != event.Trusted:
 	case b.Role == event.RoleUser:
@@ -199,11 +210,19 @@ func (t *trails) said(e event.Event, b *event.Turn) {
 	}
 	switch {
 	case class != lineage.Untrusted:
-		s.touched[string(b.Role)] = s.epoch
+		if !overMCP { // what is put into a form says nothing about what else was said
+			s.touched[string(b.Role)] = s.epoch
+		}
 	case text != "" || b.Repeats == 0:
 		s.touched["untrusted"] = s.epoch
 	}
-	t.add(s, lineage.Source{Seq: e.Seq, Tool: string(b.Role), Class: class}, text)
+	if resource.Named {
+		for _, effect := range resource.Effects {
+			s.touched[effect] = s.epoch
+		}
+	}
+	source.Class = class
+	t.add(s, source, text)
 	if hasTruncated(b.Findings) && class == lineage.Untrusted {
 		s.lose()
 	}

@@ -1,6 +1,7 @@
 // Package conversation hears what people, models and tools say to each other, and records it as turns: the requests and
-// answers of a model API that pass through it, and what programs post to POST /v1/turns. It hears, and does nothing else:
-// whatever goes wrong with it, what it listens to goes on, byte for byte and without delay.
+// answers of a model API that pass through it, what is said over MCP beside calls, and what programs post to POST /v1/turns. It
+// hears, and does nothing else: whatever goes wrong with it, what it listens to goes on, byte for byte and without delay; but
+// what is said over MCP waits for its record, as results do.
 package conversation
 
 import (
@@ -64,6 +65,7 @@ type Talk struct {
 	Source string // as in event.Turn
 	Peer   event.Peer
 	ID     string // names the conversation; may be empty
+	Trace  string // id of the trace that it is part of; may be empty
 }
 
 // origin says to whom the turns of t belong. All conversations of a source are one link.
@@ -211,7 +213,7 @@ func (h *hearing) end() {
 // record makes a piece an event.
 func (e *Ear) record(t Talk, p Piece) *proxy.Ticket {
 	turn := &event.Turn{
-		Role: p.Role, Source: t.Source, Trust: p.Trust, Conversation: t.ID, ID: e.id(p.ID), Peer: t.Peer,
+		Role: p.Role, Source: t.Source, Trust: p.Trust, Conversation: t.ID, ID: e.id(p.ID), Trace: t.Trace, Peer: t.Peer,
 	}
 	for _, call := range p.Calls {
 		turn.Calls = append(turn.Calls, e.id(call))
@@ -268,6 +270,11 @@ func (e *Ear) id(id string) string {
 
 // signal records what has to be known about the hearing itself.
 func (e *Ear) signal(t Talk, name, server, text string) {
+	e.note(t.origin(), t.Source, name, server, text)
+}
+
+// note is signal for a source that says to whom it belongs.
+func (e *Ear) note(who proxy.Origin, source, name, server, text string) {
 	if e.Keep == KeepOff {
 		return
 	}
@@ -278,9 +285,8 @@ func (e *Ear) signal(t Talk, name, server, text string) {
 	if missed > 0 {
 		text = fmt.Sprintf("%s (and %d more were not recorded)", text, missed)
 	}
-	who := t.origin()
 	e.Recorder.Record(who, 0, &event.Signal{
-		Source: t.Source, Name: name, Link: who.Link, Server: e.Cleaner.Text(server), Text: e.Cleaner.Text(text),
+		Source: source, Name: name, Link: who.Link, Server: e.Cleaner.Text(server), Text: e.Cleaner.Text(text),
 	})
 }
 
