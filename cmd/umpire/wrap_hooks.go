@@ -28,12 +28,12 @@ func (a *app) changeHooks(c change, names []string, files []clients.File, p *vie
 	}
 	home := clients.Home{OS: runtime.GOOS, Dir: dir, Getenv: os.Getenv}
 	for _, f := range clients.HookFiles() {
-		if len(names) > 0 && !slices.Contains(names, f.Client) {
+		if len(names) > 0 && !slices.ContainsFunc(names, f.Is) {
 			continue
 		}
 		at := clients.File{Path: f.User(home)}
-		_, err := os.Stat(filepath.Dir(at.Path))
-		there := err == nil || slices.ContainsFunc(files, func(x clients.File) bool { return x.Client.Name == f.Client && !x.Project })
+		_, err := os.Stat(f.Home(home))
+		there := err == nil || slices.ContainsFunc(files, func(x clients.File) bool { return f.Is(x.Client.Name) && !x.Project })
 		if !there {
 			continue
 		}

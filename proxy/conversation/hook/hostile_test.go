@@ -161,3 +161,10 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func writeFile(path, text string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(path, []byte(text), 0o600)
+}
