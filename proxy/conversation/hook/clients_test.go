@@ -143,14 +143,11 @@ func TestCopilotIsHeardAndItsSubagentsAreToldApart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		switch b := e.Body.(type) {
-		case *event.Turn:
-			subs[b.Text] = b.Peer.Asserted[proxy.SubagentID]
-		case *event.Call:
-			if b.Server == hook.Server && b.Bound.Subagent != b.Asserted[proxy.SubagentID] {
-				t.Errorf("%+v", b.Bound)
-			}
-			subs[e.Session] = e.Session
+		if b, ok := e.Body.(*event.Turn); ok {
+			subs[b.Text] = b.Asserted[proxy.SubagentID]
+		}
+		if b, ok := e.Body.(*event.Call); ok && b.Server == hook.Server && b.Bound.Subagent != b.Asserted[proxy.SubagentID] {
+			t.Errorf("%+v", b.Bound)
 		}
 	}
 	for text, want := range map[string]string{"please echo hello": "", "Calling.": "", "look around": "sub", "From the sub-agent.": "sub", "There is x.": "sub"} {
@@ -300,7 +297,7 @@ func TestTheTranscriptOfASubagentIsHeard(t *testing.T) {
 	of := map[string]string{}
 	for e, err := range x.db.Events(1) {
 		if b, ok := e.Body.(*event.Turn); err == nil && ok {
-			of[b.Text] = b.Peer.Asserted[proxy.SubagentID]
+			of[b.Text] = b.Asserted[proxy.SubagentID]
 		}
 	}
 	if of["I look."] != "sub" || of["Found it."] != "sub" || of["Asking."] != "" || of["an old sidechain"] != "sidechain" || of["It is there."] != "" {

@@ -16,6 +16,9 @@ type HookFile struct {
 	// versioned says that the file has to tell the version of its format.
 	versioned bool
 	timeout   int // in the client's unit; longer than a call is held
+	off       []offSwitch
+	// trust says why hooks that are there are skipped, one by one.
+	trust func(f HookFile, h Home, list []Hook, read func(path string) []byte) []Hindrance
 }
 
 type hookEvent struct {
@@ -37,6 +40,10 @@ func HookFiles() []HookFile {
 	return []HookFile{{
 		Client: "claude-code", Title: "Claude Code", fails: `, "onFailure": "block"`, timeout: hookTimeout,
 		User: under("CLAUDE_CONFIG_DIR", ".claude", "settings.json"), Home: under("CLAUDE_CONFIG_DIR", ".claude"),
+		off: []offSwitch{
+			{files: []string{"", ".claude/settings.json", ".claude/settings.local.json", claudeManaged}, key: "disableAllHooks", value: "true"},
+			{files: []string{claudeManaged}, key: "allowManagedHooksOnly", value: "true"},
+		},
 		events: []hookEvent{
 			{name: "SessionStart"},
 			{name: "UserPromptSubmit"},
@@ -49,7 +56,7 @@ func HookFiles() []HookFile {
 		},
 	}, {
 		Client: "codex", Title: "Codex", Note: "Codex runs hooks once you have reviewed them: /hooks", timeout: hookTimeout,
-		User: under("CODEX_HOME", ".codex", "hooks.json"), Home: under("CODEX_HOME", ".codex"),
+		User: under("CODEX_HOME", ".codex", "hooks.json"), Home: under("CODEX_HOME", ".codex"), trust: codexTrust,
 		events: []hookEvent{
 			{name: "SessionStart"},
 			{name: "UserPromptSubmit"},
@@ -76,6 +83,9 @@ func HookFiles() []HookFile {
 	}, {
 		Client: "copilot", Also: "vscode", Title: "Copilot CLI and VS Code", flat: true, versioned: true, timeout: hookTimeout,
 		User: under("COPILOT_HOME", ".copilot", "hooks", "umpire.json"), Home: under("COPILOT_HOME", ".copilot"),
+		off: []offSwitch{
+			{files: []string{"", ".github/copilot/settings.json", ".github/copilot/settings.local.json"}, key: "disableAllHooks", value: "true"},
+		},
 		events: []hookEvent{
 			{name: "SessionStart"},
 			{name: "UserPromptSubmit"},
@@ -88,7 +98,10 @@ func HookFiles() []HookFile {
 		},
 	}, {
 		Client: "gemini", Title: "Gemini CLI", timeout: hookTimeout * 1000,
-		Note: "Gemini CLI runs hooks in folders that you trust alone: /permissions",
+		Note: "Gemini CLI runs hooks in folders that you trust alone: /permissions", trust: geminiDisabled,
+		off: []offSwitch{
+			{files: []string{"", ".gemini/settings.json", "/etc/gemini-cli/settings.json"}, key: "hooksConfig.enabled", value: "false"},
+		},
 		User: func(h Home) string { return filepath.Join(h.env("GEMINI_CLI_HOME", h.Dir), ".gemini", "settings.json") },
 		Home: func(h Home) string { return filepath.Join(h.env("GEMINI_CLI_HOME", h.Dir), ".gemini") },
 		events: []hookEvent{

@@ -41,6 +41,15 @@ func (f HookFile) Hooks(file []byte) ([]Hook, error) {
 	return s.hooks(), nil
 }
 
+// Flag returns what the command gives for a flag; empty if it does not.
+func (h Hook) Flag(name string) string {
+	w := shellWords(h.Command)
+	if i := slices.Index(w, name); i >= 0 && i+1 < len(w) {
+		return w[i+1]
+	}
+	return ""
+}
+
 // AddHooks adds Umpire's hooks for every event that has none. A nil file is one that does not exist. What it returns
 // becomes file again by RemoveHooks; if that cannot be had, it returns ErrIrreversible.
 func (f HookFile) AddHooks(file []byte, u Umpire) (out []byte, err error) {
