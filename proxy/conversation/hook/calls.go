@@ -78,6 +78,11 @@ func (h *Hooks) result(t *talk, in *Input, from Caller) *proxy.Ticket {
 		}
 		return h.signal(t, in, "passed-by", in.Tool+" was called, and the call did not come through Umpire")
 	}
+	if in.Use == "" && in.MCP != nil { // announced to a daemon before this one
+		if _, known := h.Gate.FindTool(in.MCP); known {
+			return nil
+		}
+	}
 	text := flat(in.Response)
 	if text == "" {
 		text = in.Text

@@ -48,7 +48,7 @@ type Client struct {
 	status  int       // of the refusal of a call, beside what deny says
 	tells   tells     // nil if it cannot be told from others
 	others  []*Client // that run the hooks in its files, too
-	repeats bool      // it tells the same to several hooks, byte for byte
+	repeats bool      // it tells the same to several hooks, byte for byte, with the time
 }
 
 // tells recognises what a client tells the hooks of another.

@@ -203,6 +203,25 @@ func TestVSCodeIsHeardOnceThroughTheHooksOfOthers(t *testing.T) {
 	}
 }
 
+// Attempt: call twice, and be judged once. What is told again is the same call; another one has another id.
+func TestACallThatIsNotTheSameIsJudged(t *testing.T) {
+	x := newDesk(t)
+	for _, fields := range []string{`"tool_use_id":"u"`, `"timestamp":"t","transcript_path":"/x.jsonl"`} { // no time, no id
+		for range 2 {
+			x.passes(x.hears("vscode", `{"session_id":"v1","hook_event_name":"PreToolUse","tool_name":"create_file","tool_input":{"filePath":"a"},`+fields+`}`))
+		}
+	}
+	calls := 0
+	for _, line := range x.history() {
+		if strings.HasPrefix(line, "call ") {
+			calls++
+		}
+	}
+	if calls != 4 {
+		t.Errorf("%d calls were judged", calls)
+	}
+}
+
 // What Cursor sends, by its documentation and as others have recorded it.
 func TestCursorIsHeard(t *testing.T) {
 	x := newDesk(t)
@@ -232,7 +251,10 @@ func TestCursorIsHeard(t *testing.T) {
 	x.passes(mcp("afterMCPExecution", wrapped, `,"result_json":"{}"`))
 	x.decides(mcp("beforeMCPExecution", `"command":"/usr/bin/umpire run --name files -- npx files"`, ""), allow)
 	x.passes(mcp("afterMCPExecution", `"command":"/usr/bin/umpire run --name files -- npx files"`, `,"result_json":"{}"`))
-	for _, how := range []string{`"url":"http://127.0.0.1.evil.example/files/to/x"`, `"url":"https://example.com/files/mcp"`, `"command":"npx umpire run --name files"`, `"command":""`} {
+	for _, how := range []string{
+		`"url":"http://127.0.0.1.evil.example/files/to/x"`, `"url":"https://example.com/files/mcp"`, `"command":"npx umpire run --name files"`, `"command":"./umpire run --name files"`,
+		`"command":"/w/bin/umpire run --name files"`,
+	} {
 		x.decides(mcp("beforeMCPExecution", how, ""), allow)
 	}
 	x.decides(tells("afterAgentResponse", `,"text":"There is x."`), "")
@@ -257,9 +279,11 @@ func TestCursorIsHeard(t *testing.T) {
 		"call client/MCP:read session exact", "allow",
 		"call client/MCP:read session exact", "allow",
 		"call client/MCP:read session exact", "allow",
+		"call client/MCP:read session exact", "allow",
 		`trusted assistant "There is x."`,
 		"lost the client has not told how it ended", "lost the client has not told how it ended",
 		"lost the client has not told how it ended", "lost the client has not told how it ended",
+		"lost the client has not told how it ended",
 		"call client/Shell session exact", "allow",
 		`ok {"content":[{"type":"text","text":"y"}]}`,
 		"call client/Read session exact", "allow",

@@ -73,7 +73,7 @@ func cursorTool(in *Input, root gjson.Result) {
 		if inner := root.Get("tool_input"); inner.Type == gjson.String && gjson.Valid(inner.Str) {
 			in.Args = []byte(inner.Str)
 		}
-		in.MCP = behind(root, strings.TrimPrefix(in.Tool, cursorMCP))
+		in.MCP = behind(root, in.Workspace, strings.TrimPrefix(in.Tool, cursorMCP))
 	case "preToolUse", "PreToolUse":
 		if strings.HasPrefix(in.Tool, cursorMCP) {
 			in.Kind = Silent // beforeMCPExecution tells of it
@@ -99,12 +99,12 @@ func object(name string, value gjson.Result) []byte {
 }
 
 // behind returns which tool is meant, if the server that Cursor connects to is Umpire: else nobody judges the call but its hook.
-func behind(root gjson.Result, tool string) func(server, tool string) bool {
+func behind(root gjson.Result, workspace, tool string) func(server, tool string) bool {
 	if name := mounted(root.Get("url").Str); name != "" {
 		return func(s, t string) bool { return s == name && t == tool }
 	}
 	words := strings.Fields(root.Get("command").Str)
-	if len(words) == 0 || strings.TrimSuffix(path.Base(strings.ReplaceAll(words[0], `\`, "/")), ".exe") != "umpire" {
+	if len(words) == 0 || !umpires(words[0], workspace) {
 		return nil
 	}
 	for i, w := range words {
@@ -117,6 +117,16 @@ func behind(root gjson.Result, tool string) func(server, tool string) bool {
 		}
 	}
 	return func(_, t string) bool { return t == tool } // one of those, if it is the only one
+}
+
+// umpires reports whether a program can be Umpire: it is called so, and not one that a project brings along.
+func umpires(program, workspace string) bool {
+	program, workspace = strings.ReplaceAll(program, `\`, "/"), strings.ReplaceAll(workspace, `\`, "/")
+	absolute := strings.HasPrefix(program, "/") || len(program) > 2 && program[1:3] == ":/"
+	if strings.TrimSuffix(path.Base(program), ".exe") != "umpire" || !absolute && strings.Contains(program, "/") {
+		return false
+	}
+	return workspace == "" || !strings.HasPrefix(path.Clean(program), path.Clean(workspace)+"/")
 }
 
 // mounted returns the name under which Umpire has a server at a URL of this machine: http://127.0.0.1:7777/NAME/to/….

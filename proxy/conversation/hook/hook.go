@@ -105,7 +105,7 @@ func (h *Hooks) Hear(ctx context.Context, c *Client, raw []byte, from Caller) An
 		return c.Refuse(raw, err)
 	}
 	t := h.talk(in, from)
-	if in.Client.repeats {
+	if in.repeats {
 		return t.once(ctx, sha256.Sum256(raw), func() Answer { return h.take(ctx, t, in, from) })
 	}
 	return h.take(ctx, t, in, from)
