@@ -82,6 +82,7 @@ type talk struct {
 	room conversation.Room // guarded by Hooks.mu
 
 	mu      sync.Mutex
+	heard   bool                 // something was admitted
 	main    string               // path of its own transcript
 	scripts []*transcript        // that have been read
 	trouble string               // why a transcript was not read the last time
@@ -159,7 +160,7 @@ func (h *Hooks) take(ctx context.Context, t *talk, in *Input, from Caller) Answe
 	return in.Client.passes(in.asked)
 }
 
-// admit takes room for what is told: false says that too much is said in a short time.
+// admit takes room for what is told: false says that too much is said in a short time. t.mu is held.
 func (h *Hooks) admit(t *talk, from Caller, size int) bool {
 	now := h.Now()
 	h.mu.Lock()
@@ -170,6 +171,7 @@ func (h *Hooks) admit(t *talk, from Caller, size int) bool {
 	}
 	t.room.Take(size)
 	shared.Take(size)
+	t.heard = true
 	return true
 }
 
@@ -252,6 +254,9 @@ func (h *Hooks) drop(t *talk, reason string) {
 func (h *Hooks) end(t *talk, reason string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if !t.heard {
+		return
+	}
 	h.abandon(t, reason, func(*event.Call) bool { return true })
 	h.Gate.Record(t.who, 0, &event.Closed{Link: t.who.Link, Server: Server, Reason: reason})
 }
@@ -273,11 +278,11 @@ func (t *talk) by(subagent string) proxy.Origin {
 func (h *Hooks) hear(t *talk, in *Input, from Caller) (told *event.Turn, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	last := h.transcribe(t, in, from)
-	if in.Kind != Silent && in.Kind != Ended && !h.admit(t, from, in.size()) {
+	if !h.admit(t, from, in.size()) {
 		h.flood(t, in, in.Event+" is not recorded: too much is said in a short time")
 		return nil, errFlood
 	}
+	last := h.transcribe(t, in, from)
 	record := func(turn *event.Turn) { last = h.Gate.Record(t.by(in.Subagent), 0, turn) }
 	switch in.Kind {
 	case Prompt:

@@ -218,6 +218,17 @@ func TestAFloodOfStrangersSilencesNobody(t *testing.T) {
 	if a, b, c := tells("a"), tells("b"), tells("c"); a != 0 || b != 0 || c == 0 {
 		t.Error(a, b, c)
 	}
+	for i := range 500 { // not even an end is recorded of what was never heard
+		raw := fmt.Sprintf(`{"session_id":"e%d","hook_event_name":"SessionEnd","transcript_path":"/nowhere%[1]d"}`, i)
+		x.hooks.Hear(context.Background(), hook.Find("claude-code"), []byte(raw), stranger)
+	}
+	n := 0
+	for range x.db.Events(1) {
+		n++
+	}
+	if n > 250 { // a hundred signals, each of a conversation of its own
+		t.Errorf("%d events", n)
+	}
 	x.passes(x.uses("toolu_1", "Bash", `{"command":"ls"}`))
 }
 
