@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/tidwall/gjson"
 
@@ -202,11 +203,8 @@ func open(path string, roots []string) (*os.File, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrTranscript, err)
 		}
-		defer root.Close() //nolint:errcheck // nothing was written
-		if info, err := root.Stat(rel); err == nil && !info.Mode().IsRegular() {
-			return nil, fmt.Errorf("%w: %s is no file", ErrTranscript, path)
-		}
-		f, err := root.Open(rel)
+		defer root.Close()                                              //nolint:errcheck // nothing was written
+		f, err := root.OpenFile(rel, os.O_RDONLY|syscall.O_NONBLOCK, 0) // what has become a pipe by now must not hold up the call
 		switch {
 		case errors.Is(err, fs.ErrNotExist): // nothing was said yet
 			return nil, err
