@@ -245,9 +245,12 @@ func (b *binder) bind(who *Origin, c *event.Call, at event.Time) (*event.Bound, 
 	return bound, u
 }
 
-// own binds a call of a client's own tool, of which its hook tells.
+// own binds a call of a client's own tool, of which its hook tells: where it has no id, by the conversation that tells it.
 func (b *binder) own(c *event.Call) *event.Bound {
 	out := &event.Bound{By: event.ByCall, Confidence: event.Exact, Subagent: c.Asserted[SubagentID], Use: first(c, useIDs)}
+	if string(c.ID) == `""` {
+		out.By = event.BySession
+	}
 	for _, name := range conversationIDs {
 		if id := c.Asserted[name]; id != "" {
 			out.Conversation = id

@@ -277,11 +277,12 @@ func (g *Gate) Heard(who *event.Peer, conversation string) (last string, known f
 	return last, func(use string) bool { return uses[use] }
 }
 
-// Announced reports whether who has announced a call with this id in its conversation, and whether that came.
-func (g *Gate) Announced(who *event.Peer, use string) (announced, came bool) {
+// Announced reports whether who has announced the call for which is holds, by what was announced and in which Turn, and
+// whether that came.
+func (g *Gate) Announced(who *event.Peer, is func(u event.Use, turn uint64) bool) (announced, came bool) {
 	t := newTicket()
 	g.do(t, func() {
-		announced, came = g.mem.binder.announced(who, use)
+		announced, came = g.mem.binder.announced(who, is)
 		t.finish(nil)
 	})
 	return announced, came

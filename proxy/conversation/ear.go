@@ -83,7 +83,7 @@ type Ear struct {
 	mu    sync.Mutex
 	talks map[string]*memory
 	keys  int // of all of them
-	room  room
+	room  Room
 }
 
 // NewEar returns an Ear.
@@ -101,7 +101,7 @@ func NewEar(cfg Config) (*Ear, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Ear{Config: cfg, talks: map[string]*memory{}, room: newRoom(cfg.Now(), allShare)}, nil
+	return &Ear{Config: cfg, talks: map[string]*memory{}, room: NewSharedRoom(cfg.Now())}, nil
 }
 
 // hearing is one time that somebody tells a conversation from some point on: a request with all that was said before, and
@@ -351,7 +351,7 @@ func (e *Ear) memory(t Talk) *memory {
 	m := e.talks[key]
 	if m == nil {
 		e.tidy(now)
-		m = &memory{seen: map[uint64]int{}, room: newRoom(now, 1)}
+		m = &memory{seen: map[uint64]int{}, room: NewRoom(now)}
 		e.talks[key] = m
 	}
 	m.used = now
