@@ -103,7 +103,7 @@ var (
 		for verb := range actions {
 			out[verb] = true
 		}
-		for _, noun := range []string{"status", "history", "info", "track", "estimate", "monitor", "query", "sort", "filter", "mail", "email", "message", "wire", "answer", "contact", "return", "open", "cash", "trade", "cancel", "direct", "save", "set", "listen", "watch", "look", "swap", "load", "rental", "mute", "ban", "press", "start", "stop", "turn", "purchase", "exchange", "insert", "draft", "design", "order", "place", "record", "text", "play", "review", "control", "test", "file", "note", "log", "share", "request", "book", "post", "comment", "car", "like", "rate", "star", "table", "build"} {
+		for _, noun := range []string{"status", "history", "info", "track", "estimate", "monitor", "query", "sort", "filter", "mail", "email", "message", "wire", "answer", "contact", "return", "open", "cash", "trade", "cancel", "direct", "save", "set", "listen", "watch", "look", "swap", "load", "rental", "mute", "ban", "press", "start", "stop", "turn", "purchase", "exchange", "insert", "draft", "design", "order", "place", "record", "text", "play", "review", "control", "test", "file", "note", "log", "share", "request", "input", "book", "post", "comment", "car", "like", "rate", "star", "table", "build"} {
 			delete(out, noun) // most sentences that begin with them are no requests; "place an order" is one of "please"
 		}
 		for _, verb := range []string{"place", "share", "order", "book", "post", "cancel", "save", "set", "open", "purchase", "email", "message", "show"} {
