@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tidwall/gjson"
-
 	"github.com/umpire-dev/umpire/rules/event"
 	"github.com/umpire-dev/umpire/rules/expr"
 	"github.com/umpire-dev/umpire/rules/lineage"
@@ -60,6 +58,15 @@ type heard struct {
 	source lineage.Source
 	epoch  int64
 	text   string
+	digest []byte // where no text is kept
+}
+
+// read reads it again; nil if that cannot be done.
+func (h *heard) read() *lineage.Text {
+	if h.digest != nil {
+		return readDigest(h.digest, h.source.Class)
+	}
+	return lineage.Read(h.text, h.source.Class)
 }
 
 func newTrails(p *Policy) *trails {
@@ -122,7 +129,7 @@ func (s *trail) recall() *lineage.Memory {
 	if s.memory == nil {
 		s.memory = &lineage.Memory{}
 		for _, h := range s.texts {
-			s.memory.Add(h.source, h.text)
+			s.memory.Add(h.source, h.read())
 		}
 		if s.missing >= 0 {
 			s.memory.Lose()
@@ -137,26 +144,45 @@ func (s *trail) lose() {
 	s.recall().Lose()
 }
 
-// add adds a text to the trail of a session.
-func (t *trails) add(s *trail, source lineage.Source, text string) {
-	if text == "" {
+// add adds a text to the trail of a session. Read is what was read of it, if that was done before.
+func (t *trails) add(s *trail, h heard, read any) {
+	if h.text == "" && h.digest == nil {
 		return
+	}
+	text, _ := read.(*lineage.Text)
+	if text != nil && text.Said() != said(h.source.Class) {
+		text = nil
+	}
+	length := len(h.text)
+	if h.digest != nil {
+		if text == nil {
+			text = h.read()
+		}
+		if text == nil { // it cannot be read
+			s.lose()
+			return
+		}
+		length = text.Size()
 	}
 	size, most := &s.size, maxHeard
-	if source.Class&(lineage.User|lineage.System) != 0 {
+	if said(h.source.Class) {
 		size, most = &s.talk, maxTalk
 	}
-	if *size+len(text) > most || s.count >= maxTexts {
+	if *size+length > most || s.count >= maxTexts {
 		s.lose()
 		return
 	}
-	*size += len(text)
+	*size += length
 	s.count++
-	t.size += len(text)
-	if !s.recall().Add(source, text) {
+	t.size += length
+	if text == nil {
+		text = h.read()
+	}
+	if !s.recall().Add(h.source, text) {
 		s.lose()
 	}
-	s.texts = append(s.texts, heard{source: source, epoch: s.epoch, text: text})
+	h.epoch = s.epoch
+	s.texts = append(s.texts, h)
 	if t.size > maxTrails {
 		t.shrink()
 	}
@@ -180,15 +206,9 @@ func (t *trails) shrink() {
 
 // said folds a piece of the conversation.
 func (t *trails) said(e event.Event, b *event.Turn) {
-	class := lineage.Untrusted
-	switch {
-	case b.Role == event.RoleAssistant: // the model's words are its own, or those of what it has read
+	class, ok := classOf(b)
+	if !ok {
 		return
-	case b.Trust != event.Trusted:
-	case b.Role == event.RoleUser:
-		class = lineage.User
-	case b.Role == event.RoleSystem:
-		class = lineage.System
 	}
 	s := t.of(e)
 	if class == lineage.Untrusted {
@@ -196,8 +216,12 @@ func (t *trails) said(e event.Event, b *event.Turn) {
 	} else {
 		s.touched[string(b.Role)] = s.epoch
 	}
-	t.add(s, lineage.Source{Seq: e.Seq, Tool: string(b.Role), Class: class}, b.Text)
-	if hasTruncated(b.Findings) && class == lineage.Untrusted {
+	h := heard{source: lineage.Source{Seq: e.Seq, Tool: string(b.Role), Class: class}, text: b.Text}
+	if len(b.Lineage) > 0 {
+		h.text, h.digest = "", b.Lineage
+	}
+	t.add(s, h, e.Read)
+	if unheard := b.Size > 0 && b.Text == "" && h.digest == nil; unheard || hasTruncated(b.Findings) && class == lineage.Untrusted {
 		s.lose()
 	}
 }
@@ -254,54 +278,18 @@ func (t *trails) result(e event.Event, b *event.Result) {
 		source.Class = lineage.Named
 	}
 	for _, effect := range tool.Effects {
-		s.touched[effect] = s.epoch
-	}
-	if source.Class != lineage.Trusted {
-		s.touched["untrusted"] = s.epoch
-	}
-	t.add(s, source, textsOf(b))
-	if hasTruncated(b.Findings) && source.Class != lineage.Trusted {
-		s.lose()
-	}
-}
-
-// textsOf returns the texts and numbers of a result, one a line. Images and sounds have none.
-func textsOf(b *event.Result) string {
-	var out strings.Builder
-	out.WriteString(b.Text)
-	var walk func(v gjson.Result)
-	walk = func(v gjson.Result) {
-		switch {
-		case v.IsObject():
-			if kind := v.Get("type").Str; kind == "image" || kind == "audio" {
-				return
-			}
-			v.ForEach(func(key, value gjson.Result) bool {
-				switch key.Str {
-				case "type", "mimeType", "isError", "_meta", "annotations":
-					return true
-				case "content", "text", "structuredContent":
-				default:
-					out.WriteByte('\n')
-					out.WriteString(key.Str)
-				}
-				walk(value)
-				return true
-			})
-		case v.IsArray():
-			v.ForEach(func(_, value gjson.Result) bool {
-				walk(value)
-				return true
-			})
-		case v.Type == gjson.String || v.Type == gjson.Number:
-			out.WriteByte('\n')
-			out.WriteString(v.String())
+		if s.touched[effect] = s.epoch; effect == "private" {
+			source.Class |= lineage.Private
 		}
 	}
-	if len(b.Content) > 0 {
-		walk(gjson.ParseBytes(b.Content))
+	trusted := source.Class&lineage.Trusted != 0
+	if !trusted {
+		s.touched["untrusted"] = s.epoch
 	}
-	return out.String()
+	t.add(s, heard{source: source, text: textsOf(b)}, e.Read)
+	if hasTruncated(b.Findings) && !trusted {
+		s.lose()
+	}
 }
 
 // Trace implements expr.Trail.

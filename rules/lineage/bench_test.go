@@ -63,7 +63,7 @@ func BenchmarkTrace(b *testing.B) {
 		result := text()[:1<<20]
 		m := memory("Pay the invoice of alice.miller@gmail.com, as usual. "+prose(4<<10), "")
 		for at := 0; at < len(result); at += 32 << 10 {
-			m.Add(lineage.Source{Seq: 3, Server: "a", Tool: "b", Class: lineage.Untrusted}, result[at:at+32<<10])
+			m.Add(lineage.Source{Seq: 3, Server: "a", Tool: "b", Class: lineage.Untrusted}, lineage.Read(result[at:at+32<<10], lineage.Untrusted))
 		}
 		values := call(result)
 		b.Run(name, func(b *testing.B) {
@@ -75,16 +75,31 @@ func BenchmarkTrace(b *testing.B) {
 	}
 }
 
-// BenchmarkAdd is what it takes to remember a result, per byte.
-func BenchmarkAdd(b *testing.B) {
+// BenchmarkRead is what it takes to read a result, per byte, before the gate's lock is taken.
+func BenchmarkRead(b *testing.B) {
 	for name, text := range texts {
 		result := text()[:64<<10]
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(int64(len(result)))
 			b.ReportAllocs()
 			for b.Loop() {
+				lineage.Read(result, lineage.Untrusted)
+			}
+		})
+	}
+}
+
+// BenchmarkAdd is what it takes to remember a result that was read, per byte, under the lock.
+func BenchmarkAdd(b *testing.B) {
+	for name, text := range texts {
+		result := text()[:64<<10]
+		read := lineage.Read(result, lineage.Untrusted)
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(result)))
+			b.ReportAllocs()
+			for b.Loop() {
 				m := &lineage.Memory{}
-				m.Add(lineage.Source{Class: lineage.Untrusted}, result)
+				m.Add(lineage.Source{Class: lineage.Untrusted}, read)
 			}
 		})
 	}

@@ -18,8 +18,8 @@ import (
 // memory holds what the user said and one result.
 func memory(user, result string) *lineage.Memory {
 	m := &lineage.Memory{}
-	m.Add(lineage.Source{Seq: 1, Class: lineage.User}, user)
-	m.Add(lineage.Source{Seq: 2, Server: "files", Tool: "read_file", Class: lineage.Untrusted}, result)
+	m.Add(lineage.Source{Seq: 1, Class: lineage.User}, lineage.Read(user, lineage.User))
+	m.Add(lineage.Source{Seq: 2, Server: "files", Tool: "read_file", Class: lineage.Untrusted}, lineage.Read(result, lineage.Untrusted))
 	return m
 }
 

@@ -33,14 +33,14 @@ const (
 // nothing and are left out.
 func (m *Memory) Trace(values []string) Origin {
 	out := Origin{Said: true, Set: true}
-	size, worst := 0, -1
+	size, worst, steps := 0, -1, maxSteps
 	any := false
 	for i, v := range values {
 		if size += len(v); i >= MaxValues || size > MaxValue {
 			out.Lost, out.Said, out.Set, any = true, false, false, true
 			break
 		}
-		o, ok := m.trace(v)
+		o, ok := m.trace(v, &steps)
 		if !ok {
 			continue
 		}
@@ -74,11 +74,12 @@ func (o *Origin) rank() int {
 	case o.Lost:
 		return 128
 	}
-	return int(o.Class&^(User|System)) + 1
+	return int(o.Class&^(User|System|Private)) + 1
 }
 
-// trace says where one value can have come from; ok is false if it says nothing.
-func (m *Memory) trace(value string) (o Origin, ok bool) {
+// trace says where one value can have come from; ok is false if it says nothing. Steps are left for comparing it with what
+// was said.
+func (m *Memory) trace(value string, steps *int) (o Origin, ok bool) {
 	forms, all := Decoded(value)
 	var f folded
 	for i, form := range forms {
@@ -86,12 +87,12 @@ func (m *Memory) trace(value string) (o Origin, ok bool) {
 		if len(f.letters) < 2 {
 			continue
 		}
-		x := m.whole(&f)
+		x := m.whole(&f, steps)
 		if i == 0 && x.Said {
 			return x, true // what the user said needs no decoding
 		}
 		if x.Class == 0 || len(f.words) > 2 {
-			m.pieces(&f, &x)
+			m.pieces(&f, &x, steps)
 		}
 		if !ok {
 			o, ok = x, true
@@ -111,19 +112,19 @@ func (m *Memory) trace(value string) (o Origin, ok bool) {
 }
 
 // whole looks for all the letters of f in a row.
-func (m *Memory) whole(f *folded) (o Origin) {
+func (m *Memory) whole(f *folded, steps *int) (o Origin) {
 	class, source := m.find(f, 0, len(f.words))
 	if class == 0 {
 		return o
 	}
 	if len(f.words) == 1 && len(f.letters) < 8 && !bytes.ContainsAny(f.letters, "0123456789") {
-		class &^= Spoken // any text has such a word
+		class &^= Spoken | Private // any text has such a word
 	}
 	if class&User != 0 {
-		o.Said = m.spoke(User, f.letters)
+		o.Said = m.spoke(User, f.letters, hash(f.word(0)), steps)
 	}
 	if class&System != 0 {
-		o.Set = m.spoke(System, f.letters)
+		o.Set = m.spoke(System, f.letters, hash(f.word(0)), steps)
 	}
 	if class &^= User | System; o.Said {
 		class |= User
@@ -164,6 +165,9 @@ func (m *Memory) find(f *folded, i, j int) (Class, int) {
 			both(hash(f.word(k-1), f.word(k)))
 		}
 	}
+	if class == Private { // of different results
+		class = 0
+	}
 	return class, source
 }
 
@@ -172,12 +176,12 @@ func (m *Memory) find(f *folded, i, j int) (Class, int) {
 const maxBrief = 40
 
 // pieces looks for parts of a longer text: names of things, such as addresses, numbers and paths, and passages that are copied.
-func (m *Memory) pieces(f *folded, o *Origin) {
+func (m *Memory) pieces(f *folded, o *Origin, steps *int) {
 	found := func(class Class, source int) {
 		if len(f.words) > maxBrief {
 			class &^= Spoken
 		}
-		if class &= Trusted | Outside; class == 0 {
+		if class &= Trusted | Outside | Private; class&^Private == 0 {
 			return
 		}
 		o.Class |= class
@@ -185,22 +189,23 @@ func (m *Memory) pieces(f *folded, o *Origin) {
 			o.Sources = append(o.Sources, s)
 		}
 	}
-	piece := func(letters []byte) {
+	piece := func(letters, first []byte) {
 		if len(letters) < 5 || len(letters) > longest || !bytes.ContainsAny(letters, "0123456789") && len(letters) < 8 {
 			return
 		}
 		class, source := m.table.find(hash(letters))
-		if class&User != 0 && m.spoke(User, letters) {
+		if class&User != 0 && m.spoke(User, letters, hash(first), steps) {
 			return
 		}
 		found(class, source)
 	}
 	for _, c := range f.compounds {
-		piece(f.letters[c.from:c.to])
+		i, _ := slices.BinarySearch(f.words, c.from)
+		piece(f.letters[c.from:c.to], f.word(i))
 	}
 	for i := range f.words {
 		if w := f.word(i); bytes.ContainsAny(w, "0123456789") {
-			piece(w)
+			piece(w, w)
 		}
 	}
 	// A copied passage shares fingerprint after fingerprint; a turn of phrase that two texts have in common shares one or two.
@@ -232,7 +237,7 @@ func (m *Memory) Has(class Class, word string) bool {
 // String formats a class for people.
 func (c Class) String() string {
 	var words []string
-	for i, name := range []string{"user", "system", "trusted", "named", "untrusted", "spoken"} {
+	for i, name := range []string{"user", "system", "trusted", "named", "untrusted", "spoken", "private"} {
 		if c&(1<<i) != 0 {
 			words = append(words, name)
 		}
