@@ -44,6 +44,25 @@ func (p *Policy) Read(body event.Body) any {
 	return t
 }
 
+// Withheld returns what a turn keeps of its text where no text is to be kept, so that values can still be found in it; nil if
+// nothing has to be, since no rule asks whether the text had them or since it is too long to be remembered. Base is a secret of
+// the history.
+func Withheld(b *event.Turn, text string, base uint64) []byte {
+	class, ok := classOf(b)
+	if !ok {
+		return nil
+	}
+	t := reads(text, class)
+	if t == nil {
+		return nil
+	}
+	digest, err := t.Digest(base)
+	if err != nil {
+		panic("rules: " + err.Error()) // numbers can always be written
+	}
+	return digest
+}
+
 // reads reads a text, unless there is nothing in it or more than is ever remembered.
 func reads(text string, class lineage.Class) *lineage.Text {
 	if text == "" || len(text) > maxHeard {
