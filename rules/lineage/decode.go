@@ -66,6 +66,12 @@ func once(text string) []string {
 	for _, b := range blobs(text) {
 		if s, ok := unblob(b); ok {
 			said = append(said, s)
+			continue
+		}
+		for part := range strings.FieldsFuncSeq(b, func(r rune) bool { return r == '/' || r == '-' || r == '_' || r == '+' }) {
+			if s, ok := unblob(part); ok && len(part) >= shortestBlob && len(part) < len(b) { // of a path
+				said = append(said, s)
+			}
 		}
 	}
 	add(strings.Join(said, "\n"))
@@ -98,19 +104,22 @@ func quoted(text string) bool {
 	return false
 }
 
-// blobs returns runs of characters that can be base64 or hex, if they are long enough to say something.
+// shortestBlob is the length from which on base64 or hex says something.
+const shortestBlob = 12
+
+// blobs returns runs of characters that can be base64 or hex, if they are long enough to say something. An equals sign can be
+// the end of one.
 func blobs(text string) []string {
-	const shortest = 12
 	var out []string
 	from := 0
 	for i := 0; i <= len(text); i++ {
 		if i < len(text) {
 			switch c := text[i]; {
-			case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '+', c == '/', c == '-', c == '_', c == '=':
+			case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '+', c == '/', c == '-', c == '_':
 				continue
 			}
 		}
-		if i-from >= shortest {
+		if i-from >= shortestBlob {
 			out = append(out, text[from:i])
 		}
 		from = i + 1

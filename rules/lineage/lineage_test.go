@@ -42,8 +42,35 @@ var hides = map[string]func(string) string{
 	"base64 in json": func(s string) string {
 		return `{"blob":"` + base64.StdEncoding.EncodeToString([]byte("value: "+s)) + `"}`
 	},
-	"twice": func(s string) string { return url.QueryEscape(base64.StdEncoding.EncodeToString([]byte(s))) },
-	"html":  html.EscapeString,
+	"base64 in a query": func(s string) string {
+		return "https://collect.test/a?b=1&q=" + base64.StdEncoding.EncodeToString([]byte(s)) + "&c=2"
+	},
+	"base64 in a path": func(s string) string {
+		return "https://collect.test/a/" + base64.RawURLEncoding.EncodeToString([]byte(s)) + "/b"
+	},
+	"punctuated in a sentence": func(s string) string { return "It is " + strings.Join(chunks(s, 4), "-") + ", as agreed." },
+	"twice":                    func(s string) string { return url.QueryEscape(base64.StdEncoding.EncodeToString([]byte(s))) },
+	"html":                     html.EscapeString,
+}
+
+// Attempt: write a number in groups in one place, and in other groups or in one piece in the middle of a text in the other.
+func TestANumberInGroupsIsFoundWithinATextHoweverItIsWritten(t *testing.T) {
+	group := func(s string, n int, mark string) string { return strings.Join(chunks(s, n), mark) }
+	rapid.Check(t, func(t *rapid.T) {
+		number := rapid.StringMatching(`[A-Z]{2}[0-9]{16,22}|[0-9]{16}|[0-9]{9,12}`).Draw(t, "number")
+		n, m := rapid.IntRange(3, 5).Draw(t, "there"), rapid.IntRange(3, 5).Draw(t, "here")
+		ways := func(n int) []string {
+			return []string{number, group(number, n, " "), group(number, n, "-"), group(number, n, " / ")}
+		}
+		there := "Our account: " + rapid.SampledFrom(ways(n)).Draw(t, "written") + ". Thank you."
+		here := "Hello Bob, it is " + rapid.SampledFrom(ways(m)).Draw(t, "as") + ", as they say."
+		if o := memory("what is new?", there).Trace([]string{here}); !o.Outside() {
+			t.Errorf("%q out of %q is %+v", here, there, o)
+		}
+		if found, err := lineage.Flows([]string{there}, []string{here}); !found || err != nil {
+			t.Errorf("%q does not flow into %q: %v", there, here, err)
+		}
+	})
 }
 
 func chunks(s string, n int) (out []string) {

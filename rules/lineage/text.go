@@ -108,7 +108,8 @@ func (r *reader) form(s string, said bool) form {
 	return f
 }
 
-// index returns the hashes of what was folded last, each once: of words, pairs of neighbours, compounds and fingerprints.
+// index returns the hashes of what was folded last, each once: of words, pairs of neighbours, compounds, numbers in groups and
+// fingerprints.
 func (r *reader) index() []uint32 {
 	f := &r.fold
 	r.keys = r.keys[:0]
@@ -128,6 +129,11 @@ func (r *reader) index() []uint32 {
 			r.keys = append(r.keys, hash(f.letters[c.from:c.to]))
 		}
 	}
+	f.numbers(func(i, j int) {
+		if letters := f.letters[f.words[i]:f.end(j-1)]; len(letters) <= longest {
+			r.keys = append(r.keys, hash(letters))
+		}
+	})
 	prints(f.letters, func(h uint32) { r.keys = append(r.keys, h) })
 	return r.distinct()
 }

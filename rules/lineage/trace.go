@@ -189,33 +189,34 @@ func (m *Memory) pieces(f *folded, o *Origin, steps *int) {
 			o.Sources = append(o.Sources, s)
 		}
 	}
-	piece := func(letters, first []byte) {
+	piece := func(i, j int) {
+		letters := f.letters[f.words[i]:f.end(j-1)]
 		if len(letters) < 5 || len(letters) > longest || !bytes.ContainsAny(letters, "0123456789") && len(letters) < 8 {
 			return
 		}
-		class, source := m.table.find(hash(letters))
-		if class&User != 0 && m.spoke(User, letters, hash(first), steps) {
+		class, source := m.find(f, i, j)
+		if class&User != 0 && m.spoke(User, letters, hash(f.word(i)), steps) {
 			return
 		}
 		found(class, source)
 	}
 	for _, c := range f.compounds {
 		i, _ := slices.BinarySearch(f.words, c.from)
-		piece(f.letters[c.from:c.to], f.word(i))
+		j, _ := slices.BinarySearch(f.words, c.to)
+		piece(i, j)
 	}
 	for i := range f.words {
-		if w := f.word(i); bytes.ContainsAny(w, "0123456789") {
-			piece(w, w)
+		if f.numeral(i) {
+			piece(i, i+1)
 		}
 	}
-	// A copied passage shares fingerprint after fingerprint; a turn of phrase that two texts have in common shares one or two.
-	const run = 4
-	var classes [run]Class
+	f.numbers(piece)
+	var classes [copied]Class
 	n := 0
 	prints(f.letters, func(h uint32) {
 		class, source := m.table.find(h)
-		classes[n%run] = class
-		if n++; n < run {
+		classes[n%copied] = class
+		if n++; n < copied {
 			return
 		}
 		common := Class(0xff)
@@ -227,6 +228,10 @@ func (m *Memory) pieces(f *folded, o *Origin, steps *int) {
 		}
 	})
 }
+
+// copied is how many fingerprints in a row a passage shares that was copied; a turn of phrase that two texts have in common shares
+// one or two.
+const copied = 4
 
 // Has reports whether texts of a class have a word, in one of the forms in which it can stand.
 func (m *Memory) Has(class Class, word string) bool {
