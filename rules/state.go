@@ -89,8 +89,8 @@ func (s *State) Apply(e event.Event) {
 	switch b := e.Body.(type) {
 	case *event.Catalog:
 		s.catalog.Apply(e)
-		for _, t := range b.Tools {
-			s.declare(catalog.Key{Server: b.Server, Tool: t.Name}, t.InputSchema)
+		for i := range b.Tools {
+			s.declare(catalog.Key{Server: b.Server, Tool: b.Tools[i].Name}, e.Seq, &b.Tools[i])
 		}
 	case *event.Accepted:
 		s.catalog.Apply(e)
@@ -118,11 +118,15 @@ func (s *State) Apply(e event.Event) {
 // Catalog returns what is known of tools. It belongs to s.
 func (s *State) Catalog() *catalog.Catalog { return s.catalog }
 
-func (s *State) declare(tool catalog.Key, source []byte) {
-	schema, why := compileDeclared(source)
+// declare notes what the newest definition of a tool, in the event of the given Seq, says about it.
+func (s *State) declare(tool catalog.Key, seq uint64, t *event.Tool) {
+	schema, why := compileDeclared(t.InputSchema)
 	d := declaration{schema: schema, why: why}
 	if s.trails != nil {
-		d.fields = fieldsOf(source)
+		d.fields = fieldsOf(t.InputSchema)
+		if s.catalog.Find(tool.Server, tool.Tool) != nil {
+			s.trails.describe(tool, seq, t)
+		}
 	}
 	s.declared[tool] = d
 }

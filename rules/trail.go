@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/umpire-dev/umpire/rules/catalog"
 	"github.com/umpire-dev/umpire/rules/event"
 	"github.com/umpire-dev/umpire/rules/expr"
 	"github.com/umpire-dev/umpire/rules/lineage"
@@ -37,6 +38,9 @@ type trails struct {
 	sessions map[string]*trail
 	epoch    int64
 	size     int // of the texts of this epoch
+
+	described map[catalog.Key]described // tools whose description says something to the assistant
+	overheard *lineage.Memory           // of described; nil if it is to be made anew
 }
 
 // trail is what one session remembers.
@@ -51,6 +55,7 @@ type trail struct {
 	touched map[string]int64 // word -> epoch in which it was last true
 	pending map[uint64]int64 // calls without result that read what the user has pointed at -> their epoch
 	memory  *lineage.Memory  // of texts; nil if it is to be made anew
+	tools   *lineage.Memory  // what descriptions of tools say to the assistant; scratch
 }
 
 // heard is a text that is remembered.
@@ -70,7 +75,7 @@ func (h *heard) read() *lineage.Text {
 }
 
 func newTrails(p *Policy) *trails {
-	return &trails{policy: p, sessions: map[string]*trail{}}
+	return &trails{policy: p, sessions: map[string]*trail{}, described: map[catalog.Key]described{}}
 }
 
 func newTrail(epoch int64) *trail {
@@ -248,7 +253,7 @@ func (s *trail) points(v any) bool {
 		if len(v) < 3 {
 			return false
 		}
-		o := s.recall().Trace([]string{v})
+		o := s.recall().Trace([]string{v}, nil)
 		return o.Said
 	case []any:
 		return slices.ContainsFunc(v, s.points)
@@ -293,12 +298,12 @@ func (t *trails) result(e event.Event, b *event.Result) {
 }
 
 // Trace implements expr.Trail.
-func (s *trail) Trace(values []string) lineage.Origin { return s.recall().Trace(values) }
+func (s *trail) Trace(values []string) lineage.Origin { return s.recall().Trace(values, s.tools) }
 
 // Asks implements expr.Trail.
 func (s *trail) Asks(class lineage.Class, server string, tool *expr.Tool) bool {
 	if class == lineage.Spoken {
-		return s.recall().Urged(server, tool.Name)
+		return s.recall().Urged(server, tool.Name) || s.tools != nil && s.tools.Urged(server, tool.Name)
 	}
 	asked, _ := s.recall().Asked(server, tool.Name)
 	return asked
@@ -313,12 +318,13 @@ func (t *trails) peek(e event.Event) *trail {
 	s := t.sessions[e.Session]
 	switch {
 	case s == nil || s.epoch < now-1:
-		return newTrail(now)
+		s = newTrail(now)
 	case t.epoch != now:
 		later := &trail{epoch: now, missing: s.missing, touched: maps.Clone(s.touched), texts: slices.Clone(s.texts), memory: s.memory}
 		later.expire(now)
-		return later
+		s = later
 	}
+	s.tools = t.overhear()
 	return s
 }
 
@@ -338,7 +344,10 @@ func followed(list []expr.Traced) (why string, evidence []uint64) {
 		case len(t.Sources) > 0:
 			s := t.Sources[0]
 			from := s.Server + "/" + clip(s.Tool)
-			if s.Server == "" {
+			switch {
+			case s.Described:
+				from = "the description of " + from
+			case s.Server == "":
 				from = "a turn of the " + clip(s.Tool)
 			}
 			part += fmt.Sprintf(" came from %s #%d", from, s.Seq)

@@ -79,7 +79,7 @@ func (a *app) printTools(inv *inventory.Inventory, tools []inventory.Tool, now t
 	}
 	rows := [][]string{{"TOOL", "EFFECTS", "CLAIMED", "RULES", "CALLS", "LAST USED", "BY", "STATE"}}
 	servers := map[string]bool{}
-	gaps, doubtful := 0, 0
+	gaps, doubtful, talking := 0, 0, 0
 	for _, t := range tools {
 		rows = append(rows, []string{
 			view.ASCII(t.Server+"/"+t.Tool, 60), effects(t.Effects), effects(t.Claims), covers(t), fmt.Sprint(t.Calls), lastUsed(t, now), users(t), state(t),
@@ -90,11 +90,17 @@ func (a *app) printTools(inv *inventory.Inventory, tools []inventory.Tool, now t
 		if len(t.Doubts) > 0 {
 			doubtful++
 		}
+		if len(t.Passages) > 0 {
+			talking++
+		}
 	}
 	p.Table(rows)
 	p.Line(fmt.Sprintf("%s of %s, under policy %.12s", count(len(tools), "tool"), count(len(servers), "server"), inv.Loaded.Digest))
 	if gaps > 0 {
 		p.Line(fmt.Sprintf("%s can do more than read, and no rule can stop %s: write a rule, or say under tools: what %[3]s can do", count(gaps, "tool"), plural(gaps, "it", "them"), plural(gaps, "it", "they")))
+	}
+	if talking > 0 {
+		p.Line(fmt.Sprintf("%s what no description has to: umpire tools diff shows it", count(talking, "tool")+" "+plural(talking, "says", "say")))
 	}
 	if doubtful > 0 {
 		p.Line(count(doubtful, "tool"), plural(doubtful, "wants", "want"), "a look: umpire tools diff, then umpire tools accept")
@@ -173,15 +179,22 @@ func state(t inventory.Tool) string {
 			kinds = append(kinds, d.Kind)
 		}
 	}
+	if len(kinds) == 0 && t.Listed && t.Pin != "" {
+		kinds = append(kinds, "pinned")
+	}
+	for _, p := range t.Passages {
+		if !seen[p.Kind] {
+			seen[p.Kind] = true
+			kinds = append(kinds, p.Kind)
+		}
+	}
 	switch {
 	case len(kinds) > 0:
 		return strings.Join(kinds, ", ")
 	case !t.Listed:
 		return "never listed"
-	case t.Pin == "":
-		return "not pinned yet"
 	}
-	return "pinned"
+	return "not pinned yet"
 }
 
 func (a *app) toolsDiff() *cobra.Command {
@@ -198,7 +211,7 @@ func (a *app) toolsDiff() *cobra.Command {
 			shown := 0
 			for _, t := range found {
 				switch e := inv.Catalog.Find(t.Server, t.Tool); {
-				case e != nil && (len(args) > 0 || len(e.Doubts) > 0):
+				case e != nil && (len(args) > 0 || len(e.Doubts) > 0 || len(e.Now.Passages) > 0):
 					shown++
 					p.Definition(e)
 				case len(args) > 0:

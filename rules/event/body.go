@@ -82,6 +82,9 @@ type Tool struct {
 	// Skeleton is equal for names that look alike; it is empty if it is the name itself.
 	Skeleton string  `json:"skeleton,omitempty"`
 	Doubts   []Doubt `json:"doubts,omitempty"`
+	// Passages are its texts that give orders or hide something. They are found when a list is read, and count from then on
+	// as what a result says in such a passage.
+	Passages []Passage `json:"passages,omitempty"`
 }
 
 // Doubt is something about a tool that a person should look at before it is used. Doubts are found when a list is read,

@@ -69,7 +69,7 @@ func BenchmarkTrace(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				m.Trace(values)
+				m.Trace(values, nil)
 			}
 		})
 	}

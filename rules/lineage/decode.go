@@ -62,6 +62,9 @@ func once(text string) []string {
 			add(string(s))
 		}
 	}
+	if strings.Contains(text, "\xf3\xa0") {
+		add(untag(text))
+	}
 	var said []string
 	for _, b := range blobs(text) {
 		if s, ok := unblob(b); ok {
@@ -76,6 +79,16 @@ func once(text string) []string {
 	}
 	add(strings.Join(said, "\n"))
 	return out
+}
+
+// untag spells out tag characters, which nobody sees and which stand for those of ASCII.
+func untag(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 0xe0020 && r < 0xe007f {
+			return r - 0xe0000
+		}
+		return r
+	}, text)
 }
 
 // percent undoes percent-encoding where it is well-formed, in a text that has other percent signs, too.

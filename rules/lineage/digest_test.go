@@ -46,7 +46,7 @@ func TestWithoutTextsTheSameIsFound(t *testing.T) {
 			i := rapid.IntRange(0, len(from)-1).Draw(t, "from")
 			value = from[i:rapid.IntRange(i, len(from)).Draw(t, "to")]
 		}
-		if a, b := fmt.Sprintf("%+v", full.Trace([]string{value})), fmt.Sprintf("%+v", bare.Trace([]string{value})); a != b {
+		if a, b := fmt.Sprintf("%+v", full.Trace([]string{value}, nil)), fmt.Sprintf("%+v", bare.Trace([]string{value}, nil)); a != b {
 			t.Fatalf("%q came from\n%s\nand without text from\n%s", value, a, b)
 		}
 		for _, tool := range []string{"send_email", "delete_file", "pay"} {
@@ -90,12 +90,12 @@ func TestWhatTheUserDidNotSayIsNeverTheUsersWithoutTexts(t *testing.T) {
 	said := prose(100<<10) + " pay DE89 3704 0044 0532 0130 00 now"
 	var m lineage.Memory
 	m.Add(lineage.Source{Class: lineage.User}, kept(t, said, lineage.User))
-	if o := m.Trace([]string{"DE89370400440532013000"}); !o.Said {
+	if o := m.Trace([]string{"DE89370400440532013000"}, nil); !o.Said {
 		t.Errorf("what the user said: %+v", o)
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		value := fmt.Sprintf("DE89370400440532013%03d", rapid.IntRange(1, 999).Draw(t, "other"))
-		if o := m.Trace([]string{value}); o.Said {
+		if o := m.Trace([]string{value}, nil); o.Said {
 			t.Fatalf("%s: %+v", value, o)
 		}
 	})

@@ -30,10 +30,11 @@ const Outside = Named | Untrusted | Spoken
 
 // Source is where a text came from.
 type Source struct {
-	Seq    uint64 // of the call whose result it is, or of the turn
-	Server string // of a result
-	Tool   string
-	Class  Class
+	Seq       uint64 // of the call whose result it is, of the turn, or of the list of tools
+	Server    string // of a result
+	Tool      string
+	Class     Class
+	Described bool // it is the description of the tool
 }
 
 // MaxSources is how many texts a Memory can hold.
@@ -96,6 +97,18 @@ func (m *Memory) Add(s Source, t *Text) bool {
 	m.full = m.full || !t.all
 	return t.all
 }
+
+// Overhear adds a text of which every part counts as one that talks to the assistant.
+func (m *Memory) Overhear(s Source, t *Text) {
+	s.Class |= Spoken
+	m.Add(s, t)
+	for i := range t.forms {
+		m.hear(&passage{words: t.forms[i].keys, count: len(t.forms[i].keys)})
+	}
+}
+
+// Crowd notes that more talks to the assistant than is in m: it may urge to anything.
+func (m *Memory) Crowd() { m.crowded = true }
 
 // maxSpoken bounds the words that are remembered of passages that talk to the assistant. Beyond, they urge to everything.
 const maxSpoken = 16 << 10

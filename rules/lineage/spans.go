@@ -157,9 +157,7 @@ func plainWords(sentence string) []string {
 }
 
 // addressed are phrases by which a text talks to a model about its role, its task or its orders, by their first word.
-var addressed = func() map[string][][]string {
-	out := map[string][][]string{}
-	for phrase := range strings.SplitSeq(`you are an ai|ai model|ai assistant|ai agent|language model|to you ai|dear assistant|hey assistant|
+var addressed = phrases(`you are an ai|ai model|ai assistant|ai agent|language model|to you ai|dear assistant|hey assistant|
 		note to assistant|assistant you|assistant please|instructions for the assistant|system prompt|system override|
 		ignore all|ignore previous|ignore the previous|ignore any previous|ignore your|ignore the above|ignore prior|
 		disregard all|disregard previous|disregard the previous|disregard your|disregard any|
@@ -169,12 +167,17 @@ var addressed = func() map[string][][]string {
 		you should now|you will now|you are now|you are required|pretend to be|do not tell|don t tell|do not inform|
 		without asking|without telling|as the administrator|as an administrator|on behalf of the user|
 		developer mode|debug mode|maintenance mode|admin mode|you are operating|you are part of|the agent must|the agent should|
-		the user has authorized|the user wants|user asked you|end of user|end of instructions`, "|") {
+		the user has authorized|the user wants|user asked you|end of user|end of instructions`)
+
+// phrases returns phrases by their first word.
+func phrases(list string) map[string][][]string {
+	out := map[string][][]string{}
+	for phrase := range strings.SplitSeq(list, "|") {
 		words := strings.Fields(phrase)
 		out[words[0]] = append(out[words[0]], words)
 	}
 	return out
-}()
+}
 
 // opening are words that may stand before the verb of a request.
 var opening = map[string]bool{

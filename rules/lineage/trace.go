@@ -30,8 +30,9 @@ const (
 )
 
 // Trace says where values can have come from, taken together. Blank values, and those of a single letter or digit, say
-// nothing and are left out.
-func (m *Memory) Trace(values []string) Origin {
+// nothing and are left out. Overheard has what talks to the assistant in places that are not of this conversation; nil for
+// nothing.
+func (m *Memory) Trace(values []string, overheard *Memory) Origin {
 	out := Origin{Said: true, Set: true}
 	size, worst, steps := 0, -1, maxSteps
 	any := false
@@ -45,8 +46,15 @@ func (m *Memory) Trace(values []string) Origin {
 			continue
 		}
 		any = true
-		if o.Said { // whoever else said it
+		switch {
+		case o.Said: // whoever else said it
 			o = Origin{Class: User, Said: true, Set: o.Set}
+		case overheard != nil:
+			if x, _ := overheard.trace(v, &steps); x.Class&Spoken != 0 {
+				o.Class |= x.Class & Outside
+				o.Model, o.Lost = false, false
+				o.Sources = append(o.Sources, x.Sources...)
+			}
 		}
 		out.Class |= o.Class
 		out.Said, out.Set = out.Said && o.Said, out.Set && o.Set

@@ -23,6 +23,9 @@ func (p *Printer) Definition(e *catalog.Entry) {
 	for _, d := range e.Doubts {
 		p.Line(" ", yellow.Render(Doubt(d.Doubt)), faint.Render(Ref(d.Seq)))
 	}
+	for _, x := range e.Now.Passages {
+		p.Line(" ", yellow.Render(Passage(x)))
+	}
 	if e.Pinned == nil {
 		p.Line("  listed before tools were pinned; its next tools/list pins it")
 		return
