@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -90,7 +91,7 @@ func (a *app) printTools(inv *inventory.Inventory, tools []inventory.Tool, now t
 		if len(t.Doubts) > 0 {
 			doubtful++
 		}
-		if len(t.Passages) > 0 {
+		if talks(t.Passages) {
 			talking++
 		}
 	}
@@ -121,6 +122,11 @@ func effects(list []inventory.Effect) string {
 		out = append(out, text)
 	}
 	return strings.Join(out, " ")
+}
+
+// talks reports whether one of the passages of a definition gives orders. What is hidden is a doubt.
+func talks(list []event.Passage) bool {
+	return slices.ContainsFunc(list, func(p event.Passage) bool { return p.Kind == event.Talks })
 }
 
 func covers(t inventory.Tool) string {
@@ -211,7 +217,7 @@ func (a *app) toolsDiff() *cobra.Command {
 			shown := 0
 			for _, t := range found {
 				switch e := inv.Catalog.Find(t.Server, t.Tool); {
-				case e != nil && (len(args) > 0 || len(e.Doubts) > 0 || len(e.Now.Passages) > 0):
+				case e != nil && (len(args) > 0 || len(e.Doubts) > 0 || talks(e.Now.Passages)):
 					shown++
 					p.Definition(e)
 				case len(args) > 0:

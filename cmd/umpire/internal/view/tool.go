@@ -24,7 +24,9 @@ func (p *Printer) Definition(e *catalog.Entry) {
 		p.Line(" ", yellow.Render(Doubt(d.Doubt)), faint.Render(Ref(d.Seq)))
 	}
 	for _, x := range e.Now.Passages {
-		p.Line(" ", yellow.Render(Passage(x)))
+		if x.Kind == event.Talks { // what is hidden is a doubt
+			p.Line(" ", yellow.Render(Passage(x)))
+		}
 	}
 	if e.Pinned == nil {
 		p.Line("  listed before tools were pinned; its next tools/list pins it")
