@@ -140,6 +140,9 @@ func blobs(text string) []string {
 	return out
 }
 
+// standard turns the URL's alphabet of base64 into the other.
+var standard = strings.NewReplacer("-", "+", "_", "/")
+
 // unblob decodes base64 of either alphabet, with or without padding, or hex, if what comes out is text.
 func unblob(b string) (string, bool) {
 	if len(b)%2 == 0 {
@@ -147,7 +150,7 @@ func unblob(b string) (string, bool) {
 			return string(raw), true
 		}
 	}
-	plain := strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimRight(b, "="))
+	plain := standard.Replace(strings.TrimRight(b, "="))
 	if raw, err := base64.RawStdEncoding.DecodeString(plain); err == nil && legible(string(raw)) {
 		return string(raw), true
 	}

@@ -42,7 +42,7 @@ type passageDigest struct {
 	Record []byte
 }
 
-// Digest returns what is left of t if no text is to be kept: enough to find the same values in it. Words are hashes of 31
+// Digest returns what is left of t if no text is to be kept: enough to find the same values in it. Words are hashes of 32
 // bits and can be guessed. Letters that the user said are told from others by sums under base: whoever does not know that
 // finds others with the same sum by a chance of at most n·m in 2⁶¹, of n letters among m words.
 func (t *Text) Digest(base uint64) ([]byte, error) {

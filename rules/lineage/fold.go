@@ -208,5 +208,5 @@ func mix(h uint64) uint32 {
 	h ^= h >> 32
 	h *= 0xD6E8FEB86659FD93
 	h ^= h >> 29
-	return uint32(h>>16) | 1 //nolint:gosec // a part of it; 0 is an empty place in a table
+	return max(uint32(h>>16), 1) //nolint:gosec // a part of it; 0 is an empty place in a table
 }

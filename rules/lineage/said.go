@@ -49,8 +49,8 @@ type asked struct {
 
 // The bounds of a search. Whoever has taken so many steps is told that the user did not say it.
 const (
-	maxPlaces = 64      // where the first word stands, for one value
-	maxSteps  = 1 << 17 // from word to word, for all values together
+	maxPlaces = 16      // where the first word stands, for one value
+	maxSteps  = 1 << 15 // from word to word, for all values together
 )
 
 // has reports whether s has the letters from the beginning of one word to the end of another. They mostly have the same
@@ -60,7 +60,7 @@ func (s *spelling) has(q *asked) bool {
 	if found {
 		for n := at; n < len(s.order) && n < at+maxPlaces && s.words[s.order[n]] == q.first; n++ {
 			i := int(s.order[n])
-			if j, ok := slices.BinarySearch(s.bounds, s.bounds[i]+int32(len(q.letters))); ok && s.same(i, j, q) { //nolint:gosec // see fold
+			if j, ok := s.bound(i, len(q.letters)); ok && s.same(i, j, q) {
 				return true
 			}
 		}
@@ -80,6 +80,18 @@ func (s *spelling) has(q *asked) bool {
 		}
 	}
 	return false
+}
+
+// bound returns the bound that stands so many letters behind the ith, if there is one. It is near.
+func (s *spelling) bound(i, length int) (j int, ok bool) {
+	to := int(s.bounds[i]) + length
+	step := 1
+	for i+step < len(s.bounds) && int(s.bounds[i+step]) < to {
+		step *= 2
+	}
+	from, end := i+step/2, min(i+step+1, len(s.bounds))
+	n, ok := slices.BinarySearch(s.bounds[from:end], int32(to)) //nolint:gosec // see fold
+	return from + n, ok
 }
 
 // same compares letters with those of s from one bound to another, which has the same length.

@@ -36,12 +36,14 @@ func (m *Memory) Trace(values []string, overheard *Memory) Origin {
 	out := Origin{Said: true, Set: true}
 	size, worst, steps := 0, -1, maxSteps
 	any := false
+	var p probe
 	for i, v := range values {
 		if size += len(v); i >= MaxValues || size > MaxValue {
 			out.Lost, out.Said, out.Set, any = true, false, false, true
 			break
 		}
-		o, ok := m.trace(v, &steps)
+		p.set(v)
+		o, ok := m.trace(&p, &steps)
 		if !ok {
 			continue
 		}
@@ -50,7 +52,7 @@ func (m *Memory) Trace(values []string, overheard *Memory) Origin {
 		case o.Said: // whoever else said it
 			o = Origin{Class: User, Said: true, Set: o.Set}
 		case overheard != nil:
-			if x, _ := overheard.trace(v, &steps); x.Class&Spoken != 0 {
+			if x, _ := overheard.trace(&p, &steps); x.Class&Spoken != 0 {
 				o.Class |= x.Class & Outside
 				o.Model, o.Lost = false, false
 				o.Sources = append(o.Sources, x.Sources...)
@@ -85,22 +87,54 @@ func (o *Origin) rank() int {
 	return int(o.Class&^(User|System|Private)) + 1
 }
 
-// trace says where one value can have come from; ok is false if it says nothing. Steps are left for comparing it with what
-// was said.
-func (m *Memory) trace(value string, steps *int) (o Origin, ok bool) {
-	forms, all := Decoded(value)
-	var f folded
-	for i, form := range forms {
-		f.fold(form)
-		if len(f.letters) < 2 {
+// probe is a value that is looked for: itself, and what can be decoded from it.
+type probe struct {
+	forms []probed
+	all   bool // there was no more to decode
+}
+
+type probed struct {
+	folded
+	prints []uint32
+}
+
+// set makes p the probe of a value, in the place of the one before.
+func (p *probe) set(value string) {
+	var forms []string
+	forms, p.all = Decoded(value)
+	p.forms = p.forms[:0]
+	room := 2*len(value) + 4096
+	for _, form := range forms {
+		if room -= len(form); room < 0 {
+			p.all = false
+			break
+		}
+		n := len(p.forms)
+		if n == cap(p.forms) {
+			p.forms = append(p.forms, probed{})
+		}
+		p.forms = p.forms[:n+1]
+		f := &p.forms[n]
+		f.prints = f.prints[:0]
+		if f.fold(form); len(f.letters) < 2 {
+			p.forms = p.forms[:n]
 			continue
 		}
-		x := m.whole(&f, steps)
+		prints(f.letters, func(h uint32) { f.prints = append(f.prints, h) })
+	}
+}
+
+// trace says where one value can have come from; ok is false if it says nothing. Steps are left for comparing it with what
+// was said.
+func (m *Memory) trace(p *probe, steps *int) (o Origin, ok bool) {
+	for i := range p.forms {
+		f := &p.forms[i]
+		x := m.whole(f, steps)
 		if i == 0 && x.Said {
 			return x, true // what the user said needs no decoding
 		}
 		if x.Class == 0 || len(f.words) > 2 {
-			m.pieces(&f, &x, steps)
+			m.pieces(f, &x, steps)
 		}
 		if !ok {
 			o, ok = x, true
@@ -115,12 +149,12 @@ func (m *Memory) trace(value string, steps *int) (o Origin, ok bool) {
 	}
 	nowhere := o.Class == 0
 	o.Model = nowhere
-	o.Lost = nowhere && m.full || !all
+	o.Lost = nowhere && m.full || !p.all
 	return o, true
 }
 
 // whole looks for all the letters of f in a row.
-func (m *Memory) whole(f *folded, steps *int) (o Origin) {
+func (m *Memory) whole(f *probed, steps *int) (o Origin) {
 	class, source := m.find(f, 0, len(f.words))
 	if class == 0 {
 		return o
@@ -148,7 +182,7 @@ func (m *Memory) whole(f *folded, steps *int) (o Origin) {
 }
 
 // find returns the classes of the texts that have words from i to j of f in a row, as far as hashes tell, and one such text.
-func (m *Memory) find(f *folded, i, j int) (Class, int) {
+func (m *Memory) find(f *probed, i, j int) (Class, int) {
 	letters := f.letters[f.words[i]:f.end(j-1)]
 	if len(letters) <= longest {
 		if class, source := m.table.find(hash(letters)); class != 0 {
@@ -164,6 +198,10 @@ func (m *Memory) find(f *folded, i, j int) (Class, int) {
 		first = false
 	}
 	switch {
+	case len(letters) == len(f.letters) && len(f.prints) > 0:
+		for _, h := range f.prints {
+			both(h)
+		}
 	case len(letters) >= common:
 		prints(letters, both)
 	case j-i < 2:
@@ -184,7 +222,7 @@ func (m *Memory) find(f *folded, i, j int) (Class, int) {
 const maxBrief = 40
 
 // pieces looks for parts of a longer text: names of things, such as addresses, numbers and paths, and passages that are copied.
-func (m *Memory) pieces(f *folded, o *Origin, steps *int) {
+func (m *Memory) pieces(f *probed, o *Origin, steps *int) {
 	found := func(class Class, source int) {
 		if len(f.words) > maxBrief {
 			class &^= Spoken
@@ -221,11 +259,11 @@ func (m *Memory) pieces(f *folded, o *Origin, steps *int) {
 	f.numbers(piece)
 	var classes [copied]Class
 	n := 0
-	prints(f.letters, func(h uint32) {
+	for _, h := range f.prints {
 		class, source := m.table.find(h)
 		classes[n%copied] = class
 		if n++; n < copied {
-			return
+			continue
 		}
 		common := Class(0xff)
 		for _, c := range classes {
@@ -234,7 +272,7 @@ func (m *Memory) pieces(f *folded, o *Origin, steps *int) {
 		if common&User == 0 {
 			found(common, source)
 		}
-	})
+	}
 }
 
 // copied is how many fingerprints in a row a passage shares that was copied; a turn of phrase that two texts have in common shares
