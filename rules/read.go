@@ -44,6 +44,15 @@ func (p *Policy) Read(body event.Body) any {
 	return t
 }
 
+// Forgets reports whether a result of so many bytes would not be remembered in a session: then nobody has to read it before.
+func (s *State) Forgets(session string, size int, at event.Time) bool {
+	if s.trails == nil {
+		return true
+	}
+	t := s.trails.sessions[session]
+	return t != nil && t.epoch == epochOf(at) && (t.size+size*3/4 > maxHeard || t.count >= maxTexts) // text is shorter than JSON
+}
+
 // Withheld returns what a turn keeps of its text where no text is to be kept, so that values can still be found in it; nil if
 // nothing has to be, since no rule asks whether the text had them or since it is too long to be remembered. Base is a secret of
 // the history.
