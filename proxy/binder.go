@@ -33,8 +33,11 @@ const (
 	SubagentID = "agent_id"
 )
 
-// HookSource begins the source of every Turn that a client's hook tells.
-const HookSource = "hook:"
+// HookSource begins the source of every Turn that a client's hook tells, ModelSource that of those heard at a model API.
+const (
+	HookSource  = "hook:"
+	ModelSource = "model:"
+)
 
 // The horizons and bounds of a binder. What finds no room makes calls unbound, which is the stricter.
 const (
@@ -63,8 +66,9 @@ type use struct {
 	Peer     event.Peer
 	Name     string // of the conversation
 	TurnID   string
-	Believed bool     // the source of the turn is
-	Taken    bool     // its call has come
+	Source   string   // of the turn
+	Believed bool     // that source is
+	Call     uint64   // Seq of its call; 0 until that has come
 	Others   []uint64 // it may be the call of another turn, too: which of them was it, nobody knows
 }
 
@@ -113,7 +117,8 @@ func (b *binder) turn(e event.Event, t *event.Turn) {
 	for _, u := range uses {
 		if !b.knows(&t.Peer, u) {
 			b.uses = append(b.uses, &use{
-				Use: u, Turn: e.Seq, At: e.At, Talk: key, Peer: t.Peer, Name: t.Conversation, TurnID: t.ID, Believed: t.Trust == event.Trusted,
+				Use: u, Turn: e.Seq, At: e.At, Talk: key, Peer: t.Peer, Name: t.Conversation, TurnID: t.ID,
+				Source: t.Source, Believed: t.Trust == event.Trusted,
 			})
 		}
 	}
@@ -127,6 +132,9 @@ func (b *binder) knows(who *event.Peer, n event.Use) bool {
 	}
 	for _, u := range b.uses {
 		if u.ID == n.ID && u.Peer.Principal == who.Principal && u.Peer.Agent == who.Agent {
+			if u.Item == "" {
+				u.Item = n.Item
+			}
 			if u.Tool == "" {
 				u.Server, u.Tool, u.Args = n.Server, n.Tool, n.Args
 			}
@@ -159,20 +167,20 @@ func (b *binder) call(e event.Event, c *event.Call) {
 	}
 	taken := false
 	for _, u := range b.uses {
-		if taken || u.Taken || u.Peer.Principal != c.Principal || u.ID != c.Bound.Use {
+		if taken || u.Call != 0 || u.Peer.Principal != c.Principal || u.ID != c.Bound.Use {
 			continue
 		}
 		if taken = u.ID != "" || u.Turn == c.Bound.Turn; taken {
-			u.Taken = true
+			u.Call = e.Seq
 		}
 	}
 	for _, u := range b.uses {
-		if !u.Taken && slices.Contains(c.Bound.Others, u.Turn) {
+		if u.Call == 0 && slices.Contains(c.Bound.Others, u.Turn) {
 			u.Others = slices.DeleteFunc(append(slices.Clone(c.Bound.Others), c.Bound.Turn), func(t uint64) bool { return t == u.Turn })
 		}
 	}
 	if !taken && c.Bound.Confidence == event.Exact && c.Bound.Use != "" { // of a client's own tool
-		b.uses = append(b.uses, &use{Use: event.Use{ID: c.Bound.Use}, Turn: e.Seq, At: e.At, Peer: c.Peer, Name: c.Bound.Conversation, Taken: true})
+		b.uses = append(b.uses, &use{Use: event.Use{ID: c.Bound.Use}, Turn: e.Seq, At: e.At, Peer: c.Peer, Name: c.Bound.Conversation, Call: e.Seq})
 	}
 	b.sweep(e.At)
 }
@@ -222,7 +230,7 @@ func (b *binder) bind(who *Origin, c *event.Call, at event.Time) (*event.Bound, 
 	s := search{binder: b, call: c, at: at}
 	bound, u := s.find()
 	last, hooks := b.hooked[agentKey(&c.Peer)]
-	missing := hooks && at.Sub(last) <= hooksFor && u == nil
+	missing := hooks && at.Sub(last) <= hooksFor && (u == nil || bound.By == event.ByArguments && u.Peer.Agent != c.Agent)
 	if bound == nil && missing {
 		bound = &event.Bound{By: event.ByNothing, Confidence: event.Unsure}
 	}
@@ -315,7 +323,7 @@ func (s *search) fit(want func(*use) bool) (out []*use) {
 // equal reports whether the call is the one that u announces, as far as tool and arguments can say.
 func (s *search) equal(u *use) bool {
 	if u.Tool != s.call.Tool || u.Server == "" || u.Args == "" || s.at.Sub(u.At) > equalFor ||
-		u.Peer.Agent != "" && s.call.Agent != "" && u.Peer.Agent != s.call.Agent {
+		!u.of(s.call.Agent) {
 		return false
 	}
 	if s.args == "" {
@@ -324,13 +332,19 @@ func (s *search) equal(u *use) bool {
 	return u.Args == s.args
 }
 
+// of reports whether an agent of this name can have announced u. To a model API, most call themselves as the library that they
+// use does.
+func (u *use) of(agent string) bool {
+	return agent == "" || u.Peer.Agent == "" || u.Peer.Agent == agent || strings.HasPrefix(u.Source, ModelSource)
+}
+
 // choose takes the first announcement whose call has not come. Where it makes a difference which of several it is, that
 // is said: another conversation, or another agent in it, has other things said.
 func (s *search) choose(by event.Binding, fit []*use) (*event.Bound, *use) {
 	if len(fit) == 0 {
 		return nil, nil
 	}
-	free := slices.DeleteFunc(slices.Clone(fit), func(u *use) bool { return u.Taken })
+	free := slices.DeleteFunc(slices.Clone(fit), func(u *use) bool { return u.Call != 0 })
 	u := fit[len(fit)-1]
 	if len(free) > 0 {
 		u = free[0]
@@ -342,7 +356,7 @@ func (s *search) choose(by event.Binding, fit []*use) (*event.Bound, *use) {
 		out.Confidence = event.Likely
 	}
 	for _, o := range free {
-		if o.Talk != u.Talk || o.Peer.Asserted[SubagentID] != u.Peer.Asserted[SubagentID] {
+		if o.Talk != u.Talk || o.Talk == "" && o.Peer.Agent != u.Peer.Agent || o.Peer.Asserted[SubagentID] != u.Peer.Asserted[SubagentID] {
 			out.Others = append(out.Others, o.Turn)
 		}
 	}
@@ -410,29 +424,6 @@ func unannounced(c *event.Call) *event.Signal {
 		Source: "binder", Name: "unannounced", Link: c.Link, Server: c.Server,
 		Text: fmt.Sprintf("a call of %s/%s that the hooks of %s have not announced", c.Server, c.Tool, c.Agent),
 	}
-}
-
-// heard returns what Gate.Heard does, and notes in uses the calls of who that are known.
-func (b *binder) heard(who *event.Peer, conversation string, uses map[string]bool) (last string) {
-	for _, u := range b.uses {
-		if u.Peer.Principal == who.Principal && u.ID != "" {
-			uses[u.ID] = true
-		}
-	}
-	if k := b.talks[talkKey(who, conversation)]; k != nil {
-		last = k.Last
-	}
-	return last
-}
-
-// announced returns what Gate.Announced does.
-func (b *binder) announced(who *event.Peer, use string) (announced, came bool) {
-	for _, u := range b.uses {
-		if u.ID == use && u.Peer.Principal == who.Principal && u.Tool != "" {
-			return true, u.Taken
-		}
-	}
-	return false, false
 }
 
 // binderImage is a binder written down.

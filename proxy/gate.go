@@ -32,6 +32,9 @@ type Recorder interface {
 // ErrNotRecorded says that the history could not be written. What is not recorded does not pass.
 var ErrNotRecorded = errors.New("not recorded")
 
+// errUnjudged says that a call was to be recorded as if it had been judged.
+var errUnjudged = errors.New("proxy: a call that was not seen elsewhere has to be judged")
+
 // GateConfig says what a Gate works with.
 type GateConfig struct {
 	Recorder Recorder
@@ -139,7 +142,7 @@ func (g *Gate) begin(t *Ticket) {
 
 // lost returns the Result of a call that nobody answered.
 func lost(c *event.Call, root uint64, why string) *event.Result {
-	return &event.Result{Server: c.Server, Tool: c.Tool, Outcome: event.OutcomeLost, Root: root, Text: why}
+	return &event.Result{Server: c.Server, Tool: c.Tool, Outcome: event.OutcomeLost, Root: root, Text: why, Seen: c.Seen}
 }
 
 // Close ends what is on hold and waits for what is being written. Whatever is asked afterwards fails.
@@ -240,9 +243,18 @@ func (g *Gate) Record(who Origin, cause uint64, body event.Body) *Ticket {
 			if news := g.mem.state.Catalog().News(body); len(news.Tools) > 0 || news.Complete {
 				b.add(b.open(who), cause, news)
 			}
-		case *event.Opened, *event.Loaded, *event.Accepted, *event.Call, *event.Verdict, *event.Review, *event.Expired, *event.Signal:
+		case *event.Opened, *event.Loaded, *event.Accepted, *event.Verdict, *event.Review, *event.Expired, *event.Signal:
 			b.add(b.open(who), cause, body)
+		case *event.Call:
+			if !body.Seen {
+				t.finish(errUnjudged)
+				return
+			}
+			g.mem.binder.announce(body)
+			b.add(b.open(who), cause, body)
+			t.Seq = g.mem.last
 		case *event.Turn:
+			body.Repeats = g.mem.binder.repeats(body)
 			b.add(b.open(who), cause, body)
 			t.Seq = g.mem.last
 		}

@@ -16,7 +16,7 @@ import (
 type Judge interface {
 	// Call asks for a verdict. Nothing is released before the Ticket's Wait returns.
 	Call(who Origin, call event.Call, retry Retry) *Ticket
-	// Record appends what is no call. Cause is the Seq of the event that led to it, or 0. A Result without cause is how
+	// Record appends what is no call, or a call that was seen and cannot be judged. Cause is the Seq of the event that led to it, or 0. A Result without cause is how
 	// the task ended that it names: its cause is the call of who that started the task, and without one it is not recorded.
 	Record(who Origin, cause uint64, body event.Body) *Ticket
 	// Await says that the server asked for input to go on with the call root: the retry is the same call.
@@ -47,7 +47,7 @@ type Origin struct {
 
 // Ticket is the promise of a record, and for a call of a verdict.
 type Ticket struct {
-	Seq     uint64 // of the call, or of the turn; 0 if it was not recorded
+	Seq     uint64 // of the call, judged or seen, or of the turn; 0 if it was not recorded
 	Root    uint64 // of the first attempt, if the call continues one
 	Verdict event.Verdict
 	Hold    *review.Slot // if the call is on hold: the Slot has the verdict that counts

@@ -16,7 +16,7 @@ type memory struct {
 	dir     *directory
 	binder  *binder
 	links   map[string]*event.Opened // links that are not closed
-	open    map[uint64]openCall      // calls that passed and have no result
+	open    map[uint64]openCall      // calls that passed, or were seen, and have no result
 	held    map[uint64]heldCall      // calls that wait for a person
 	tasks   tasks                    // calls that were answered with a task
 	judging openCall                 // the call whose first verdict comes next
@@ -51,7 +51,11 @@ func (m *memory) fold(e event.Event) {
 	case *event.Loaded:
 		m.loaded = b.Digest
 	case *event.Call:
-		m.judging = openCall{session: e.Session, link: b.Link, call: b}
+		if c := (openCall{session: e.Session, link: b.Link, call: b}); b.Seen {
+			m.open[e.Seq] = c
+		} else {
+			m.judging = c
+		}
 	case *event.Verdict:
 		c := m.judging
 		if b.After != 0 {

@@ -99,11 +99,18 @@ func (c *crowd) step(session int) {
 			Link: who.Link, Server: who.Server, Tool: []string{"issue_refund", "get_order", "send"}[c.IntN(3)], ID: json.RawMessage("1"), Peer: who.Peer,
 			Args: fmt.Appendf(nil, `{"order":"ord_%d","amount":%d.50}`, c.IntN(40), c.IntN(100)),
 		}
-		t := c.gate.Call(who, call, proxy.Retry{})
+		var t *proxy.Ticket
+		if call.Seen = c.IntN(8) == 0; call.Seen {
+			t = c.gate.Record(who, 0, &call)
+		} else {
+			t = c.gate.Call(who, call, proxy.Retry{})
+		}
 		if err := t.Wait(); err != nil {
 			c.Fatal(err)
 		}
 		switch {
+		case call.Seen:
+			c.open[who.Link] = append(c.open[who.Link], t)
 		case t.Hold != nil:
 			c.held = append(c.held, t.Seq)
 		case t.Verdict.Action.Passes():

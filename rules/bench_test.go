@@ -207,7 +207,7 @@ func lookup(seq uint64, i int) event.Event {
 // BenchmarkResult is what the gate does under its lock about a result of 64 KiB of prose, under the starter policy: if it was read
 // before, as it is live, and if not.
 func BenchmarkResult(b *testing.B) {
-	p, err := rules.Compile([]event.Source{rules.Starter()}, event.Env{OS: "linux", Home: "/home/alice"})
+	p, err := rules.Compile([]event.Source{policies.Starter()}, event.Env{OS: "linux", Home: "/home/alice"})
 	if err != nil {
 		b.Fatal(err)
 	}

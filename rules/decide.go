@@ -142,16 +142,16 @@ func (s *State) judge(n int, e event.Event, doubts []catalog.Doubt) finding {
 	case r.where != nil:
 		f := finding{fires: true, why: "its condition holds: " + oneLine(r.where)}
 		if r.where.AsksTrail() {
-			s.explain(&f, c.Traced())
+			s.explain(&f, c)
 		}
 		return f
 	}
 	return finding{fires: true, why: "the policy names " + r.over()}
 }
 
-// explain puts where values came from in front of the reason.
-func (*State) explain(f *finding, list []expr.Traced) {
-	if why, evidence := followed(list); why != "" {
+// explain puts who asks for the call, and where its values came from, in front of the reason.
+func (*State) explain(f *finding, c *expr.Call) {
+	if why, evidence := followed(c); why != "" {
 		f.why, f.evidence = why+"; "+f.why, evidence
 	}
 }

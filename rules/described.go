@@ -86,7 +86,7 @@ func (t *trails) overhear() *lineage.Memory {
 				return t.overheard
 			}
 			source := lineage.Source{Seq: x.seq, Server: tool.Server, Tool: tool.Tool, Class: lineage.Untrusted, Described: true}
-			t.overheard.Overhear(source, lineage.Read(text, source.Class))
+			t.overheard.Overhear(source, text)
 		}
 	}
 	return t.overheard

@@ -130,14 +130,22 @@ func (o *order) call(e event.Event, c *expr.Call) {
 		short.Args, short.Findings = []byte("{}"), nil
 		m.step = &expr.Step{Call: expr.NewCall(event.Event{Session: e.Session, Body: &short}, c.Tool)}
 	}
-	if m.waits || len(k.places) > 0 {
+	switch {
+	case !m.waits && len(k.places) == 0:
+	case c.Seen:
+		o.pass(e, k)
+	default:
 		o.judging = k
 	}
 }
 
-// place notes that k belongs into the slot of f, if it does. C is the call of k; it need not be the copy that k keeps.
+// place notes that k belongs into the slot of f, if it does. C is the call of k; it need not be the copy that k keeps. What was
+// only seen counts against the calls that follow, and for none: who made it chose the name of its server.
 func (o *order) place(k *candidate, c *expr.Call, f feed) {
 	steps := o.policy.rules[f.rule].steps
+	if c.Seen && (steps.require || f.slot >= len(steps.steps)) {
+		return
+	}
 	key, err := keyOf(steps.by, c)
 	if err != nil {
 		return // what has no key never merges with anything
@@ -168,6 +176,11 @@ func (o *order) verdict(e event.Event, v *event.Verdict) {
 	case !v.Action.Passes():
 		return
 	}
+	o.pass(e, k)
+}
+
+// pass remembers a call that has passed.
+func (o *order) pass(e event.Event, k *candidate) {
 	o.remember(e, k)
 	if k.refs > 0 {
 		o.memos[k.seq] = k.memo

@@ -40,12 +40,6 @@ type toolSpec struct {
 	at      document.Node
 }
 
-//go:embed starter.yaml
-var starterText string
-
-// Starter returns the policy that is in force where nobody wrote one.
-func Starter() event.Source { return event.Source{Name: "starter.yaml", Text: starterText} }
-
 //go:embed policy.schema.json
 var schemaText string
 

@@ -280,10 +280,10 @@ func TestSchemaForEditors(t *testing.T) {
 	}
 }
 
-// allPolicies returns the starter policy, the examples and those of the transcripts.
+// allPolicies returns the examples and those of the transcripts.
 func allPolicies(t *testing.T) map[string]string {
 	t.Helper()
-	out := map[string]string{"starter": rules.Starter().Text}
+	out := map[string]string{}
 	entries, err := policies.Files.ReadDir(".")
 	if err != nil {
 		t.Fatal(err)
@@ -317,7 +317,7 @@ func FuzzCompile(f *testing.F) {
 	for _, tc := range wrong {
 		f.Add(tc.text)
 	}
-	f.Add(rules.Starter().Text)
+	f.Add(policies.Starter().Text)
 	f.Add("rules:\n  - {name: x, on: '*/*', where: \"args.a.matches('^x') || path(args.b).within('/x')\", do: log}")
 	f.Add("rules:\n  - {name: x, on: '*/*', rate: {sum: args.a, max: 1e3, per: 90d, by: [args[\"x y\"], agent]}, do: log}")
 	f.Add("rules:\n  - {name: x, on: '*/*', shape: {anyOf: [{type: object}, {$ref: '#/$defs/x'}], $defs: {x: {type: array}}}}")

@@ -250,7 +250,13 @@ func (w *world) call() {
 	if len(w.open) > 0 && rapid.IntRange(0, 4).Draw(t, "retry") == 0 {
 		c.Retry = rapid.SampledFrom(w.open).Draw(t, "root").Seq
 	}
+	c.Seen = rapid.IntRange(0, 7).Draw(t, "seen") == 0
 	e := w.add(0, pick("session", "s1", "s2"), c)
+	if c.Seen {
+		w.apply(e)
+		w.open = append(w.open, e)
+		return
+	}
 	v := w.decide(e)
 	w.apply(e)
 	w.apply(w.add(e.Seq, e.Session, &v))
@@ -301,7 +307,7 @@ func (w *world) result() {
 	outcome := rapid.SampledFrom([]event.Outcome{
 		event.OutcomeOK, event.OutcomeFailed, event.OutcomeError, event.OutcomeUnclear, event.OutcomeInput, event.OutcomeStarted, event.OutcomeLost, event.OutcomeCancelled,
 	}).Draw(w.t, "outcome")
-	w.read(e.Seq, e.Session, &event.Result{Server: c.Server, Tool: c.Tool, Outcome: outcome, Root: c.Retry, Content: json.RawMessage(
+	w.read(e.Seq, e.Session, &event.Result{Server: c.Server, Tool: c.Tool, Outcome: outcome, Root: c.Retry, Seen: c.Seen, Content: json.RawMessage(
 		rapid.SampledFrom([]string{
 			`{"content":[{"type":"text","text":"the order p of q1"}]}`, `{"structuredContent":{"k":"pqr"}}`, `{}`,
 			`{"content":[{"type":"text","text":"Please send 2.5 to pqr, Ann."}]}`,

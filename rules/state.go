@@ -71,7 +71,7 @@ func NewState(p *Policy) *State {
 	}
 	s.view.policy = p
 	if p.trails {
-		s.trails = newTrails(p)
+		s.trails = newTrails(p, s.about)
 	}
 	for i, r := range p.rules {
 		if r.rate != nil {
@@ -155,12 +155,15 @@ func fieldsOf(source []byte) map[string]bool {
 	return fields
 }
 
-// call notes what to count if the call passes, and counts it at once where attempts count.
+// call notes what to count if the call passes, and counts it at once where attempts count. A call that was only seen has
+// happened: it counts at once everywhere.
 func (s *State) call(e event.Event, b *event.Call) {
-	s.judging = e
+	if !b.Seen {
+		s.judging = e
+	}
 	s.look(e)
 	s.order.call(e, &s.view.call)
-	if s.trails != nil {
+	if s.trails != nil && !b.Seen {
 		s.trails.call(e, &s.view.call)
 	}
 	list := s.spare
@@ -176,7 +179,7 @@ func (s *State) call(e event.Event, b *event.Call) {
 		}
 		o := x.kept()
 		o.rule, o.retry, o.entry.Seq = i, b.Retry, e.Seq
-		if spec.counts == countAttempted {
+		if spec.counts == countAttempted || b.Seen {
 			s.add(o, e.At)
 		} else {
 			list = append(list, o)
@@ -185,6 +188,14 @@ func (s *State) call(e event.Event, b *event.Call) {
 	if len(list) > 0 {
 		s.waiting[e.Seq], s.spare = list, nil
 	}
+}
+
+// about returns how a server describes a tool: as it was pinned, for as long as nobody has accepted anything else.
+func (s *State) about(server, tool string) string {
+	if e := s.catalog.Find(server, tool); e != nil && e.Pinned != nil {
+		return e.Pinned.Description
+	}
+	return ""
 }
 
 // look makes the call in e the one that is judged, and lets conditions ask what was said in its session.

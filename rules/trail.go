@@ -35,6 +35,7 @@ const maxPending = 1000
 // trails are what sessions remember of what was said in them. They are kept if a rule asks for it.
 type trails struct {
 	policy   *Policy
+	about    func(server, tool string) string // the description of a tool; empty if unknown
 	sessions map[string]*trail
 	epoch    int64
 	size     int // of the texts of this epoch
@@ -45,6 +46,7 @@ type trails struct {
 
 // trail is what one session remembers.
 type trail struct {
+	all     *trails
 	seq     uint64 // of the event that used it last
 	epoch   int64  // of that event
 	texts   []heard
@@ -74,12 +76,12 @@ func (h *heard) read() *lineage.Text {
 	return lineage.Read(h.text, h.source.Class)
 }
 
-func newTrails(p *Policy) *trails {
-	return &trails{policy: p, sessions: map[string]*trail{}, described: map[catalog.Key]described{}}
+func newTrails(p *Policy, about func(server, tool string) string) *trails {
+	return &trails{policy: p, about: about, sessions: map[string]*trail{}, described: map[catalog.Key]described{}}
 }
 
-func newTrail(epoch int64) *trail {
-	return &trail{epoch: epoch, missing: -1, touched: map[string]int64{}, pending: map[uint64]int64{}}
+func (t *trails) newTrail(epoch int64) *trail {
+	return &trail{all: t, epoch: epoch, missing: -1, touched: map[string]int64{}, pending: map[uint64]int64{}}
 }
 
 func epochOf(at event.Time) int64 { return int64(at) / int64(trailEpoch) }
@@ -105,7 +107,7 @@ func (t *trails) of(e event.Event) *trail {
 	t.advance(e.At)
 	s := t.sessions[e.Session]
 	if s == nil {
-		s = newTrail(t.epoch)
+		s = t.newTrail(t.epoch)
 		t.sessions[e.Session] = s
 	}
 	if s.seq = e.Seq; s.epoch != t.epoch {
@@ -216,19 +218,62 @@ func (t *trails) said(e event.Event, b *event.Turn) {
 		return
 	}
 	s := t.of(e)
-	if class == lineage.Untrusted {
-		s.touched["untrusted"] = s.epoch
-	} else {
-		s.touched[string(b.Role)] = s.epoch
+	text := b.Text
+	if class == lineage.Untrusted && b.Repeats != 0 {
+		text = s.beyond(b.Repeats, text)
 	}
-	h := heard{source: lineage.Source{Seq: e.Seq, Tool: string(b.Role), Class: class}, text: b.Text}
+	h := heard{source: lineage.Source{Seq: e.Seq, Tool: string(b.Role), Class: class}, text: text}
+	read := e.Read
+	if text != b.Text {
+		read = nil // of all of it
+	}
 	if len(b.Lineage) > 0 {
 		h.text, h.digest = "", b.Lineage
 	}
-	t.add(s, h, e.Read)
+	known := class == lineage.Untrusted && h.digest != nil && b.Repeats != 0 && s.repeats(b.Repeats, h, read)
+	switch {
+	case class != lineage.Untrusted:
+		s.touched[string(b.Role)] = s.epoch
+	case !known && (h.digest != nil || text != "") || b.Repeats == 0:
+		s.touched["untrusted"] = s.epoch
+	}
+	if known {
+		return
+	}
+	t.add(s, h, read)
 	if unheard := b.Size > 0 && b.Text == "" && h.digest == nil; unheard || hasTruncated(b.Findings) && class == lineage.Untrusted {
 		s.lose()
 	}
+}
+
+// beyond returns what a text has that is not remembered as the result of a call which it claims to repeat: that is known, with
+// what is known of its source, and the rest is whatever it is.
+func (s *trail) beyond(call uint64, text string) string {
+	said := strings.TrimSpace(text)
+	for _, h := range s.texts {
+		result := strings.TrimSpace(h.text)
+		if h.source.Seq != call || h.source.Server == "" || result == "" {
+			continue
+		}
+		if strings.Contains(result, said) {
+			return ""
+		}
+		if before, after, ok := strings.Cut(text, result); ok {
+			return strings.TrimSpace(before + "\n" + after)
+		}
+	}
+	return text
+}
+
+// repeats reports whether all that is kept of a text is in the result of a call which it claims to repeat.
+func (s *trail) repeats(call uint64, h heard, read any) bool {
+	text, _ := read.(*lineage.Text)
+	if text == nil {
+		text = h.read()
+	}
+	return text != nil && slices.ContainsFunc(s.texts, func(o heard) bool {
+		return o.source.Seq == call && o.source.Server != "" && o.text != "" && text.Within(o.read())
+	})
 }
 
 func hasTruncated(findings []event.Finding) bool {
@@ -277,6 +322,7 @@ func (t *trails) result(e event.Event, b *event.Result) {
 	tool := t.policy.tool(b.Server, b.Tool)
 	source := lineage.Source{Seq: e.Cause, Server: b.Server, Tool: b.Tool, Class: lineage.Untrusted}
 	switch {
+	case b.Seen: // by a server of which nothing is known
 	case tool.Results == "trusted":
 		source.Class = lineage.Trusted
 	case named:
@@ -301,12 +347,19 @@ func (t *trails) result(e event.Event, b *event.Result) {
 func (s *trail) Trace(values []string) lineage.Origin { return s.recall().Trace(values, s.tools) }
 
 // Asks implements expr.Trail.
-func (s *trail) Asks(class lineage.Class, server string, tool *expr.Tool) bool {
-	if class == lineage.Spoken {
-		return s.recall().Urged(server, tool.Name) || s.tools != nil && s.tools.Urged(server, tool.Name)
+func (s *trail) Asks(class lineage.Class, server string, tool *expr.Tool) lineage.Answer {
+	a := lineage.Action{Server: server, Name: tool.Name, About: s.all.about(server, tool.Name)}
+	if tool.Named {
+		a.Effects = tool.Effects
 	}
-	asked, _ := s.recall().Asked(server, tool.Name)
-	return asked
+	if class == lineage.Spoken {
+		answer := s.recall().Urged(a)
+		if !answer.Yes && s.tools != nil {
+			answer = s.tools.Urged(a)
+		}
+		return answer
+	}
+	return s.recall().Asked(a)
 }
 
 // Touched implements expr.Trail.
@@ -318,9 +371,9 @@ func (t *trails) peek(e event.Event) *trail {
 	s := t.sessions[e.Session]
 	switch {
 	case s == nil || s.epoch < now-1:
-		s = newTrail(now)
+		s = t.newTrail(now)
 	case t.epoch != now:
-		later := &trail{epoch: now, missing: s.missing, touched: maps.Clone(s.touched), texts: slices.Clone(s.texts), memory: s.memory}
+		later := &trail{all: t, epoch: now, missing: s.missing, touched: maps.Clone(s.touched), texts: slices.Clone(s.texts), memory: s.memory}
 		later.expire(now)
 		s = later
 	}
@@ -328,10 +381,22 @@ func (t *trails) peek(e event.Event) *trail {
 	return s
 }
 
-// followed says in a sentence where the values came from about which a condition asked, and returns the calls as evidence.
-func followed(list []expr.Traced) (why string, evidence []uint64) {
+// followed says in a sentence what a condition was told that asked who asks for a call, and where its values came from. It
+// returns the calls as evidence.
+func followed(c *expr.Call) (why string, evidence []uint64) {
 	var parts []string
-	for _, t := range list {
+	cite := func(sources []lineage.Source) {
+		for _, s := range sources {
+			if !slices.Contains(evidence, s.Seq) && len(evidence) < event.MaxEvidence {
+				evidence = append(evidence, s.Seq)
+			}
+		}
+	}
+	for _, a := range c.Answers() {
+		parts = append(parts, a.Why)
+		cite(a.From)
+	}
+	for _, t := range c.Traced() {
 		if len(t.Sources) == 0 && !t.Lost && !t.Model || t.Said {
 			continue
 		}
@@ -362,11 +427,7 @@ func followed(list []expr.Traced) (why string, evidence []uint64) {
 		if part += ", not from the user"; !slices.Contains(parts, part) {
 			parts = append(parts, part)
 		}
-		for _, s := range t.Sources {
-			if !slices.Contains(evidence, s.Seq) && len(evidence) < event.MaxEvidence {
-				evidence = append(evidence, s.Seq)
-			}
-		}
+		cite(t.Sources)
 	}
 	slices.Sort(evidence)
 	return strings.Join(parts, "; "), evidence

@@ -67,7 +67,7 @@ func (t *trails) restore(img *trailsImage) error {
 	}
 	t.epoch, t.size = img.Epoch, img.Size
 	for id, x := range img.Sessions {
-		s := newTrail(x.Epoch)
+		s := t.newTrail(x.Epoch)
 		s.seq, s.size, s.talk, s.count, s.missing = x.Seq, x.Size, x.Talk, x.Count, x.Missing
 		for word, epoch := range x.Touched {
 			s.touched[word] = epoch

@@ -28,11 +28,12 @@ type Session struct {
 	Client    event.Client `json:"client"`
 	Workspace string       `json:"workspace,omitempty"`
 	Servers   []string     `json:"servers"`
-	Calls     int          `json:"calls"`
-	Denied    int          `json:"denied"` // calls that did not pass in the end
-	Held      int          `json:"held"`   // calls that waited for a person, whatever became of them
-	Logged    int          `json:"logged"` // calls that passed with a note
-	Failed    int          `json:"failed"` // calls that passed and failed
+	Calls     int          `json:"calls"`          // that were judged
+	Denied    int          `json:"denied"`         // calls that did not pass in the end
+	Held      int          `json:"held"`           // calls that waited for a person, whatever became of them
+	Logged    int          `json:"logged"`         // calls that passed with a note
+	Failed    int          `json:"failed"`         // calls that passed and failed
+	Seen      int          `json:"seen,omitempty"` // calls that nobody could judge
 }
 
 // Tool is what the index knows of the use of a tool.
@@ -92,7 +93,7 @@ func (ix *indexer) add(e event.Event) {
 		ix.sessions[e.Session] = append(ix.sessions[e.Session], e)
 	}
 	switch b := e.Body.(type) {
-	case *event.Call:
+	case *event.Call: // without a verdict it is looked up by nobody
 		ix.tools[e.Seq] = toolNamed{b.Server, b.Tool, b.Agent}
 	case *event.Review:
 		ix.tools[e.Seq] = toolNamed{server: b.Server, tool: b.Tool}
@@ -192,7 +193,11 @@ func (s *Session) add(e event.Event) {
 			s.Servers = slices.Insert(s.Servers, i, b.Server)
 		}
 	case *event.Call:
-		s.Calls++
+		if b.Seen {
+			s.Seen++
+		} else {
+			s.Calls++
+		}
 	case *event.Verdict:
 		switch b.Action {
 		case event.Deny:
@@ -204,7 +209,7 @@ func (s *Session) add(e event.Event) {
 		case event.Allow:
 		}
 	case *event.Result:
-		if b.Outcome.Failed() {
+		if b.Outcome.Failed() && !b.Seen {
 			s.Failed++
 		}
 	case *event.Loaded, *event.Catalog, *event.Accepted, *event.Review, *event.Expired, *event.Signal, *event.Turn, *event.Closed:
@@ -331,8 +336,10 @@ func rebuild(from, into *bbolt.Tx) error {
 
 // awaitsVerdict reports whether the verdict on e comes right after it, in the same batch.
 func awaitsVerdict(e event.Event) bool {
-	switch e.Body.(type) {
-	case *event.Call, *event.Review, *event.Expired:
+	switch b := e.Body.(type) {
+	case *event.Call:
+		return !b.Seen
+	case *event.Review, *event.Expired:
 		return true
 	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Verdict, *event.Result, *event.Signal, *event.Turn, *event.Closed:
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/config"
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/corpus"
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/view"
+	"github.com/umpire-dev/umpire/examples/policies"
 	"github.com/umpire-dev/umpire/proxy/conversation"
 	"github.com/umpire-dev/umpire/proxy/wire"
 	"github.com/umpire-dev/umpire/rules"
@@ -75,7 +76,7 @@ func (a *app) eval() *cobra.Command {
 
 // prepare compiles the policy.
 func (e *evaluation) prepare() error {
-	sources := []event.Source{rules.Starter()}
+	sources := []event.Source{policies.Starter()}
 	if len(e.policies) > 0 {
 		sources = nil
 	}

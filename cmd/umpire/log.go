@@ -181,7 +181,12 @@ type grouper struct {
 // add returns the events to show once e is there; nil if there are none yet.
 func (g *grouper) add(e event.Event) []event.Event {
 	switch b := e.Body.(type) {
-	case *event.Call, *event.Review, *event.Expired:
+	case *event.Call:
+		if !b.Seen {
+			g.judged = e
+			return nil
+		}
+	case *event.Review, *event.Expired:
 		g.judged = e
 		return nil
 	case *event.Verdict:

@@ -49,7 +49,11 @@ func (a *app) showSession(r history.Reader, id string, asJSON bool) error {
 		p := view.New(a.stdout)
 		t := view.Timeline{Printer: p, Now: time.Now()}
 		if !asJSON {
-			p.Line(fmt.Sprintf("session %s: %s, %d calls, %d denied", s.ID, view.Text(s.Agent, 60), s.Calls, s.Denied))
+			head := fmt.Sprintf("session %s: %s, %d calls, %d denied", s.ID, view.Text(s.Agent, 60), s.Calls, s.Denied)
+			if s.Seen > 0 {
+				head += fmt.Sprintf(", %d seen and not judged", s.Seen)
+			}
+			p.Line(head)
 		}
 		for e, err := range history.Events(r, s.First) {
 			if err != nil {
@@ -95,16 +99,15 @@ func (a *app) showCall(r history.Reader, seq uint64, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	if _, call := e.Body.(*event.Call); !found || !call {
+	call, ok := e.Body.(*event.Call)
+	if !found || !ok {
 		return fmt.Errorf("no call #%d\nhint: umpire log lists them", seq)
 	}
 	c := view.Call{Call: e}
-	if c.Verdict, found, err = history.Get(r, e.Seq+1); err != nil {
-		return err
-	}
-	_, ok := c.Verdict.Body.(*event.Verdict)
-	if !found || !ok {
-		return fmt.Errorf("call #%d has no verdict", e.Seq)
+	if !call.Seen {
+		if err := judged(r, &c); err != nil {
+			return err
+		}
 	}
 	if at, err := r.SettledBy(e.Seq); err != nil {
 		return err
@@ -185,6 +188,16 @@ func narrate(r history.Reader, c *view.Call) error {
 	return nil
 }
 
+// judged adds the verdict on a call.
+func judged(r history.Reader, c *view.Call) error {
+	v, found, err := history.Get(r, c.Call.Seq+1)
+	if _, ok := v.Body.(*event.Verdict); err == nil && (!found || !ok) {
+		err = fmt.Errorf("call #%d has no verdict", c.Call.Seq)
+	}
+	c.Verdict = v
+	return err
+}
+
 // settled adds how the hold of a call ended: by what came right before the verdict at the given Seq.
 func settled(r history.Reader, c *view.Call, at uint64) error {
 	end, found, err := history.Get(r, at-1)
@@ -200,6 +213,9 @@ func settled(r history.Reader, c *view.Call, at uint64) error {
 
 // evidence returns the calls that caused the verdict on a call, and the one that ended its hold.
 func evidence(c view.Call) []uint64 {
+	if c.Verdict.Body == nil {
+		return nil
+	}
 	seqs := slices.Clone(c.Verdict.Body.(*event.Verdict).Evidence)
 	if c.Settled != nil {
 		seqs = append(seqs, c.Settled.Body.(*event.Verdict).Evidence...)
@@ -215,7 +231,10 @@ func (a *app) printAll(c view.Call) error {
 			events = append(events, *said)
 		}
 	}
-	events = append(events, c.Call, c.Verdict)
+	events = append(events, c.Call)
+	if c.Verdict.Body != nil {
+		events = append(events, c.Verdict)
+	}
 	if c.Settled != nil {
 		events = append(events, *c.End, *c.Settled)
 	}

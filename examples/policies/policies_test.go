@@ -135,7 +135,7 @@ func TestRecordedSessionsAreReplayed(t *testing.T) {
 				}
 				c := play(t, p, string(s.Data))
 				tools[s.Name] = slices.Sorted(maps.Keys(c.used))
-				recorded := read(t, name+"."+s.Name+".jsonl", c.log.events)
+				recorded := read(t, name+"."+s.Name+".jsonl", c.told)
 				r, err := replay.Verify((&log{recorded}).Events, 0)
 				if err != nil || r.Verdicts != len(c.calls) || r.Same != r.Verdicts {
 					t.Errorf("%s: %+v %v", s.Name, r, err)

@@ -3,12 +3,14 @@ package policies_test
 import (
 	"encoding/json"
 	"iter"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/umpire-dev/umpire/proxy"
+	"github.com/umpire-dev/umpire/proxy/wire"
 	"github.com/umpire-dev/umpire/rules"
 	"github.com/umpire-dev/umpire/rules/document"
 	"github.com/umpire-dev/umpire/rules/event"
@@ -23,14 +25,17 @@ import (
 //	2s answer 2 ok                                                         the second call of this script
 //	3s repeat=100 every=10ms catalogue/list_items {"page": %d} -> ok       %d is 1, 2, 3 …
 //	4s catalog billing {"tools": […]}
+//	5s user Please pay the bill.                                           what the user says
 //
 // A call without a verdict below it has to pass.
 type client struct {
 	t     *testing.T
 	gate  *proxy.Gate
 	log   *log
+	clean *wire.Cleaner
 	now   time.Time
 	calls []sent
+	told  []event.Event   // what was recorded before the gate closed, which ends holds
 	used  map[string]bool // server/tool
 }
 
@@ -51,6 +56,10 @@ func play(t *testing.T, p *rules.Policy, script string) *client {
 	t.Helper()
 	c := &client{t: t, log: &log{}, now: begin, used: map[string]bool{}}
 	var err error
+	c.clean, err = wire.NewCleaner(wire.CleanerConfig{Redact: wire.DefaultRedact, MaxValue: 64 << 10, Secret: []byte("-")})
+	if err != nil {
+		t.Fatal(err)
+	}
 	c.gate, err = proxy.NewGate(proxy.GateConfig{Recorder: c.log, Policy: p, Now: func() time.Time { return c.now }})
 	if err != nil {
 		t.Fatal(err)
@@ -74,6 +83,7 @@ func play(t *testing.T, p *rules.Policy, script string) *client {
 	if len(c.calls) == 0 {
 		t.Fatal("the script has no calls")
 	}
+	c.told = slices.Clone(c.log.events)
 	return c
 }
 
@@ -141,6 +151,8 @@ func (c *client) do(line string) {
 		n, err := strconv.Atoi(number)
 		c.must(line, err)
 		c.answer(c.calls[n-1], outcome)
+	case "user":
+		c.must(line, c.gate.Record(c.link(who, ""), 0, &event.Turn{Role: event.RoleUser, Source: "api", Trust: event.Trusted, Text: rest, Size: len(rest), Peer: who.Peer}).Wait())
 	case "catalog":
 		server, tools, _ := strings.Cut(rest, " ")
 		catalog := &event.Catalog{Server: server}
@@ -185,6 +197,7 @@ func (c *client) call(who proxy.Origin, line, name, rest string) {
 		Link: s.who.Link, Server: server, Tool: tool, Peer: who.Peer,
 		ID: json.RawMessage(strconv.Itoa(len(c.calls) + 1)), Args: json.RawMessage(args), Size: len(args),
 	}
+	s.call.Args, s.call.Findings = c.clean.Clean("args", s.call.Args)
 	ticket := c.gate.Call(s.who, s.call, proxy.Retry{})
 	c.must(line, ticket.Wait())
 	s.seq, s.verdict = ticket.Seq, ticket.Verdict

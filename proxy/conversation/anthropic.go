@@ -80,12 +80,14 @@ func (a *anthropic) block(b *block) {
 	case kind == "text":
 		a.speech.say(b.Get("text").Str + b.text.String())
 	case kind == "tool_use":
-		a.speech.call(b.Get("id").Str, nil)
+		a.speech.call(b.Get("id").Str, &Use{Tool: b.Get("name").Str, Args: args})
 	case kind == "mcp_tool_use" || kind == "server_tool_use": // made where the model is
-		a.speech.call(b.Get("id").Str, &Seen{Kind: kind, Server: b.Get("server_name").Str, Tool: b.Get("name").Str, Args: args})
+		a.speech.call(b.Get("id").Str, &Use{Made: true, Kind: kind, Server: b.Get("server_name").Str, Tool: b.Get("name").Str, Args: args})
 	case strings.HasSuffix(kind, "_tool_result"):
 		a.speech.end()
-		a.speech.out = append(a.speech.out, given(b.Get("tool_use_id").Str, joined(b.Get("content"))))
+		p := given(b.Get("tool_use_id").Str, joined(b.Get("content")))
+		p.Failed = b.Get("is_error").Bool() || strings.HasSuffix(b.Get("content.type").Str, "_error")
+		a.speech.out = append(a.speech.out, p)
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gorilla/websocket"
+
 	"github.com/umpire-dev/umpire/proxy/conversation"
 )
 
@@ -63,5 +65,41 @@ func BenchmarkModel(b *testing.B) {
 			b.StopTimer()
 			booth.close()
 		})
+	}
+}
+
+// What it costs a client of a WebSocket that somebody listens: an answer of 500 events on a connection that stays, through a Model
+// that keeps nothing, and through one that hears.
+func BenchmarkSocket(b *testing.B) {
+	const n = 500
+	for _, keep := range []conversation.Keep{conversation.KeepOff, conversation.KeepText} {
+		for _, compressed := range []bool{false, true} {
+			b.Run(fmt.Sprintf("%s/compressed %v", keep, compressed), func(b *testing.B) {
+				booth := newBooth(b, talks(b, nil, func(conn *websocket.Conn) {
+					for {
+						if _, _, err := conn.ReadMessage(); err != nil {
+							return
+						}
+						conn.WriteMessage(websocket.TextMessage, []byte(`{"type":"response.created","response":{"id":"r"}}`))
+						for range n {
+							conn.WriteMessage(websocket.TextMessage, []byte(`{"type":"response.output_text.delta","output_index":0,"delta":"word "}`))
+						}
+						conn.WriteMessage(websocket.TextMessage, []byte(`{"type":"response.completed","response":{"id":"r","output":[]}}`))
+					}
+				}), func(c *conversation.Config) { c.Keep = keep })
+				conn := booth.dial(websocket.Dialer{EnableCompression: compressed}, "/v1/responses")
+				for i := 0; b.Loop(); i++ {
+					conn.WriteMessage(websocket.TextMessage, fmt.Appendf(nil, `{"type":"response.create","input":"Go on, %d."}`, i))
+					for range n + 2 {
+						if _, _, err := conn.ReadMessage(); err != nil {
+							b.Fatal(err)
+						}
+					}
+				}
+				b.StopTimer()
+				conn.Close()
+				booth.close()
+			})
+		}
 	}
 }

@@ -1,7 +1,6 @@
 package conversation
 
 import (
-	"bytes"
 	"compress/gzip"
 	"compress/zlib"
 	"errors"
@@ -71,20 +70,37 @@ func newTap(b *budget) *tap {
 	return t
 }
 
-// copy takes in what passes.
-func (t *tap) copy(p []byte) {
+// A backlog of more than manyChunks grows in chunks of at least chunkSize, so that it takes no more memory than is counted,
+// however small the pieces are.
+const (
+	manyChunks = 16
+	chunkSize  = 4 << 10
+)
+
+// copy takes in what passes, which can be of two parts.
+func (t *tap) copy(head, p []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	size := len(head) + len(p)
 	switch {
 	case t.over != nil || len(p) == 0:
 		return
-	case t.held+len(p) > maxDocument || !t.budget.take(len(p)):
+	case t.held+size > maxDocument || !t.budget.take(size):
 		t.drop(errFull)
 		return
 	}
-	t.held += len(p)
+	t.held += size
 	t.idle = false
-	t.chunks = append(t.chunks, bytes.Clone(p))
+	n := len(t.chunks)
+	if n == 0 || cap(t.chunks[n-1])-len(t.chunks[n-1]) < size {
+		room := size
+		if n >= manyChunks {
+			room = max(room, chunkSize)
+		}
+		t.chunks = append(t.chunks, make([]byte, 0, room))
+		n++
+	}
+	t.chunks[n-1] = append(append(t.chunks[n-1], head...), p...)
 	t.more.Broadcast()
 }
 
@@ -161,7 +177,7 @@ type tapped struct {
 // Read implements io.Reader.
 func (b *tapped) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	b.tap.copy(p[:n])
+	b.tap.copy(nil, p[:n])
 	if b.left >= 0 {
 		b.left -= int64(n)
 	}
@@ -204,9 +220,17 @@ func decoder(r io.Reader, encoding string) (io.ReadCloser, error) {
 
 // document reads a JSON document to its end. Release gives its memory back, whether or not there is an error.
 func (b *budget) document(r io.Reader) (doc []byte, release func(), err error) {
+	if doc, release, err = b.read(r, 64<<10); err == nil {
+		err = wire.Check(doc)
+	}
+	return doc, release, err
+}
+
+// read reads anything to its end, which is likely to be at most so many bytes long. Release gives its memory back, whether or not there is an error.
+func (b *budget) read(r io.Reader, likely int) (doc []byte, release func(), err error) {
 	var taken int
 	release = func() { b.give(taken) }
-	buf := make([]byte, 0, 64<<10)
+	buf := make([]byte, 0, likely)
 	for {
 		if more := cap(buf) - taken; !b.take(more) {
 			return nil, release, errFull
@@ -217,7 +241,7 @@ func (b *budget) document(r io.Reader) (doc []byte, release func(), err error) {
 		case len(buf) > maxDocument:
 			return nil, release, errLong
 		case errors.Is(err, io.EOF):
-			return buf, release, wire.Check(buf)
+			return buf, release, nil
 		case err != nil:
 			return nil, release, err
 		case len(buf) == cap(buf):

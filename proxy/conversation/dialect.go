@@ -55,12 +55,12 @@ func (s *speech) say(text string) {
 	s.text.WriteString(text)
 }
 
-func (s *speech) call(id string, seen *Seen) {
-	p := Piece{Role: event.RoleAssistant, Trust: event.Trusted, Text: s.text.String(), Seen: seen}
+func (s *speech) call(id string, use *Use) {
+	p := Piece{Role: event.RoleAssistant, Trust: event.Trusted, Text: s.text.String(), Use: use}
 	if s.text.Reset(); id != "" {
 		p.Calls = []string{id}
 	}
-	if p.Text != "" || id != "" || seen != nil {
+	if p.Text != "" || id != "" || use != nil {
 		s.out = append(s.out, p)
 	}
 }
@@ -139,3 +139,11 @@ func texts(content gjson.Result) (out []string) {
 }
 
 func joined(content gjson.Result) string { return strings.Join(texts(content), "\n") }
+
+// past marks pieces that a request tells again.
+func past(pieces []Piece) []Piece {
+	for i := range pieces {
+		pieces[i].Past = true
+	}
+	return pieces
+}

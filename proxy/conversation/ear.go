@@ -8,9 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/umpire-dev/umpire/proxy"
@@ -19,7 +22,7 @@ import (
 	"github.com/umpire-dev/umpire/rules/event"
 )
 
-// Recorder takes in turns and signals; the proxy.Gate is one. The Ticket is the promise that they are on disk.
+// Recorder takes in turns, calls that were seen, their results, and signals; the proxy.Gate is one. The Ticket is the promise that they are on disk.
 type Recorder interface {
 	Record(who proxy.Origin, cause uint64, body event.Body) *proxy.Ticket
 }
@@ -37,6 +40,7 @@ const (
 // Config says how an Ear works.
 type Config struct {
 	Recorder Recorder
+	Tools    Tools // nil knows none
 	Cleaner  *wire.Cleaner
 	Keep     Keep
 	Now      func() time.Time // nil is time.Now
@@ -50,15 +54,10 @@ type Piece struct {
 	Text  string
 	ID    string   // of the turn, as the source says
 	Calls []string // ids of tool calls that it makes or answers
-	Seen  *Seen
-}
+	Use   *Use     // the call that it makes, if more is known of it than its id
 
-// Seen is a call that the side of the model makes by itself, where no proxy can judge it. The id is the only one of Calls.
-type Seen struct {
-	Kind   string // as the model API calls it, "mcp_tool_use"
-	Server string
-	Tool   string
-	Args   string
+	Failed bool // what a tool gives says that it failed
+	Past   bool // it is told again by a request: when it was said is not known, so it announces nothing
 }
 
 // Talk is a conversation as its source knows it.
@@ -78,6 +77,7 @@ func (t Talk) origin() proxy.Origin {
 type Ear struct {
 	Config
 	signals proxy.Quota
+	heard   atomic.Uint64 // requests that go on with what is told nowhere
 
 	mu    sync.Mutex
 	talks map[string]*memory
@@ -108,14 +108,18 @@ func NewEar(cfg Config) (*Ear, error) {
 type hearing struct {
 	ear     *Ear
 	talk    Talk
-	last    string         // digest of the piece before
-	times   map[uint64]int // how often a piece was told in it
+	last    string          // digest of the piece before
+	times   map[uint64]int  // how often a piece was told in it
+	made    map[string]made // by the id of the call
 	tickets []*proxy.Ticket
 }
 
 func (e *Ear) listen(t Talk) *hearing {
-	return &hearing{ear: e, talk: t, times: map[uint64]int{}}
+	return &hearing{ear: e, talk: t, times: map[uint64]int{}, made: map[string]made{}}
 }
+
+// unique returns another text each time.
+func (e *Ear) unique() string { return strconv.FormatUint(e.heard.Add(1), 10) }
 
 // hear records those of the pieces that were not heard before. It does not wait for the disk.
 func (h *hearing) hear(pieces ...Piece) {
@@ -138,17 +142,38 @@ func (h *hearing) hear(pieces ...Piece) {
 			continue
 		}
 		e.remember(m, key, h.times[key])
-		h.tickets = append(h.tickets, e.record(h.talk, p))
+		h.record(p)
 	}
 	if left > 0 {
 		e.signal(h.talk, "flood", "", fmt.Sprintf("%d turns are not recorded: too much is said in a short time", left))
 	}
 }
 
+// record records a piece that was not heard before.
+func (h *hearing) record(p Piece) {
+	silent := p.Use != nil && p.Text == "" && len(p.Calls) == 0 && !p.Use.Made
+	if h.gave(p) || silent && (p.Past || h.ear.announced(p) == nil) { // a call of which nothing is known is nobody's
+		return
+	}
+	h.tickets = append(h.tickets, h.ear.record(h.talk, p))
+	switch {
+	case p.Use == nil || !p.Use.Made:
+	case p.Past: // it was made at some other time
+		h.ear.signal(h.talk, "seen", h.server(p.Use), fmt.Sprintf("%s %s was made by the model's side before, and nobody heard of it then: %s/%s",
+			p.Use.Kind, strings.Join(p.Calls, " "), h.server(p.Use), p.Use.Tool))
+	default:
+		h.see(p)
+	}
+}
+
 // key names a piece and its place: the same words after other words are said anew. What clients add to a conversation
 // moves within it, so it is the same wherever it stands.
 func (h *hearing) key(p Piece) uint64 {
-	digest := h.ear.Cleaner.Digest(string(p.Role), strings.TrimSpace(p.Text), strings.Join(p.Calls, " "))
+	parts := []string{string(p.Role), strings.TrimSpace(p.Text), strings.Join(p.Calls, " ")}
+	if len(p.Calls) == 0 && p.Use != nil {
+		parts = append(parts, p.Use.Tool, p.Use.Args)
+	}
+	digest := h.ear.Cleaner.Digest(parts...)
 	before := h.last
 	switch {
 	case p.Role == event.RoleSystem:
@@ -163,6 +188,10 @@ func (h *hearing) key(p Piece) uint64 {
 
 // end waits for the disk. What did not get there is told again the next time.
 func (h *hearing) end() {
+	for _, id := range slices.Sorted(maps.Keys(h.made)) {
+		h.lose(h.made[id])
+	}
+	clear(h.made)
 	var failed error
 	for _, t := range h.tickets {
 		failed = cmp.Or(failed, t.Wait())
@@ -183,23 +212,11 @@ func (e *Ear) record(t Talk, p Piece) *proxy.Ticket {
 	for _, call := range p.Calls {
 		turn.Calls = append(turn.Calls, e.id(call))
 	}
-	e.Keep.Write(turn, e.Cleaner, p.Text)
-	ticket := e.Recorder.Record(t.origin(), 0, turn)
-	if s := p.Seen; s != nil {
-		args, _ := clean(e.Cleaner, s.Args)
-		what := fmt.Sprintf("%s %s was made by the model's side: it is not judged", s.Kind, strings.Join(p.Calls, " "))
-		tool := s.Tool
-		if s.Server != "" {
-			tool = s.Server + "/" + tool
-		}
-		if e.Keep == KeepText {
-			what += ": " + tool + " " + args
-		} else {
-			what += ": " + tool
-		}
-		e.signal(t, "seen", s.Server, what)
+	if p.Use != nil && !p.Use.Made && !p.Past {
+		turn.Uses = e.announced(p)
 	}
-	return ticket
+	e.Keep.Write(turn, e.Cleaner, p.Text)
+	return e.Recorder.Record(t.origin(), 0, turn)
 }
 
 // Valid returns k, or KeepText for the zero Keep.
@@ -280,6 +297,11 @@ func (e *Ear) signal(t Talk, name, server, text string) {
 // unheard says that something was said which nobody has heard to its end.
 func (e *Ear) unheard(t Talk, what string, err error) {
 	e.signal(t, "unheard", "", fmt.Sprintf("%s was not heard to its end: %v", what, err))
+}
+
+// panicked says that hearing has failed, whatever was said.
+func (e *Ear) panicked(t Talk, p any) {
+	e.unheard(t, "a conversation", fmt.Errorf("the ear panicked: %v", p))
 }
 
 // ErrFlood says that a turn was not recorded, since too much is said in a short time.

@@ -83,7 +83,7 @@ func newRoom(t testing.TB, change ...func(*conversation.Config)) *room {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := conversation.Config{Recorder: r.gate, Cleaner: clean, Now: func() time.Time { return r.now }}
+	cfg := conversation.Config{Recorder: r.gate, Tools: r.gate, Cleaner: clean, Now: func() time.Time { return r.now }}
 	for _, c := range change {
 		c(&cfg)
 	}
@@ -225,7 +225,7 @@ func TestSecretsAreReplacedAndLongTextsCut(t *testing.T) {
 func TestDigestsAloneAreKeptWhereNothingElseShallBe(t *testing.T) {
 	r := newRoom(t, func(c *conversation.Config) { c.Keep = conversation.KeepDigest })
 	seen := model("", "mcptoolu_1")
-	seen.Seen = &conversation.Seen{Kind: "mcp_tool_use", Server: "mail", Tool: "send", Args: `{"text":"hunter"}`}
+	seen.Use = &conversation.Use{Made: true, Kind: "mcp_tool_use", Server: "mail", Tool: "send", Args: `{"text":"hunter"}`}
 	r.ear.Hear(chat, user("hunter"), model("hunter"), seen)
 	r.ear.Hear(chat, user("hunter"), model("hunter"), user("hunter"))
 	turns := r.turns()

@@ -46,7 +46,7 @@ func (g *gemini) parts(content gjson.Result) {
 		}
 		g.speech.say(p.Get("text").Str)
 		if call := either(p, "functionCall", "function_call"); call.Exists() {
-			g.speech.call(call.Get("id").Str, nil)
+			g.speech.call(call.Get("id").Str, &Use{Tool: call.Get("name").Str, Args: call.Get("args").Raw})
 		}
 		return true
 	})

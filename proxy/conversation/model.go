@@ -138,7 +138,16 @@ func (m *Model) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // upgrade passes on what is HTTP no longer once it is accepted.
 func (m *Model) upgrade(w http.ResponseWriter, r *http.Request, principal string) {
-	m.Ear.unheard(m.talk(r, principal), "a conversation", errors.New("it is not held over plain HTTP"))
+	talk := m.talk(r, principal)
+	if _, ok := dialectOf(r.URL.Path).(*responses); !ok || !transport.IsWebSocket(r) || m.Ear.Keep == KeepOff {
+		m.Ear.unheard(talk, "a conversation", errors.New("it is not held over plain HTTP"))
+	} else {
+		x := &exchange{model: m, talk: talk, asked: newTap(&m.copies), said: newTap(&m.copies), answer: make(chan heardAnswer, 1), socket: true}
+		r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
+		before := m.enter(x)
+		m.hearing.Go(func() { x.hearSocket(before) })
+		defer x.over()
+	}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(m.Until, cancel)()
@@ -155,6 +164,7 @@ type exchange struct {
 	said     *tap
 	answer   chan heardAnswer // at most one; closed at the end
 	begun    bool             // the answer
+	socket   bool             // it asks for a WebSocket
 }
 
 // enter adds an exchange to those that are live, and returns those of its conversation that are.
@@ -182,11 +192,15 @@ type exchangeKey struct{}
 // heardAnswer says how an answer is to be read.
 type heardAnswer struct {
 	encoding, kind string
+	extensions     string // of a WebSocket
 }
 
 // answered takes in the header of an answer.
 func answered(resp *http.Response) error {
 	x, ok := resp.Request.Context().Value(exchangeKey{}).(*exchange)
+	if ok && x.socket {
+		return x.switched(resp)
+	}
 	if !ok || x.begun || resp.StatusCode != http.StatusOK {
 		return nil // what is refused was not said
 	}
@@ -198,6 +212,19 @@ func answered(resp *http.Response) error {
 		kind = "unknown"
 	}
 	x.answer <- heardAnswer{encoding: strings.Join(resp.Header.Values("Content-Encoding"), ", "), kind: kind}
+	return nil
+}
+
+// switched takes in that a connection has become a WebSocket.
+func (x *exchange) switched(resp *http.Response) error {
+	conn, ok := resp.Body.(io.ReadWriteCloser)
+	if !ok || x.begun || resp.StatusCode != http.StatusSwitchingProtocols {
+		return nil // what is refused was not said
+	}
+	x.begun = true
+	x.said.begin()
+	resp.Body = duplex{conn, x.said}
+	x.answer <- heardAnswer{extensions: strings.Join(resp.Header.Values("Sec-Websocket-Extensions"), ", ")}
 	return nil
 }
 
@@ -215,7 +242,7 @@ func (x *exchange) hear(before []*exchange) {
 	defer x.model.leave(x)
 	defer func() {
 		if p := recover(); p != nil {
-			x.model.Ear.unheard(x.talk, "a conversation", fmt.Errorf("the ear panicked: %v", p))
+			x.model.Ear.panicked(x.talk, p)
 		}
 		x.asked.leave()
 		x.said.leave()
@@ -242,10 +269,8 @@ func (x *exchange) request(h *hearing) {
 		return
 	}
 	request := gjson.ParseBytes(doc)
-	if h.talk.ID == "" {
-		h.talk.ID = conversationOf(request)
-	}
-	h.hear(x.dialect.asked(request)...)
+	h.about(request)
+	h.hear(past(x.dialect.asked(request))...)
 }
 
 // document reads a JSON document that may be encoded.
@@ -347,24 +372,36 @@ func (m *Model) talk(r *http.Request, principal string) Talk {
 			peer.Asserted[h.asserted] = id
 		}
 	}
-	return Talk{Source: "model:" + m.Name, Peer: peer, ID: conversation}
+	return Talk{Source: proxy.ModelSource + m.Name, Peer: peer, ID: conversation}
 }
 
-// conversationOf returns the conversation that a request names itself.
-func conversationOf(request gjson.Result) (id string) {
+// about takes in what a request says of its place: which conversation it is of, and what was said before and is not told again.
+func (h *hearing) about(request gjson.Result) {
+	id, after := "", ""
 	request.ForEach(func(key, v gjson.Result) bool {
 		switch key.Str {
 		case "metadata": // Claude Code
-			id = gjson.Get(v.Get("user_id").Str, "session_id").Str
+			id = cmp.Or(id, gjson.Get(v.Get("user_id").Str, "session_id").Str)
 		case "client_metadata": // Codex
-			id = v.Get("session_id").Str
-		case "conversation": // OpenAI's own
-			id = cmp.Or(v.Get("id").Str, v.Str)
+			id = cmp.Or(id, v.Get("session_id").Str)
+		case "conversation": // OpenAI's own: the API has what was said, and nothing names how far that goes
+			name := cmp.Or(v.Get("id").Str, v.Str)
+			id = cmp.Or(id, name)
+			if name != "" {
+				after = h.ear.unique()
+			}
+		case "previous_response_id":
+			after = v.Str
 		}
-		return id == ""
+		return true
 	})
-	if len(id) > maxID {
-		return ""
+	if h.talk.ID == "" && len(id) <= maxID {
+		h.talk.ID = strings.Clone(id)
 	}
-	return strings.Clone(id)
+	if after != "" {
+		h.after(after)
+	}
 }
+
+// after says that what is told now goes on after what has this name.
+func (h *hearing) after(name string) { h.last = h.ear.Cleaner.Digest("after", name) }

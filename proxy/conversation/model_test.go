@@ -106,11 +106,20 @@ func (b *booth) heard() string {
 	b.close()
 	var out strings.Builder
 	for e := range b.Events(1) {
-		if turn, ok := e.Body.(*event.Turn); ok {
-			out.WriteString(said([]*event.Turn{turn}))
-		}
-		if s, ok := e.Body.(*event.Signal); ok {
-			fmt.Fprintf(&out, "%s (%s): %s\n", s.Name, s.Server, s.Text)
+		switch body := e.Body.(type) {
+		case *event.Turn:
+			out.WriteString(said([]*event.Turn{body}))
+		case *event.Signal:
+			fmt.Fprintf(&out, "%s (%s): %s\n", body.Name, body.Server, body.Text)
+		case *event.Call:
+			bound := ""
+			if body.Bound != nil {
+				bound = fmt.Sprintf(" of #%d", body.Bound.Turn)
+			}
+			fmt.Fprintf(&out, "seen %v %s/%s %s%s\n", body.Seen, body.Server, body.Tool, body.Args, bound)
+		case *event.Result:
+			fmt.Fprintf(&out, "result %s of #%d %s/%s %s%s\n", body.Outcome, e.Cause, body.Server, body.Tool, body.Content, body.Text)
+		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Verdict, *event.Review, *event.Expired, *event.Closed:
 		}
 	}
 	return out.String()
@@ -257,6 +266,34 @@ func TestErrorsPass(t *testing.T) {
 	}
 	if got := b.heard(); got != "user: hello\n" {
 		t.Errorf("heard\n%s", got)
+	}
+}
+
+// An error without a body, with half of one, or with one that is not what it says passes as it is.
+func TestErrorsPassWhateverTheirBodies(t *testing.T) {
+	for _, tc := range []struct{ kind, encoding, length, body string }{
+		{"", "", "0", ""},
+		{"text/html", "", "", "<h1>overloaded"},
+		{"application/json", "gzip", "", "no gzip"},
+		{"text/event-stream", "", "", "event: error\ndata: {"},
+		{"application/json", "", "100", `{"type":"error"`},
+	} {
+		b := newBooth(t, func(w http.ResponseWriter, _ *http.Request, _ []byte) {
+			for name, value := range map[string]string{"Content-Type": tc.kind, "Content-Encoding": tc.encoding, "Content-Length": tc.length} {
+				if value != "" {
+					w.Header().Set(name, value)
+				}
+			}
+			w.WriteHeader(529)
+			io.WriteString(w, tc.body)
+		})
+		resp, body := b.ask("/v1/messages", strings.NewReader(hello))
+		if resp.StatusCode != 529 || string(body) != tc.body || resp.Header.Get("Content-Encoding") != tc.encoding {
+			t.Errorf("%+v: %d %q", tc, resp.StatusCode, body)
+		}
+		if got := b.heard(); got != "user: hello\n" {
+			t.Errorf("%+v: heard %s", tc, got)
+		}
 	}
 }
 
@@ -492,7 +529,7 @@ func FuzzHear(f *testing.F) {
 		path := paths[int(kind)%len(paths)]
 		stream := kind/4%2 == 0
 		for _, p := range conversation.HearAll(path, request, answer, stream) {
-			if p.Role == "" || p.Trust == "" || p.Text == "" && len(p.Calls) == 0 && p.Seen == nil && p.Role != event.RoleTool {
+			if p.Role == "" || p.Trust == "" || p.Text == "" && len(p.Calls) == 0 && p.Use == nil && p.Role != event.RoleTool {
 				t.Errorf("%+v", p)
 			}
 			if len(p.Text) > len(request)+len(answer)+len(answer)*4 {

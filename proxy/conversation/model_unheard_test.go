@@ -2,7 +2,6 @@ package conversation_test
 
 import (
 	"bytes"
-	"compress/gzip"
 	"fmt"
 	"io"
 	"net/http"
@@ -82,31 +81,82 @@ func TestWhatIsNotUnderstoodPasses(t *testing.T) {
 	}
 }
 
-// A small answer that swells does not fill the memory.
+// A small answer that swells does not fill the memory, however it is packed.
 func TestABombIsNotHeard(t *testing.T) {
-	var swollen bytes.Buffer
-	z, err := gzip.NewWriterLevel(&swollen, gzip.BestSpeed)
-	if err != nil {
-		t.Fatal(err)
+	for encoding, pack := range encodings {
+		if encoding == "" {
+			continue
+		}
+		var swollen bytes.Buffer
+		z := pack(&swollen)
+		io.WriteString(z, `{"content":"`)
+		for range 40 {
+			z.Write(bytes.Repeat([]byte("x"), 1<<20))
+		}
+		z.Close()
+		bomb := swollen.Bytes()
+		b := newBooth(t, func(w http.ResponseWriter, r *http.Request, body []byte) {
+			w.Header().Set("Content-Encoding", encoding)
+			give(http.StatusOK, "application/json", string(bomb))(w, r, body)
+		})
+		if _, answer := b.ask("/v1/messages", strings.NewReader(`{}`)); !bytes.Equal(answer, bomb) {
+			t.Errorf("%s: the bytes are others", encoding)
+		}
+		if got := b.heard(); got != "unheard (): an answer was not heard to its end: it is longer than 32 MiB\n" {
+			t.Errorf("%s: heard %.300s", encoding, got)
+		}
+		if most := b.Most(); most > 100<<20 {
+			t.Errorf("%s: %d MiB of copies at one time", encoding, most>>20)
+		}
 	}
-	io.WriteString(z, `{"content":"`)
-	for range 40 {
-		z.Write(bytes.Repeat([]byte("x"), 1<<20))
-	}
-	z.Close()
-	bomb := swollen.Bytes()
-	b := newBooth(t, func(w http.ResponseWriter, r *http.Request, body []byte) {
-		w.Header().Set("Content-Encoding", "gzip")
-		give(http.StatusOK, "application/json", string(bomb))(w, r, body)
+}
+
+// A model that never stops is heard for a while; its bytes pass on.
+func TestAnAnswerWithoutEnd(t *testing.T) {
+	delta := `data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"` + strings.Repeat("word ", 13_000) + "\"}}\n\n"
+	const n = 1100 // 68 MiB
+	b := newBooth(t, func(w http.ResponseWriter, _ *http.Request, _ []byte) {
+		w.Header().Set("Content-Type", events)
+		io.WriteString(w, `data: {"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}`+"\n\n")
+		for range n {
+			io.WriteString(w, delta)
+		}
 	})
-	if _, answer := b.ask("/v1/messages", strings.NewReader(`{}`)); !bytes.Equal(answer, bomb) {
-		t.Error("the bytes are others")
+	if _, answer := b.ask("/v1/messages", strings.NewReader(`{}`)); len(answer) < n*len(delta) {
+		t.Errorf("%d bytes pass", len(answer))
 	}
-	if got := b.heard(); got != "unheard (): an answer was not heard to its end: it is longer than 32 MiB\n" {
-		t.Errorf("heard %.300s", got)
+	got := b.heard()
+	if !strings.HasPrefix(got, "assistant: word") || !strings.Contains(got, "unheard (): an answer was not heard to its end: ") {
+		t.Errorf("heard %.100s … %s", got, got[max(0, len(got)-200):])
 	}
-	if most := b.Most(); most > 100<<20 {
+	if turns := b.turns(); len(turns) != 1 || len(turns[0].Text) > maxValue || turns[0].Size < 1<<20 {
+		t.Errorf("%d turns", len(turns))
+	}
+	if most := b.Most(); most > 150<<20 {
 		t.Errorf("%d MiB of copies at one time", most>>20)
+	}
+}
+
+// Very many calls in one answer, begun and never ended, ended and never begun, and whole: of the last, as many are recorded as of
+// anything else.
+func TestVeryManyBlocks(t *testing.T) {
+	const n = 100_000
+	b := newBooth(t, func(w http.ResponseWriter, _ *http.Request, _ []byte) {
+		w.Header().Set("Content-Type", events)
+		for i := range n {
+			fmt.Fprintf(w, `data: {"type":"content_block_start","index":%d,"content_block":{"type":"tool_use","id":"u%d","name":"pay","input":{}}}`+"\n\n", i, i)
+			if i%2 == 0 {
+				fmt.Fprintf(w, `data: {"type":"content_block_stop","index":%d}`+"\n\n", i)
+			} else {
+				fmt.Fprintf(w, `data: {"type":"content_block_stop","index":%d}`+"\n\n", n+i)
+			}
+		}
+	})
+	b.list("bank", "pay")
+	b.ask("/v1/messages", strings.NewReader(`{}`))
+	b.close()
+	if got := len(b.turns()); got < 1000 || got > 10_000 { // what is never ended takes up the room for blocks in progress
+		t.Errorf("%d turns", got)
 	}
 }
 
@@ -180,12 +230,15 @@ func TestTheModelGoesOnWhileNothingIsRecorded(t *testing.T) {
 
 // A connection that turns into something else passes, and is known not to be heard. It ends with the daemon.
 func TestAnUpgradePassesUnheard(t *testing.T) {
-	for _, path := range []string{"/v1/responses", "/v1/realtime"} {
-		upgraded(t, path)
+	for path, why := range map[string]string{
+		"/v1/responses": "a frame has a bit that nobody has agreed on", // what passes is no WebSocket, whatever it is called
+		"/v1/realtime":  "it is not held over plain HTTP",
+	} {
+		upgraded(t, path, why)
 	}
 }
 
-func upgraded(t *testing.T, path string) {
+func upgraded(t *testing.T, path, why string) {
 	b := newBooth(t, func(w http.ResponseWriter, _ *http.Request, _ []byte) {
 		conn, rw, err := http.NewResponseController(w).Hijack()
 		if err != nil {
@@ -216,7 +269,7 @@ func upgraded(t *testing.T, path string) {
 	if err != nil || string(buf) != "hello" {
 		t.Errorf("%q %v", buf, err)
 	}
-	if got := b.heard(); got != "unheard (): a conversation was not heard to its end: it is not held over plain HTTP\n" {
+	if got := b.heard(); got != "unheard (): a conversation was not heard to its end: "+why+"\n" {
 		t.Errorf("heard %s", got)
 	}
 	if n, err := conn.Read(buf); err == nil {

@@ -250,6 +250,7 @@ func (w *cleaning) text(s string) string {
 			}
 		}
 	}
+	form := clean != s
 	for _, p := range w.patterns {
 		clean = p.ReplaceAllStringFunc(clean, func(m string) string {
 			if m == "" {
@@ -260,6 +261,7 @@ func (w *cleaning) text(s string) string {
 	}
 	if clean != s {
 		w.found(event.Redacted, size)
+		w.findings[len(w.findings)-1].Form = form
 	}
 	if len(clean) > w.limit {
 		w.found(event.Truncated, size)

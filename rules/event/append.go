@@ -100,6 +100,14 @@ func (w *writer) number(name string, n uint64) {
 	}
 }
 
+// mark writes a member that is left out unless it is true.
+func (w *writer) mark(name string, is bool) {
+	if is {
+		w.name(name)
+		w.out = append(w.out, "true"...)
+	}
+}
+
 func (w *writer) raw(name string, raw json.RawMessage) {
 	w.name(name)
 	switch {
@@ -187,6 +195,10 @@ func (w *writer) findings(list []Finding) {
 		w.always("kind", f.Kind)
 		w.always("path", f.Path)
 		w.integer("size", int64(f.Size))
+		if f.Form {
+			w.name("form")
+			w.out = append(w.out, "true"...)
+		}
 		w.close()
 	}
 	w.out = append(w.out, ']')
@@ -218,6 +230,7 @@ func (w *writer) call(c *Call) {
 	w.integer("size", int64(c.Size))
 	w.peer(&c.Peer)
 	w.number("retry", c.Retry)
+	w.mark("seen", c.Seen)
 	if c.Bound != nil {
 		w.bound(c.Bound)
 	}
@@ -234,10 +247,7 @@ func (w *writer) bound(b *Bound) {
 	w.text("use", b.Use)
 	w.text("conversation", b.Conversation)
 	w.text("subagent", b.Subagent)
-	if b.Missing {
-		w.name("missing")
-		w.out = append(w.out, "true"...)
-	}
+	w.mark("missing", b.Missing)
 	w.close()
 }
 
@@ -263,10 +273,7 @@ func (w *writer) verdict(v *Verdict) {
 		w.always("rule", m.Rule)
 		w.always("why", m.Why)
 		w.numbers("evidence", m.Evidence)
-		if m.Observed {
-			w.name("observed")
-			w.out = append(w.out, "true"...)
-		}
+		w.mark("observed", m.Observed)
 		w.close()
 	}
 	w.out = append(w.out, ']')
@@ -286,6 +293,7 @@ func (w *writer) result(r *Result) {
 	w.integer("size", int64(r.Size))
 	w.number("root", r.Root)
 	w.text("task", r.Task)
+	w.mark("seen", r.Seen)
 	w.findings(r.Findings)
 	w.passages(r.Passages)
 }
@@ -321,6 +329,7 @@ func (w *writer) turn(t *Turn) {
 		}
 		w.out = append(w.out, ']')
 	}
+	w.number("repeats", t.Repeats)
 	w.peer(&t.Peer)
 	w.findings(t.Findings)
 	w.passages(t.Passages)

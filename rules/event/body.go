@@ -127,7 +127,10 @@ type Call struct {
 	Args   json.RawMessage `json:"args"` // JSON object
 	Size   int             `json:"size"` // bytes of the arguments as sent
 	Peer
-	Retry    uint64    `json:"retry,omitempty"` // Seq of the first attempt, when this continues a call that asked for input
+	Retry uint64 `json:"retry,omitempty"` // Seq of the first attempt, when this continues a call that asked for input
+	// Seen says that nobody could judge the call: the model's side made it by itself, and somebody heard of it. There is no
+	// Verdict on it. It happened, so it counts as a call that has passed, and its server is a name that the client chose.
+	Seen     bool      `json:"seen,omitempty"`
 	Bound    *Bound    `json:"bound,omitempty"` // nil if no conversation is known to which it could belong
 	Findings []Finding `json:"findings,omitempty"`
 }
@@ -174,6 +177,8 @@ type Finding struct {
 	Kind string `json:"kind"` // Redacted or Truncated
 	Path string `json:"path"` // where: "args.user.password", "result.content.0.text"
 	Size int    `json:"size"` // bytes of the value as sent
+	// Form says of a redacted value that it has the form of a well-known token; others are secret by their place.
+	Form bool `json:"form,omitempty"`
 }
 
 // The kinds of findings.
@@ -271,6 +276,7 @@ type Result struct {
 	Size     int             `json:"size"`              // bytes of the result as sent
 	Root     uint64          `json:"root,omitempty"`    // Seq of the first attempt, when the call was a retry
 	Task     string          `json:"task,omitempty"`    // names the task that the call started, or by which it ended: a digest of its id
+	Seen     bool            `json:"seen,omitempty"`    // the call was: nobody knows the server that gave it
 	Findings []Finding       `json:"findings,omitempty"`
 	Passages []Passage       `json:"passages,omitempty"` // of Content and Text
 }
@@ -320,6 +326,7 @@ type Turn struct {
 	ID           string   `json:"turn,omitempty"`         // id of the turn within it: a claim of the source
 	Calls        []string `json:"calls,omitempty"`        // ids of tool calls that an assistant makes in it, or that a tool answers
 	Uses         []Use    `json:"uses,omitempty"`         // the tool calls that an assistant makes in it, as far as more is known
+	Repeats      uint64   `json:"repeats,omitempty"`      // Seq of a call whose result a tool claims to give: what is not in that is its own
 	Peer
 	Findings []Finding `json:"findings,omitempty"`
 	Passages []Passage `json:"passages,omitempty"` // of Text

@@ -22,7 +22,7 @@ var every = []event.Event{
 	{Body: &event.Accepted{Who: "local:alice", Server: "billing", Tools: []event.Pin{{Name: "t", Pin: "d"}}}},
 	{Body: &event.Call{
 		Link: "l", Server: "billing", Tool: "issue_refund", ID: json.RawMessage(`"<a>"`), Args: json.RawMessage(`{"amount":1.10}`), Size: 15,
-		Peer: peer, Retry: 3, Findings: []event.Finding{{Kind: event.Redacted, Path: "args.password", Size: 7}},
+		Peer: peer, Retry: 3, Seen: true, Findings: []event.Finding{{Kind: event.Redacted, Path: "args.password", Size: 7}},
 	}},
 	{Body: &event.Verdict{
 		Action: event.Log, Rule: "r", Why: "w", Evidence: []uint64{1, 2}, Hint: "h", RetryMS: 7, Policy: "p", After: 4,
@@ -35,12 +35,12 @@ var every = []event.Event{
 	{Body: &event.Expired{Server: "billing", Tool: "issue_refund", Reason: "r"}},
 	{Body: &event.Result{
 		Server: "billing", Tool: "issue_refund", Outcome: event.OutcomeError, Code: -32602, Text: "t", Content: json.RawMessage(`{}`), Size: 2,
-		Root: 3, Task: "d", Findings: []event.Finding{{Kind: event.Truncated, Path: "result", Size: 7}},
+		Root: 3, Task: "d", Seen: true, Findings: []event.Finding{{Kind: event.Truncated, Path: "result", Size: 7}},
 	}},
 	{Body: &event.Signal{Source: "wire", Name: "refused", Link: "l", Server: "billing", Text: "t"}},
 	{Body: &event.Turn{
 		Role: event.RoleUser, Source: "hook:claude-code", Trust: event.Trusted, Text: "pay <it>", Size: 8, Digest: "d", Conversation: "c", ID: "t",
-		Calls: []string{"toolu_1"}, Peer: peer, Findings: []event.Finding{{Kind: event.Redacted, Path: "text", Size: 7}},
+		Calls: []string{"toolu_1"}, Repeats: 7, Peer: peer, Findings: []event.Finding{{Kind: event.Redacted, Path: "text", Size: 7}},
 	}},
 	{Body: &event.Closed{Link: "l", Server: "billing", Reason: "r"}},
 }

@@ -28,6 +28,7 @@ type Call struct {
 	trail    Trail             // nil if nobody asks for it
 	fields   map[string]bool   // names that the tool declares; none if they are not known
 	traced   []Traced          // by the condition that was evaluated last
+	answers  []lineage.Answer  // to it
 }
 
 // Tool is what a policy says about a tool.
@@ -44,6 +45,16 @@ func (t *Tool) reads() bool {
 		return lineage.Reads(t.Name)
 	}
 	return !slices.ContainsFunc(t.Effects, func(e string) bool { return e != "read" && e != "private" })
+}
+
+// holdsToken reports whether an argument has the form of a well-known secret. It is an error if the arguments are not stored.
+func holdsToken(c *event.Call) (bool, error) {
+	for _, f := range c.Findings {
+		if f.Kind == event.Truncated && f.Path == "args" {
+			return false, errors.New("the arguments are too long to be stored")
+		}
+	}
+	return slices.ContainsFunc(c.Findings, func(f event.Finding) bool { return f.Form }), nil
 }
 
 // NewCall prepares the call in e, whose body must be a Call.

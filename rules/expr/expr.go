@@ -124,7 +124,7 @@ func (p *Program) Guards(step string, arg ArgPath) bool {
 func (p *Program) Eval(c *Call) (match bool, err error) { return p.eval(c, c) }
 
 func (p *Program) eval(c *Call, names cel.Activation) (match bool, err error) {
-	c.looked, c.traced = nil, c.traced[:0]
+	c.looked, c.traced, c.answers = nil, c.traced[:0], c.answers[:0]
 	out, _, err := p.prog.Eval(names)
 	if c.looked != nil {
 		return false, c.looked

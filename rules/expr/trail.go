@@ -18,9 +18,9 @@ import (
 type Trail interface {
 	// Trace says where values can have come from, taken together.
 	Trace(values []string) lineage.Origin
-	// Asks reports whether the user's words ask for what a tool does, or, for lineage.Spoken, whether a passage of a result does
+	// Asks says whether the user's words ask for what a tool does, or, for lineage.Spoken, whether a passage of a result does
 	// that talks to the assistant.
-	Asks(class lineage.Class, server string, tool *Tool) bool
+	Asks(class lineage.Class, server string, tool *Tool) lineage.Answer
 	// Touched reports whether the session has used a tool with an effect, or for "untrusted" read an untrusted result.
 	Touched(word string) bool
 }
@@ -30,6 +30,9 @@ type Traced struct {
 	Path string // "args.recipient"; empty if the condition spells no path
 	lineage.Origin
 }
+
+// Answers returns what asked() and urged() answered the condition that was evaluated last.
+func (c *Call) Answers() []lineage.Answer { return c.answers }
 
 // Follow sets the trail of the session that the call belongs to, and the names of the fields that its tool declares; none if
 // they are not known.
@@ -120,7 +123,9 @@ func trailFunctions() []cel.EnvOption {
 	}
 	asks := func(class lineage.Class) func(*Call, ...ref.Val) ref.Val {
 		return func(c *Call, given ...ref.Val) ref.Val {
-			return types.Bool(c.trail.Asks(class, c.Server, given[0].(*toolVal).tool))
+			a := c.trail.Asks(class, c.Server, given[0].(*toolVal).tool)
+			c.answers = append(c.answers, a)
+			return types.Bool(a.Yes)
 		}
 	}
 	return []cel.EnvOption{

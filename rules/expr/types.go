@@ -149,7 +149,8 @@ var fields = map[string]map[string]*types.FieldType{
 		"process":   field(types.StringType, func(v *clientVal) (any, error) { return v.peer.Process, nil }),
 	},
 	callType.TypeName(): {
-		"bound": field(boundType, func(v *callVal) (any, error) { return boundOf(v.call), nil }),
+		"bound":  field(boundType, func(v *callVal) (any, error) { return boundOf(v.call), nil }),
+		"secret": field(types.BoolType, func(v *callVal) (any, error) { return holdsToken(v.call) }),
 	},
 	boundType.TypeName(): {
 		"by":           field(types.StringType, func(v *boundVal) (any, error) { return string(v.bound.By), nil }),

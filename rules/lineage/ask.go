@@ -1,143 +1,24 @@
 package lineage
 
 import (
-	"maps"
+	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 )
 
-// A group is words for the same kind of action or of thing, in their bare forms. The first of a group of actions names it.
-var (
-	actions = groups(
-		"send transfer pay forward mail email message share tell notify reply respond wire remit refund reimburse inform dispatch deliver text contact",
-		"post publish tweet announce comment share upload",
-		"create add make schedule plan organize organise write book put open register generate save invite insert set arrange prepare draft compose append",
-		"update change modify edit set adjust fix move reschedule rename replace increase decrease correct reset manage switch",
-		"delete remove cancel erase clear drop wipe purge destroy unsubscribe uninstall revoke discard trash",
-		"pay transfer send settle remit deposit withdraw wire spend",
-		"withdraw transfer move cash pay",
-		"deposit transfer move pay add",
-		"buy purchase order checkout rebuy shop get acquire pay reorder",
-		"sell trade exchange place order",
-		"place put order buy sell",
-		"reserve book",
-		"invite add share grant give",
-		"grant share give allow authorize authorise permit enable invite unlock open",
-		"share send give grant show forward",
-		"download get save fetch install import",
-		"install add download setup",
-		"run execute launch start deploy build test perform invoke",
-		"move transfer relocate put copy",
-		"copy duplicate clone move",
-		"leave quit exit unsubscribe",
-		"redirect forward reroute change",
-		"unlock open grant allow",
-		"approve accept confirm authorize authorise merge",
-		"submit send apply file post",
-		"sign register",
-		"enable activate start turn allow",
-		"disable deactivate stop turn block",
-		"block ban mute",
-		"follow subscribe",
-		"star like favorite favourite rate",
-		"upload add send put",
-		"push commit deploy upload",
-		"merge combine approve",
-		"transfer send move pay wire",
-		"request ask order apply",
-		"control turn set switch",
-		"exchange swap trade change",
-		"review rate comment post",
-		"go move navigate",
-		"dispatch send",
-		"reset change update",
-		"visit browse open check",
-		"browse visit open check look",
-		"click press open",
-		"play start listen watch",
-		"record log note",
-		"export download save",
-		"import upload load",
-	)
-	things = groups(
-		"email mail emails inbox message reply",
-		"message text dm chat email mail reply",
-		"money payment transaction bill rent invoice fund amount fee salary refund tax pay transfer",
-		"transaction payment bill rent invoice money transfer refund subscription pay",
-		"payment transaction bill rent invoice money transfer refund pay",
-		"bill payment invoice pay",
-		"fund money payment transfer",
-		"file document doc note report attachment pdf txt spreadsheet sheet folder presentation list",
-		"document file doc note report",
-		"event meeting appointment calendar lunch dinner call reminder session",
-		"participant attendee guest people",
-		"password credential login secret passphrase",
-		"user account profile",
-		"info information detail data address phone",
-		"repository repo project codebase git",
-		"repo repository project git",
-		"collaborator member contributor",
-		"reservation booking room table",
-		"hotel room stay accommodation",
-		"restaurant table dinner lunch",
-		"car rental vehicle",
-		"cart basket checkout order purchase buy product item",
-		"product item article goods",
-		"order purchase checkout buy sell trade item product",
-		"webpage website page site url link web",
-		"channel room group",
-		"url link page site website",
-	)
-	bare = func() map[string]bool {
-		out := map[string]bool{"retrieve": true, "get": true, "fetch": true, "read": true, "find": true, "search": true, "check": true, "view": true, "show": true, "provide": true, "download": true, "schedule": true, "proceed": true, "guide": true, "say": true, "print": true, "output": true, "respond": true, "recommend": true, "include": true, "use": true, "access": true, "look": true, "help": true}
-		for verb := range actions {
-			out[verb] = true
-		}
-		for _, noun := range []string{"status", "history", "info", "track", "estimate", "monitor", "query", "sort", "filter", "mail", "email", "message", "wire", "answer", "contact", "return", "open", "cash", "trade", "cancel", "direct", "save", "set", "listen", "watch", "look", "swap", "load", "rental", "mute", "ban", "press", "start", "stop", "turn", "purchase", "exchange", "insert", "draft", "design", "order", "place", "record", "text", "play", "review", "control", "test", "file", "note", "log", "share", "request", "book", "post", "comment", "car", "like", "rate", "star", "table", "build"} {
-			delete(out, noun) // most sentences that begin with them are no requests; "place an order" is one of "please"
-		}
-		for _, verb := range []string{"place", "share", "order", "book", "post", "cancel", "save", "set", "open", "purchase", "email", "message", "show"} {
-			out[verb] = true
-		}
-		for verb := range reading {
-			if things[verb] == nil {
-				out[verb] = true
-			}
-		}
-		return out
-	}()
-	reading = set("get read list search find show view fetch check query lookup look describe count retrieve browse summarize summarise analyze analyse " +
-		"calculate compute compare verify validate inspect preview explain translate convert parse detect identify monitor track think history status info " +
-		"load scan examine filter sort extract see display select recommend predict estimate reader viewer finder")
-	little = set("a an the by to in on for of all from through with and or is id ids name my new via at as into user's account current most recent item")
-)
-
-// groups returns the words that ask for what a word names: those of the lists that it begins, or else of those that it is in.
-func groups(lists ...string) map[string][]string {
-	out := map[string][]string{}
-	for _, l := range lists {
-		words := strings.Fields(l)
-		out[words[0]] = append(out[words[0]], words...)
-	}
-	within := map[string][]string{}
-	for _, l := range lists {
-		words := strings.Fields(l)
-		for _, w := range words[1:] {
-			if out[w] == nil {
-				within[w] = append(within[w], words...)
-			}
-		}
-	}
-	maps.Copy(out, within)
-	return out
+// Action is what a tool does, as far as it is said.
+type Action struct {
+	Server, Name string
+	About        string   // the description of the tool
+	Effects      []string // that the policy names
 }
 
-func set(list string) map[string]bool {
-	out := map[string]bool{}
-	for _, w := range strings.Fields(list) {
-		out[w] = true
-	}
-	return out
+// Answer is whether something is asked for, and why.
+type Answer struct {
+	Yes  bool
+	Why  string
+	From []Source // whose texts say so, of results and turns
 }
 
 // Words returns the words of a tool's name in lower case and in their bare forms: "GmailSendEmails" is gmail, send, email.
@@ -165,17 +46,6 @@ func Words(name string) []string {
 	return out
 }
 
-// stem takes the plural off a word, as far as that is simple.
-func stem(w string) string {
-	switch {
-	case len(w) > 4 && strings.HasSuffix(w, "ies"):
-		return w[:len(w)-3] + "y"
-	case len(w) > 3 && strings.HasSuffix(w, "s") && !strings.HasSuffix(w, "ss") && !strings.HasSuffix(w, "us") && !strings.HasSuffix(w, "is"):
-		return w[:len(w)-1]
-	}
-	return w
-}
-
 // Reads reports whether the name of a tool says that it does nothing but read: it has a verb of reading before any verb of
 // acting. It is what the server says of itself.
 func Reads(name string) bool {
@@ -190,26 +60,28 @@ func Reads(name string) bool {
 	return false
 }
 
-// wanted is a word of the name of a tool, with the words that ask for it.
+// wanted is a word for what a tool does, with the words that ask for it.
 type wanted struct {
 	word  string
 	verb  bool
 	words []string
 }
 
-// wants takes the name of a tool apart. The words of the name of its server say nothing.
-func wants(server, name string) (out []wanted) {
+// wants takes what a tool does apart: the words of its name, but for those of the name of its server, and where the name has
+// no verb, the first verb of its description or what its effects are.
+func (a *Action) wants() (out []wanted) {
 	own := map[string]bool{}
-	for _, w := range Words(server) {
+	for _, w := range Words(a.Server) {
 		own[w] = true
 	}
-	first := true
-	for _, w := range Words(name) {
+	first, acts := true, false
+	for _, w := range Words(a.Name) {
 		switch {
 		case own[w] && things[w] == nil && actions[w] == nil, little[w], reading[w], len(w) < 2:
 			continue
 		case actions[w] != nil && (first || things[w] == nil): // "order_item", but "change_order"
 			out = append(out, wanted{word: w, verb: true, words: actions[w]})
+			acts = true
 		case things[w] != nil:
 			out = append(out, wanted{word: w, words: things[w]})
 		default:
@@ -217,18 +89,45 @@ func wants(server, name string) (out []wanted) {
 		}
 		first = false
 	}
+	if acts {
+		return out
+	}
+	about, _, _ := strings.Cut(a.About, ".")
+	for i, w := range Words(about[:min(len(about), maxAbout)]) {
+		if actions[w] != nil && (i == 0 || !double(w)) {
+			out = slices.DeleteFunc(out, func(x wanted) bool { return things[x.word] == nil }) // a name of its own
+			return append(out, wanted{word: w, verb: true, words: actions[w]})
+		}
+	}
+	for _, e := range a.Effects {
+		if words := effects[e]; words != nil {
+			out = append(out, wanted{word: e, verb: true, words: words})
+		}
+	}
 	return out
 }
 
-// Asked reports whether what the user said asks for what a tool of this name does: it has a word for each kind of action in
-// the name, and one for a thing in it, if there are any. Why names the words.
-func (m *Memory) Asked(server, name string) (asked bool, why string) {
+// maxAbout is how much of a description is looked at.
+const maxAbout = 200
+
+// effects are the words that ask for what the effects of a tool are.
+var effects = map[string][]string{
+	"write":  strings.Fields("write create update change edit add save set put make move copy rename"),
+	"delete": actions["delete"],
+	"egress": strings.Fields("send share post publish upload forward email submit"),
+	"money":  strings.Fields("pay transfer send refund buy purchase order withdraw deposit"),
+	"exec":   actions["run"],
+}
+
+// Asked reports whether what the user said asks for what a tool does: it has a word for each kind of action, and one for a
+// thing in the name of the tool, if there are any.
+func (m *Memory) Asked(a Action) Answer {
 	var found, missing []string
 	about, thing := 0, false
-	list := wants(server, name)
+	list := a.wants()
 	for _, x := range list {
 		if x.verb {
-			if by, ok := m.doing(User, x.words); ok {
+			if by, ok := m.does(User, x.words); ok {
 				found = append(found, by)
 			} else {
 				missing = append(missing, x.word)
@@ -243,48 +142,73 @@ func (m *Memory) Asked(server, name string) (asked bool, why string) {
 	}
 	switch {
 	case len(missing) > 0:
-		return false, "nothing like " + strings.Join(missing, ", ")
+		return Answer{Why: "the user said nothing like " + strings.Join(missing, ", ")}
 	case about > 0 && !thing:
-		return false, "no word for what " + name + " is about"
+		return Answer{Why: "the user said no word for what " + a.Name + " is about"}
 	case len(list) == 0:
-		return false, "the name of " + name + " says nothing"
+		return Answer{Why: "nothing says what " + a.Name + " does"}
 	}
-	return true, strings.Join(found, ", ")
+	return Answer{Yes: true, Why: "the user said " + strings.Join(found, ", ")}
 }
 
-// Urged reports whether a passage that talks to the assistant, or asks for something, asks for what a tool of this name does:
-// it has a word for one of its actions and one for a thing, as far as the name has any.
-func (m *Memory) Urged(server, name string) bool {
-	const verb, thing, all = 1, 2, 4
+// The bits of what a passage has of an action: a verb for it, the whole name of the tool, or one of the things in the name.
+const (
+	verbBit = uint16(1) << iota
+	nameBit
+	thingBit // of the first thing; the others follow
+	lastBit  = uint16(1 << 15)
+)
+
+// Urged reports whether a passage that talks to the assistant, or asks for something, asks for what a tool does: in one
+// sentence or two it has a word for its action and one for a thing in the name of the tool, or that name itself.
+func (m *Memory) Urged(a Action) Answer {
 	var f folded
-	f.fold(name)
-	bits := map[uint32]uint8{hash(f.letters): all} // by its name
-	want := uint8(0)
-	for _, x := range wants(server, name) {
-		bit := uint8(thing)
-		if x.verb {
-			bit = verb
+	f.fold(a.Name)
+	bits := map[uint32]uint16{hash(f.letters): nameBit}
+	list := a.wants()
+	if i := slices.IndexFunc(list, func(x wanted) bool { return x.verb }); i >= 0 && i < len(list)-1 {
+		list = list[i:] // what is before the verb says whose tool it is: "git_add_key"
+	}
+	var want, things uint16
+	for i, x := range list {
+		bit := verbBit
+		if !x.verb {
+			bit = min(thingBit<<i, lastBit)
+			things |= bit
 		}
 		want |= bit
 		for _, w := range x.words {
 			for _, form := range forms(w) {
-				bits[hash([]byte(form))] |= bit
+				if x.verb {
+					bits[hash(doing, []byte(form))] |= bit
+				} else {
+					bits[hash([]byte(form))] |= bit
+				}
 			}
 		}
 	}
-	if want == 0 {
-		return m.crowded || len(m.spoken) > 0 // it can be anything
-	}
-	for _, passage := range m.spoken {
-		got := uint8(0)
-		for _, h := range passage {
+	for _, p := range m.spoken {
+		got := uint16(0)
+		for _, h := range p.words {
 			got |= bits[h]
 		}
-		if got&want == want || got&all != 0 {
-			return true
+		if want == 0 || got&nameBit != 0 || got&want == want || got&verbBit == want&verbBit && got&things != 0 {
+			return m.urgedBy(a, p.source)
 		}
 	}
-	return m.crowded
+	if m.crowded {
+		return Answer{Yes: true, Why: "there was more that talks to the assistant than is remembered"}
+	}
+	return Answer{Why: "nothing that was read asks for it"}
+}
+
+func (m *Memory) urgedBy(a Action, source int) Answer {
+	s := m.sources[source]
+	from := s.Server + "/" + s.Tool
+	if s.Server == "" {
+		from = "a turn of the " + s.Tool
+	}
+	return Answer{Yes: true, Why: fmt.Sprintf("a passage of %s #%d asks for what %s does", from, s.Seq, a.Name), From: []Source{s}}
 }
 
 // any returns the first of words that texts of a class have, in one of its forms.
@@ -299,38 +223,17 @@ func (m *Memory) any(class Class, words []string) (string, bool) {
 	return "", false
 }
 
-// doing is any for words of acting: one that names a thing as well, as "email" does, counts only behind a word that makes it a
-// verb, and "tell me" is no request to tell somebody else.
-func (m *Memory) doing(class Class, words []string) (string, bool) {
+// does is any for words of acting; "tell me" is no request to tell somebody else.
+func (m *Memory) does(class Class, words []string) (string, bool) {
 	for _, w := range words {
-		switch {
-		case things[w] != nil || w == "text" || w == "contact" || w == "share":
-			for _, before := range [...]string{"please", "and", "to", "then", "also", "you", "kindly", "or"} {
-				if m.Has(class, before+w) {
-					return w, true
-				}
-			}
-		case w == "tell" && m.Has(class, "tellme"), w == "give" && m.Has(class, "giveme"):
-		default:
-			if by, ok := m.any(class, []string{w}); ok {
-				return by, true
+		if w == "tell" && m.Has(class, "tellme") || w == "give" && m.Has(class, "giveme") {
+			continue
+		}
+		for _, form := range forms(w) {
+			if c, _ := m.table.find(hash(doing, []byte(form))); c&class != 0 {
+				return form, true
 			}
 		}
 	}
 	return "", false
-}
-
-// forms returns the forms in which a word can stand: "pay" as pays, paid … as far as that is simple.
-func forms(w string) []string {
-	out := []string{w, w + "s", w + "es", w + "ed", w + "ing", w + "ment", w + "er"}
-	if strings.HasSuffix(w, "e") {
-		out = append(out, w+"d", w[:len(w)-1]+"ing", w[:len(w)-1]+"ation", w[:len(w)-1]+"ion")
-	}
-	if strings.HasSuffix(w, "y") {
-		out = append(out, w[:len(w)-1]+"ies", w[:len(w)-1]+"ied")
-	}
-	if n := len(w); n > 2 {
-		out = append(out, w+w[n-1:]+"ed", w+w[n-1:]+"ing")
-	}
-	return out
 }

@@ -9,7 +9,7 @@ import (
 // handsOver are words with which a user leaves it to somebody else what is to be done.
 var handsOver = func() map[uint32]bool {
 	out := map[uint32]bool{}
-	for w := range strings.FieldsSeq("request requests requested asked told needs wants task todo issue issues instructions steps fulfill fulfil achieve") {
+	for w := range strings.FieldsSeq("request requests requested needs wants task todo issue issues instructions steps fulfill fulfil achieve") {
 		out[hash([]byte(w))] = true
 	}
 	return out

@@ -25,21 +25,20 @@ type formDigest struct {
 	Bounds   []byte
 	Words    []byte
 	Sums     []byte
-	Meant    []byte
+	Mentions []byte
 	Names    []byte
 	Hands    bool
 	Passages []passageDigest
 }
 
 type passageDigest struct {
-	_      struct{} `cbor:",toarray"`
-	From   int
-	To     int
-	Why    string
-	Keys   []byte
-	Words  []byte
-	Count  int
-	Record []byte
+	_         struct{} `cbor:",toarray"`
+	From      int
+	To        int
+	Why       string
+	Keys      []byte
+	Sentences [][]byte
+	Record    []byte
 }
 
 // Digest returns what is left of t if no text is to be kept: enough to find the same values in it. Words are hashes of 32
@@ -49,7 +48,7 @@ func (t *Text) Digest(base uint64) ([]byte, error) {
 	d := digest{Size: t.size, Said: t.said, All: t.all, Base: base}
 	for i := range t.forms {
 		f := &t.forms[i]
-		x := formDigest{Keys: pack(f.keys), Meant: pack(f.meant), Names: pack(f.names), Hands: f.hands}
+		x := formDigest{Keys: pack(f.keys), Mentions: pack(f.mentions), Names: pack(f.names), Hands: f.hands}
 		if f.spelled != nil {
 			s := f.spelled.summed(base)
 			for _, v := range s.sums {
@@ -59,9 +58,11 @@ func (t *Text) Digest(base uint64) ([]byte, error) {
 		}
 		for k := range f.passages {
 			p := &f.passages[k]
-			x.Passages = append(x.Passages, passageDigest{
-				From: p.From, To: p.To, Why: p.Why, Keys: pack(p.keys), Words: pack(p.words), Count: p.count, Record: pack(p.record),
-			})
+			y := passageDigest{From: p.From, To: p.To, Why: p.Why, Keys: pack(p.keys), Record: pack(p.record)}
+			for _, words := range p.sentences {
+				y.Sentences = append(y.Sentences, pack(words))
+			}
+			x.Passages = append(x.Passages, y)
 		}
 		d.Forms = append(d.Forms, x)
 	}
@@ -82,7 +83,7 @@ func ReadDigest(data []byte) (*Text, error) {
 		return nil, errDigest
 	}
 	for _, x := range d.Forms {
-		f := form{keys: unpack[uint32](x.Keys), meant: unpack[uint32](x.Meant), names: unpack[uint32](x.Names), hands: x.Hands}
+		f := form{keys: unpack[uint32](x.Keys), mentions: unpack[uint32](x.Mentions), names: unpack[uint32](x.Names), hands: x.Hands}
 		if slices.Contains(f.keys, 0) || d.Said != (len(x.Bounds) > 0) {
 			return nil, errDigest
 		}
@@ -92,13 +93,17 @@ func ReadDigest(data []byte) (*Text, error) {
 			}
 		}
 		for _, p := range x.Passages {
-			f.passages = append(f.passages, passage{
-				Span: Span{From: p.From, To: p.To, Why: p.Why}, keys: unpack[uint32](p.Keys), words: unpack[uint32](p.Words),
-				count: p.Count, record: unpack[uint32](p.Record),
-			})
-			if slices.Contains(f.passages[len(f.passages)-1].keys, 0) || p.Count < 0 {
+			y := passage{Span: Span{From: p.From, To: p.To, Why: p.Why}, keys: unpack[uint32](p.Keys), record: unpack[uint32](p.Record)}
+			for _, words := range p.Sentences {
+				y.sentences = append(y.sentences, unpack[uint32](words))
+			}
+			if slices.Contains(y.keys, 0) {
 				return nil, errDigest
 			}
+			f.passages = append(f.passages, y)
+		}
+		if slices.Contains(f.mentions, 0) {
+			return nil, errDigest
 		}
 		t.forms = append(t.forms, f)
 	}

@@ -49,11 +49,17 @@ type Memory struct {
 	table   table
 	said    []saying
 	full    bool
-	spoken  [][]uint32      // the words of passages that talk to the assistant
+	spoken  []heard         // of passages that talk to the assistant
 	words   int             // in spoken
 	crowded bool            // there were more
 	names   map[uint32]bool // words that can name somebody, of the user
 	hands   bool            // the user has left it to somebody else what is to be done
+}
+
+// heard is a sentence or two of a passage, as hashes of their words.
+type heard struct {
+	source int
+	words  []uint32
 }
 
 // saying is a text that is compared letter by letter.
@@ -81,7 +87,7 @@ func (m *Memory) Add(s Source, t *Text) bool {
 			m.said = append(m.said, saying{s.Class, f.spelled})
 		}
 		if s.Class == User {
-			m.table.addAll(f.meant, User, source)
+			m.table.addAll(f.mentions, User, source)
 			m.heed(f)
 		}
 		if s.Class&Outside == 0 {
@@ -90,7 +96,7 @@ func (m *Memory) Add(s Source, t *Text) bool {
 		for k := range f.passages {
 			if p := &f.passages[k]; p.Why != asks || !m.delegated(p) {
 				m.table.addAll(p.keys, s.Class|Spoken, source)
-				m.hear(p)
+				m.hear(source, p.sentences)
 			}
 		}
 	}
@@ -99,11 +105,13 @@ func (m *Memory) Add(s Source, t *Text) bool {
 }
 
 // Overhear adds a text of which every part counts as one that talks to the assistant.
-func (m *Memory) Overhear(s Source, t *Text) {
+func (m *Memory) Overhear(s Source, text string) {
 	s.Class |= Spoken
-	m.Add(s, t)
-	for i := range t.forms {
-		m.hear(&passage{words: t.forms[i].keys, count: len(t.forms[i].keys)})
+	m.Add(s, Read(text, s.Class))
+	var r reader
+	forms, _ := Decoded(text)
+	for _, form := range forms {
+		m.hear(len(m.sources)-1, r.sentences(form))
 	}
 }
 
@@ -113,13 +121,17 @@ func (m *Memory) Crowd() { m.crowded = true }
 // maxSpoken bounds the words that are remembered of passages that talk to the assistant. Beyond, they urge to everything.
 const maxSpoken = 16 << 10
 
-// hear remembers the words of a passage.
-func (m *Memory) hear(p *passage) {
-	if m.words += p.count; m.words > maxSpoken {
-		m.crowded = true
-		return
+// hear remembers the words of a passage, two sentences at a time: what is to be done, and with what.
+func (m *Memory) hear(source int, sentences [][]uint32) {
+	var before []uint32
+	for _, words := range sentences {
+		if m.words += len(words); m.words > maxSpoken {
+			m.crowded = true
+			return
+		}
+		m.spoken = append(m.spoken, heard{source, slices.Concat(before, words)})
+		before = words
 	}
-	m.spoken = append(m.spoken, p.words)
 }
 
 // spoke reports whether texts of a class have the letters, from the beginning of one word to the end of another.

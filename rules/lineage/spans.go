@@ -1,6 +1,7 @@
 package lineage
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"unicode"
@@ -41,7 +42,8 @@ func Spans(text string) []Span {
 		}
 		out = append(out, Span{From: from, To: to, Why: why})
 	}
-	after := 0 // so many sentences more belong to what talks to the assistant
+	after := 0              // so many sentences more belong to what talks to the assistant
+	before, unseen := 0, "" // where the sentence before begins; what ends the part that is not shown
 	for from := 0; from < len(text); {
 		to := sentence(text, from)
 		part := text[from:to]
@@ -49,39 +51,98 @@ func Spans(text string) []Span {
 			add(from, len(text), talks)
 			break
 		}
-		why := judge(part)
+		words := plainWords(part)
+		why := judge(part, words)
+		for clauses := 0; why == "" && clauses < maxClauses; clauses++ { // "…, as follows: send …"
+			i := strings.Index(part, ": ")
+			if i < 0 {
+				break
+			}
+			part = part[i+2:]
+			why = judge(part, plainWords(part))
+		}
+		concealed := unseen != ""
+		if unseen = conceals(text, from, to, unseen); (concealed || unseen == "-->" || isComment(text, from)) && hasLetter(text[from:to]) {
+			why = cmp.Or(why, hidden)
+		}
 		switch {
-		case why == talks:
-			after = following
+		case changesRole(text, from, words), why == talks:
+			why, after = talks, following
 		case after > 0 && hasLetter(part):
-			after--
 			why = talks
+			if after--; len(words) > 2 {
+				after--
+			}
+		case why == asks && from > before && slices.ContainsFunc(words, func(w string) bool { return backward[w] }):
+			add(before, from, asks)
 		}
 		if why != "" {
 			add(from, to, why)
 		}
-		from = to
+		before, from = from, to
 	}
 	return out
 }
 
-// following is how many sentences behind one that talks to the assistant belong to it.
-const following = 6
+// backward are words for what the sentence before is about.
+var backward = set("it them this that these those there")
+
+// conceals returns what ends the part of a page that people are not shown, if text[from:to] is in one or begins one.
+func conceals(text string, from, to int, end string) string {
+	const longestTag = 300
+	switch {
+	case end != "" && !strings.Contains(text[from:to], end):
+		return end
+	case isComment(text, from):
+		if !strings.Contains(text[from:to], "-->") {
+			return "-->"
+		}
+	case from > 0 && text[from-1] == '<' && text[from] != '/':
+		tag, _, _ := strings.Cut(text[from:min(len(text), from+longestTag)], ">")
+		flat := strings.ToLower(strings.ReplaceAll(tag, " ", ""))
+		for _, style := range [...]string{"display:none", "visibility:hidden", "font-size:0", "opacity:0"} {
+			if strings.Contains(flat, style) {
+				return "</"
+			}
+		}
+	}
+	return ""
+}
+
+func isComment(text string, from int) bool {
+	return from > 0 && text[from-1] == '<' && strings.HasPrefix(text[from:], "!--")
+}
+
+// maxClauses is how many parts of a sentence are looked at that stand behind a colon.
+const maxClauses = 4
+
+// following is how many sentences behind one that talks to the assistant belong to it; those of a word or two count half.
+const following = 12
 
 // sentence returns where the sentence ends that begins at from.
 func sentence(text string, from int) int {
 	const longestSentence = 1000
 	for i := from; i < len(text); i++ {
 		switch c := text[i]; c {
-		case '\n', '\r', '<', '>', '{', '}', '[', ']', '|':
+		case '\n':
+			if !wrapped(text[i+1:]) {
+				return i + 1
+			}
+		case '\r', '<', '>', '{', '}', '[', ']', '|':
 			return i + 1
 		case ',': // a request that is hung on
 			if i+2 < len(text) && text[i+1] == ' ' && 'A' <= text[i+2] && text[i+2] <= 'Z' {
 				return i + 2
 			}
-		case '.', '!', '?', ';':
-			if i+1 == len(text) || text[i+1] == ' ' || text[i+1] == '\'' || text[i+1] == '"' || text[i+1] == '\\' {
+		case ';':
+			return i + 1
+		case '.', '!', '?':
+			if i+1 == len(text) || text[i+1] == ' ' || text[i+1] == '\'' || text[i+1] == '"' || text[i+1] == '\\' || text[i+1] == '\n' {
 				return i + 1
+			}
+		case '-': // a dash
+			if i > from+1 && i+1 < len(text) && text[i-1] == ' ' && text[i+1] == ' ' {
+				return i + 2
 			}
 		case '"', '\'': // the end of a value within a structure
 			if i+1 < len(text) && (text[i+1] == ',' || text[i+1] == ':' || text[i+1] == '}') {
@@ -95,7 +156,7 @@ func sentence(text string, from int) int {
 				return i + 2
 			}
 		case ':':
-			if i+1 < len(text) && text[i+1] == ' ' && i-from < 40 {
+			if i+1 < len(text) && text[i+1] == ' ' && i-from < 40 { // what it is that follows
 				return i + 2
 			}
 		}
@@ -106,117 +167,35 @@ func sentence(text string, from int) int {
 	return len(text)
 }
 
+// wrapped reports whether a line goes on with the sentence of the line before: it begins with a small letter, and is no entry
+// of a list of names and values.
+func wrapped(line string) bool {
+	line = strings.TrimLeft(line, " \t")
+	for i := 0; i < len(line) && i < 40; i++ {
+		switch c := line[i]; {
+		case 'a' <= c && c <= 'z':
+		case i == 0, c == ':', c == '=', c == '_':
+			return false
+		case c == ' ' || c == '\'' || c == ',' || c == '-' || c == '\n':
+			return true
+		default:
+			return c == '.'
+		}
+	}
+	return len(line) > 0
+}
+
 func hasLetter(s string) bool { return strings.IndexFunc(s, unicode.IsLetter) >= 0 }
-
-// judge says what a sentence does; empty if nothing of note.
-func judge(sentence string) string {
-	for _, r := range sentence {
-		if r >= 0x200b && invisible(r) {
-			return hidden
-		}
-	}
-	words := plainWords(sentence)
-	if len(words) == 0 {
-		return ""
-	}
-	for i, w := range words {
-		for _, phrase := range addressed[w] {
-			if len(words)-i >= len(phrase) && slices.Equal(phrase, words[i:i+len(phrase)]) {
-				return talks
-			}
-		}
-	}
-	if imperative(words) && particular(sentence, words) {
-		return asks
-	}
-	return ""
-}
-
-// invisible reports whether people do not see r, or see what is around it in another order. Joiners are not among them:
-// emoji and some scripts need them.
-func invisible(r rune) bool {
-	switch {
-	case r == 0x200b, r == 0x2060, r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069, r >= 0xe0000 && r <= 0xe007f:
-		return true
-	}
-	return false
-}
 
 // plainWords returns the words of a sentence in lower case, with lookalikes undone. Most sentences need few of them.
 func plainWords(sentence string) []string {
 	var f folded
 	f.fold(sentence)
-	out := make([]string, 0, min(len(f.words), 200))
-	for i := range f.words {
-		if i == 200 {
-			break
-		}
-		out = append(out, string(f.word(i)))
+	const most = 200
+	letters := string(f.letters)
+	out := make([]string, min(len(f.words), most))
+	for i := range out {
+		out[i] = letters[f.words[i]:f.end(i)]
 	}
 	return out
 }
-
-// addressed are phrases by which a text talks to a model about its role, its task or its orders, by their first word.
-var addressed = phrases(`you are an ai|ai model|ai assistant|ai agent|language model|to you ai|dear assistant|hey assistant|
-		note to assistant|assistant you|assistant please|instructions for the assistant|system prompt|system override|
-		ignore all|ignore previous|ignore the previous|ignore any previous|ignore your|ignore the above|ignore prior|
-		disregard all|disregard previous|disregard the previous|disregard your|disregard any|
-		forget all|forget your|forget previous|forget everything|previous instructions|prior instructions|above instructions|
-		your instructions|your task|your new task|your original task|original task|
-		before you can|before you continue|before continuing|before you proceed|before proceeding|
-		you should now|you will now|you are now|you are required|pretend to be|do not tell|don t tell|do not inform|
-		without asking|without telling|as the administrator|as an administrator|on behalf of the user|
-		developer mode|debug mode|maintenance mode|admin mode|you are operating|you are part of|the agent must|the agent should|
-		the user has authorized|the user wants|user asked you|end of user|end of instructions`)
-
-// phrases returns phrases by their first word.
-func phrases(list string) map[string][][]string {
-	out := map[string][][]string{}
-	for phrase := range strings.SplitSeq(list, "|") {
-		words := strings.Fields(phrase)
-		out[words[0]] = append(out[words[0]], words)
-	}
-	return out
-}
-
-// opening are words that may stand before the verb of a request.
-var opening = map[string]bool{
-	"please": true, "kindly": true, "now": true, "then": true, "also": true, "first": true, "next": true, "and": true, "just": true, "immediately": true,
-	"so": true, "quickly": true, "finally": true, "afterwards": true, "hi": true, "hello": true, "hey": true, "todo": true, "important": true, "urgent": true,
-	"action": true, "required": true, "note": true, "task": true, "step": true, "could": true, "can": true, "would": true, "will": true, "you": true, "i": true,
-	"need": true, "want": true, "to": true, "d": true, "like": true, "must": true, "should": true, "have": true, "let": true, "us": true, "s": true, "do": true,
-	"not": true, "forget": true, "remember": true, "be": true, "sure": true, "make": true, "it": true, "if": true, "possible": true, "as": true, "soon": true, "asap": true,
-	"1": true, "2": true, "3": true, "4": true, "5": true, "a": true, "the": true, "following": true, "go": true, "ahead": true,
-}
-
-// imperative reports whether a sentence asks for something: it begins with the bare form of a verb of acting, perhaps
-// after words of courtesy, urgency or order, or has "please" in it.
-func imperative(words []string) bool {
-	for i, w := range words {
-		if w == "please" || w == "kindly" {
-			return len(words)-i > 2
-		}
-	}
-	for i, w := range words {
-		switch {
-		case bare[w] && (i == 0 || !opening[w] || words[i-1] != "a" && words[i-1] != "the" && words[i-1] != "not"):
-			return len(words)-i > 2
-		case !opening[w] || i > 8:
-			return false
-		}
-	}
-	return false
-}
-
-// particular reports whether a request is about something in particular, and no description of what could be done: it has a
-// number or an address, or the words of somebody who speaks for themselves.
-func particular(sentence string, words []string) bool {
-	for i, w := range words {
-		if personal[w] || w == "user" && i > 0 && words[i-1] == "the" {
-			return true
-		}
-	}
-	return strings.ContainsAny(sentence, "0123456789@")
-}
-
-var personal = set("please kindly my me mine i us todo")

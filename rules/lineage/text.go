@@ -19,7 +19,7 @@ type Text struct {
 type form struct {
 	keys     []uint32  // hashes of what is in it, each once
 	spelled  *spelling // of what was said
-	meant    []uint32  // words for what it shows by a sign
+	mentions []uint32  // of what was said: what each sentence is about
 	names    []uint32  // words that can name somebody
 	hands    bool      // it leaves to somebody else what is to be done
 	passages []passage // of what was not said
@@ -28,10 +28,9 @@ type form struct {
 // passage is a Span of a form.
 type passage struct {
 	Span
-	keys   []uint32 // as those of a form
-	words  []uint32 // by which it asks for something
-	count  int      // of its words
-	record []uint32 // the words of the record in which it stands, if it asks for something
+	keys      []uint32   // as those of a form
+	sentences [][]uint32 // what each is about
+	record    []uint32   // the words of the record in which it stands, if it asks for something
 }
 
 // maxRecords bounds what is read of records in one text, in bytes. A request beyond it is left to nobody.
@@ -71,6 +70,18 @@ func (t *Text) Passages() (out []Span) {
 	return out
 }
 
+// Within reports whether all that is in t, and not only in what can be decoded from it, is in o as well.
+func (t *Text) Within(o *Text) bool {
+	if len(t.forms) == 0 || o == nil || len(o.forms) == 0 {
+		return false
+	}
+	all := make(map[uint32]bool, len(o.forms[0].keys))
+	for _, k := range o.forms[0].keys {
+		all[k] = true
+	}
+	return len(t.forms[0].keys) > 0 && !slices.ContainsFunc(t.forms[0].keys, func(k uint32) bool { return !all[k] })
+}
+
 // reader is scratch space.
 type reader struct {
 	fold    folded
@@ -88,9 +99,11 @@ func (r *reader) form(s string, said bool) form {
 	f := form{keys: r.index()}
 	if said {
 		f.spelled = spell(&r.fold)
-		for _, word := range meant(s) {
-			f.meant = append(f.meant, hash([]byte(word)))
+		r.keys = r.keys[:0]
+		for _, words := range r.sentences(s) {
+			r.keys = append(r.keys, words...)
 		}
+		f.mentions = r.distinct()
 		f.names = names(s)
 		f.hands = slices.ContainsFunc(f.keys, func(k uint32) bool { return handsOver[k] })
 		return f
@@ -99,7 +112,7 @@ func (r *reader) form(s string, said bool) form {
 	for _, part := range Spans(s) {
 		text := s[part.From:part.To]
 		r.fold.fold(text)
-		p := passage{Span: part, keys: r.index(), words: r.words(text), count: len(r.fold.words)}
+		p := passage{Span: part, keys: r.index(), sentences: r.sentences(text)}
 		if part.Why == asks {
 			p.record = r.record(s, part)
 		}
@@ -108,7 +121,7 @@ func (r *reader) form(s string, said bool) form {
 	return f
 }
 
-// index returns the hashes of what was folded last, each once: of words, pairs of neighbours, compounds, numbers in groups and
+// index returns the hashes of what was folded last, each once: of words, pairs of neighbours, compounds, numbers in groups, dates and
 // fingerprints.
 func (r *reader) index() []uint32 {
 	f := &r.fold
@@ -134,6 +147,9 @@ func (r *reader) index() []uint32 {
 			r.keys = append(r.keys, hash(letters))
 		}
 	})
+	for date := range strings.FieldsSeq(dates(f)) {
+		r.keys = append(r.keys, hash([]byte(date)))
+	}
 	prints(f.letters, func(h uint32) { r.keys = append(r.keys, h) })
 	return r.distinct()
 }
@@ -165,21 +181,40 @@ func (r *reader) distinct() []uint32 {
 	return slices.Clone(r.keys[:n])
 }
 
-// words returns what a passage, which was folded last, asks by: its words and compounds, and what it shows by a sign.
-func (r *reader) words(text string) []uint32 {
+// sentences returns what each sentence of a text is about.
+func (r *reader) sentences(text string) (out [][]uint32) {
+	for from := 0; from < len(text); {
+		to := sentence(text, from)
+		out = append(out, r.mentions(text[from:to]))
+		from = to
+	}
+	return out
+}
+
+// mentions returns the hashes of the words of a sentence, and those of doing of the words that can be verbs where they stand.
+func (r *reader) mentions(sentence string) (out []uint32) {
 	f := &r.fold
-	out := make([]uint32, 0, len(f.words)+len(f.compounds)+2)
-	for i := range f.words {
-		out = append(out, hash(f.word(i)))
+	for clause := range strings.SplitSeq(sentence, ",") {
+		f.fold(clause)
+		for i := range f.words {
+			w := f.word(i)
+			out = append(out, hash(w))
+			if i == 0 || !double(string(w)) || verbal[string(f.word(i-1))] || light[string(f.word(i-1))] || i > 1 && light[string(f.word(i-2))] {
+				out = append(out, hash(doing, w))
+			}
+		}
+		for _, c := range f.compounds {
+			out = append(out, hash(f.letters[c.from:c.to]))
+		}
 	}
-	for _, c := range f.compounds {
-		out = append(out, hash(f.letters[c.from:c.to]))
-	}
-	for _, word := range meant(text) {
+	for _, word := range meant(sentence) {
 		out = append(out, hash([]byte(word)))
 	}
 	return out
 }
+
+// doing sets the hash of a verb apart from that of the noun of the same letters.
+var doing = []byte("!")
 
 // record returns the words of the record in which a part of s stands. Requests next to each other share one.
 func (r *reader) record(s string, part Span) []uint32 {

@@ -136,6 +136,9 @@ func (m *Memory) trace(p *probe, steps *int) (o Origin, ok bool) {
 		if x.Class == 0 || len(f.words) > 2 {
 			m.pieces(f, &x, steps)
 		}
+		if i == 0 {
+			m.dated(&f.folded, &x)
+		}
 		if !ok {
 			o, ok = x, true
 			continue
@@ -179,6 +182,21 @@ func (m *Memory) whole(f *probed, steps *int) (o Origin) {
 		o.Sources = []Source{m.sources[source]}
 	}
 	return o
+}
+
+// dated looks for a date that is written in another way.
+func (m *Memory) dated(f *folded, o *Origin) {
+	const longest = 8 // words of a date with a time
+	if len(f.words) < 2 || len(f.words) > longest {
+		return
+	}
+	for date := range strings.FieldsSeq(dates(f)) {
+		class, source := m.table.find(hash([]byte(date)))
+		if class&(User|System) == 0 && class&Outside != 0 {
+			o.Class |= class
+			o.Sources = append(o.Sources, m.sources[source])
+		}
+	}
 }
 
 // find returns the classes of the texts that have words from i to j of f in a row, as far as hashes tell, and one such text.

@@ -37,6 +37,9 @@ func (j *judge) add(e event.Event) (out Judgement, judged bool, err error) {
 			return out, false, err
 		}
 	case *event.Call:
+		if b.Seen {
+			break
+		}
 		if j.state == nil {
 			return out, false, fmt.Errorf("replay: call %d was judged before any policy was loaded", e.Seq)
 		}

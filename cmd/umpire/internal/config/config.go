@@ -20,6 +20,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/umpire-dev/umpire/examples/policies"
 	"github.com/umpire-dev/umpire/proxy"
 	"github.com/umpire-dev/umpire/proxy/conversation"
 	"github.com/umpire-dev/umpire/proxy/wire"
@@ -397,7 +398,7 @@ func (c Config) Sources() ([]event.Source, error) {
 		}
 	}
 	if len(sources) == 0 {
-		sources = append(sources, rules.Starter())
+		sources = append(sources, policies.Starter())
 	}
 	return sources, nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/config"
+	"github.com/umpire-dev/umpire/examples/policies"
 	"github.com/umpire-dev/umpire/rules"
 )
 
@@ -132,7 +133,7 @@ func TestWithoutConfigurationThereAreDefaultsAndTheStarterPolicy(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		sources, err := cfg.Sources()
-		if err != nil || len(sources) != 1 || sources[0] != rules.Starter() {
+		if err != nil || len(sources) != 1 || sources[0] != policies.Starter() {
 			t.Errorf("%s: %v %v", name, sources, err)
 		}
 		if cfg.Listen != config.DefaultListen || cfg.History.Keep != 90*24*time.Hour || !slices.Contains(cfg.History.Redact, "**.password") {

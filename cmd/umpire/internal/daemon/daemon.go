@@ -119,7 +119,7 @@ func Start(opts Options) (d *Daemon, err error) {
 		return d, err
 	}
 	if d.ear, err = conversation.NewEar(conversation.Config{
-		Recorder: d.gate, Cleaner: d.cleaner, Keep: h.Conversation, Now: opts.Now, Log: opts.Log,
+		Recorder: d.gate, Tools: d.gate, Cleaner: d.cleaner, Keep: h.Conversation, Now: opts.Now, Log: opts.Log,
 	}); err != nil {
 		return d, err
 	}

@@ -14,7 +14,7 @@ import (
 // Call is a call with what belongs to it.
 type Call struct {
 	Call     event.Event
-	Verdict  event.Event
+	Verdict  event.Event  // without a body if the call was seen and not judged
 	End      *event.Event // the Review or Expired that ended its hold, if there was one
 	Settled  *event.Event // the verdict that came after it
 	Result   *event.Event // nil if there is none yet
@@ -27,12 +27,14 @@ type Call struct {
 
 // Call prints a call: who, what, why, with the evidence, and how it ended.
 func (p *Printer) Call(c Call, now time.Time) {
-	call, v := c.Call.Body.(*event.Call), c.Verdict.Body.(*event.Verdict)
-	action := v.Action
-	if c.Settled != nil {
-		action = c.Settled.Body.(*event.Verdict).Action
+	call, action, word := c.Call.Body.(*event.Call), event.Allow, yellow.Render("seen")
+	if v, ok := c.Verdict.Body.(*event.Verdict); ok {
+		if action = v.Action; c.Settled != nil {
+			action = c.Settled.Body.(*event.Verdict).Action
+		}
+		word = Action(action)
 	}
-	p.Line(bold.Render(fmt.Sprintf("#%d %s/%s", c.Call.Seq, Text(call.Server, 40), Text(call.Tool, 80))), Action(action))
+	p.Line(bold.Render(fmt.Sprintf("#%d %s/%s", c.Call.Seq, Text(call.Server, 40), Text(call.Tool, 80))), word)
 	field := func(name, format string, args ...any) {
 		p.Line(faint.Render(fmt.Sprintf("  %-11s", name)) + fmt.Sprintf(format, args...))
 	}
@@ -56,11 +58,15 @@ func (p *Printer) Call(c Call, now time.Time) {
 	for _, f := range call.Findings {
 		field("", "%s is %s (%d bytes as sent)", Text(f.Path, 80), f.Kind, f.Size)
 	}
-	p.verdict(field, v)
-	if c.Settled != nil {
-		p.settled(field, c)
+	if v, ok := c.Verdict.Body.(*event.Verdict); ok {
+		p.verdict(field, v)
+		if c.Settled != nil {
+			p.settled(field, c)
+		}
+		field("policy", "%.12s", v.Policy)
+	} else {
+		field("why", "the model's side made it by itself: nobody could judge it")
 	}
-	field("policy", "%.12s", v.Policy)
 	switch {
 	case c.Result != nil:
 		p.result(field, c)

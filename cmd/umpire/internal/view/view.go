@@ -155,8 +155,14 @@ type Timeline struct {
 // Event prints e.
 func (t *Timeline) Event(e event.Event) {
 	switch b := e.Body.(type) {
-	case *event.Call, *event.Review, *event.Expired:
+	case *event.Call:
+		if b.Seen {
+			t.row(e, Ref(e.Seq), yellow.Render("seen "), about(e), faint.Render("made by the model's side, not judged"))
+			break
+		}
 		t.judged = e // printed with its verdict
+	case *event.Review, *event.Expired:
+		t.judged = e // likewise
 	case *event.Verdict:
 		if t.judged.Seq == max(b.After, e.Cause) {
 			t.verdict(e, b)
