@@ -48,9 +48,9 @@ func (b *binder) heard(who *event.Peer, conversation string, uses map[string]boo
 }
 
 // announced returns what Gate.Announced does.
-func (b *binder) announced(who *event.Peer, use string) (announced, came bool) {
+func (b *binder) announced(who *event.Peer, is func(u event.Use, turn uint64) bool) (announced, came bool) {
 	for _, u := range b.uses {
-		if u.ID == use && u.Peer.Principal == who.Principal && u.Tool != "" {
+		if is(u.Use, u.Turn) && u.Peer.Principal == who.Principal && u.Tool != "" {
 			return true, u.Call != 0
 		}
 	}

@@ -25,10 +25,9 @@ var (
 
 // The ids of a call that are recorded as asserted beside those of its conversation.
 const (
-	turnID      = "turnId"
-	traceParent = "traceparent"
-	codexTurn   = "x-codex-turn-metadata" // an object with the id of the turn
-	maxID       = 256                     // bytes; no honest id is longer
+	turnID    = "turnId"
+	codexTurn = "x-codex-turn-metadata" // an object with the id of the turn
+	maxID     = 256                     // bytes; no honest id is longer
 	// SubagentID is the id of a sub-agent, among those that a Peer asserts.
 	SubagentID = "agent_id"
 )
@@ -67,6 +66,7 @@ type use struct {
 	Name     string // of the conversation
 	TurnID   string
 	Source   string   // of the turn
+	Trace    string   // that the turn is part of
 	Believed bool     // that source is
 	Call     uint64   // Seq of its call; 0 until that has come
 	Others   []uint64 // it may be the call of another turn, too: which of them was it, nobody knows
@@ -105,6 +105,9 @@ func (b *binder) turn(e event.Event, t *event.Turn) {
 		key = talkKey(&t.Peer, t.Conversation)
 		b.talk(key, e, t)
 	}
+	if t.Trace != "" {
+		b.talk(traceKey(t.Principal, t.Trace), e, t)
+	}
 	if t.Role != event.RoleAssistant {
 		return
 	}
@@ -117,7 +120,7 @@ func (b *binder) turn(e event.Event, t *event.Turn) {
 	for _, u := range uses {
 		if !b.knows(&t.Peer, u) {
 			b.uses = append(b.uses, &use{
-				Use: u, Turn: e.Seq, At: e.At, Talk: key, Peer: t.Peer, Name: t.Conversation, TurnID: t.ID,
+				Use: u, Turn: e.Seq, At: e.At, Talk: key, Peer: t.Peer, Name: t.Conversation, TurnID: t.ID, Trace: t.Trace,
 				Source: t.Source, Believed: t.Trust == event.Trusted,
 			})
 		}
@@ -218,6 +221,8 @@ func talkKey(p *event.Peer, conversation string) string {
 	return agentKey(p) + " " + strconv.Quote(conversation)
 }
 
+func traceKey(principal, trace string) string { return strconv.Quote(principal) + " " + trace }
+
 // bind returns to what the call belongs that who makes at the given time, and whom it belongs to; both are nil if no
 // conversation is known to which it could. It changes nothing.
 func (b *binder) bind(who *Origin, c *event.Call, at event.Time) (*event.Bound, *use) {
@@ -240,9 +245,12 @@ func (b *binder) bind(who *Origin, c *event.Call, at event.Time) (*event.Bound, 
 	return bound, u
 }
 
-// own binds a call of a client's own tool, of which its hook tells.
+// own binds a call of a client's own tool, of which its hook tells: where it has no id, by the conversation that tells it.
 func (b *binder) own(c *event.Call) *event.Bound {
 	out := &event.Bound{By: event.ByCall, Confidence: event.Exact, Subagent: c.Asserted[SubagentID], Use: first(c, useIDs)}
+	if string(c.ID) == `""` {
+		out.By = event.BySession
+	}
 	for _, name := range conversationIDs {
 		if id := c.Asserted[name]; id != "" {
 			out.Conversation = id
@@ -285,8 +293,20 @@ func (s *search) find() (*event.Bound, *use) {
 	if bound, u := s.choose(event.ByArguments, s.fit(s.equal)); bound != nil {
 		return bound, u
 	}
-	if trace := traceOf(s.call.Asserted[traceParent]); trace != "" {
-		return s.choose(event.ByTrace, s.fit(func(u *use) bool { return traceOf(u.Peer.Asserted[traceParent]) == trace }))
+	return s.trace()
+}
+
+// trace binds by the trace that the call is part of: to an announcement in it, else to what the user said last in it.
+func (s *search) trace() (*event.Bound, *use) {
+	id := s.call.Trace
+	if id == "" {
+		return nil, nil
+	}
+	if bound, u := s.choose(event.ByTrace, s.fit(func(u *use) bool { return u.Trace == id })); bound != nil {
+		return bound, u
+	}
+	if k := s.talks[traceKey(s.call.Principal, id)]; k != nil {
+		return &event.Bound{By: event.ByTrace, Confidence: event.Likely, Turn: k.User}, nil
 	}
 	return nil, nil
 }
@@ -404,26 +424,21 @@ func first(c *event.Call, names []string) string {
 	return ""
 }
 
-// traceOf returns the id of the trace in a traceparent header; empty if it is none.
-func traceOf(parent string) string {
-	if part := strings.Split(parent, "-"); len(part) >= 4 && len(part[1]) == 32 {
-		return part[1]
-	}
-	return ""
-}
-
-// ArgsDigest names arguments, given as they are stored: it is equal for arguments that are equal, however they are written.
+// ArgsDigest names arguments, given as they are stored: it is equal for arguments that are equal, however they are written. The
+// intent that a model declares is none of them: whoever announces a call may have it among them, and the call has not.
 func ArgsDigest(args []byte) string {
-	sum := sha256.Sum256(wire.Canonical(args))
+	sum := sha256.Sum256(wire.CanonicalArgs(args))
 	return hex.EncodeToString(sum[:])
 }
 
-// unannounced is the signal that a call has come of which its agent, which announces its calls, has said nothing.
-func unannounced(c *event.Call) *event.Signal {
-	return &event.Signal{
-		Source: "binder", Name: "unannounced", Link: c.Link, Server: c.Server,
-		Text: fmt.Sprintf("a call of %s/%s that the hooks of %s have not announced", c.Server, c.Tool, c.Agent),
+// unannounced is the signal that a call has come of which its agent, which announces its calls, has said nothing. Missed is
+// how many such calls of the same tool came since the last signal and have none of their own.
+func unannounced(c *event.Call, missed int) *event.Signal {
+	text := fmt.Sprintf("a call of %s/%s that the hooks of %s have not announced", c.Server, c.Tool, c.Agent)
+	if missed > 0 {
+		text += fmt.Sprintf(" (and %d more before it)", missed)
 	}
+	return &event.Signal{Source: "binder", Name: "unannounced", Link: c.Link, Server: c.Server, Text: text}
 }
 
 // binderImage is a binder written down.
@@ -466,7 +481,7 @@ func claims(who Origin, m *wire.Message) (Origin, map[string]string) {
 		case slices.Contains(conversationIDs[:2], key):
 			set(&mine, key, v.Str)
 			set(&call, key, v.Str)
-		case slices.Contains(useIDs, key), slices.Contains(itemIDs, key), key == traceParent:
+		case slices.Contains(useIDs, key), slices.Contains(itemIDs, key):
 			set(&call, key, v.Str)
 		case key == codexTurn:
 			set(&call, turnID, v.Get("turn_id").Str)

@@ -227,7 +227,7 @@ func TestSubagentsAreToldApart(t *testing.T) {
 	x.pays(asserting("claude-code"), "5", fmt.Sprintf("arguments ambiguous #%d or [%d]", a, c))
 }
 
-func TestACallIsBoundByItemTurnAndTrace(t *testing.T) {
+func TestACallIsBoundByItemTurnAndSession(t *testing.T) {
 	x := newTable(t)
 	defer x.gate.Close()
 	source := func(turn event.Turn, ids ...string) uint64 {
@@ -240,10 +240,6 @@ func TestACallIsBoundByItemTurnAndTrace(t *testing.T) {
 	x.pays(asserting("agent", "itemId", "fc_1"), "99", fmt.Sprintf("item exact #%d", item))
 	turn := source(event.Turn{ID: "t1", Uses: []event.Use{pay("", "6")}})
 	x.pays(asserting("agent", "turnId", "t1"), "6", fmt.Sprintf("turn likely #%d", turn))
-	const trace = "00-0af7651916cd43dd8448eb211c80319c-"
-	traced := source(event.Turn{Uses: []event.Use{{}}}, "traceparent", trace+"b7ad6b7169203331-01")
-	x.pays(asserting("agent", "traceparent", trace+"00f067aa0ba902b7-01"), "7", fmt.Sprintf("trace likely #%d", traced))
-	x.pays(asserting("agent", "traceparent", "garbage"), "8", "nothing")
 	said := x.turn(asserting("agent"), event.Turn{Role: event.RoleUser, Source: "api", Conversation: "c9", Text: "pay"})
 	x.pays(asserting("agent", "sessionId", "c9"), "8", fmt.Sprintf("session likely #%d", said))
 }
@@ -298,6 +294,39 @@ func TestACallThatHooksDidNotAnnounceIsASignal(t *testing.T) {
 	if all := kinds(log(t, x.disk)); !slices.Contains(strings.Fields(all), "signal") {
 		t.Error(all)
 	}
+}
+
+// Attempt: an agent floods calls past its hooks, so that the history is full of signals; or in the shadow of one signal, so
+// that a rule does not see the next call.
+func TestAFloodOfUnannouncedCallsIsASignalASecondAndNoneIsHiddenFromRules(t *testing.T) {
+	x := newTable(t)
+	x.gate.Close()
+	waits := policy(t, `rules: [{name: stray, sequence: [{on: "signal unannounced"}, {on: "bank/pay"}], by: [session, server], within: 1s, do: deny}]`)
+	x.gate = gate(t, x.disk, waits, x.clock)
+	x.turn(asserting("bot"), event.Turn{Role: event.RoleUser, Conversation: "c1", Text: "hello"})
+	const calls = 50
+	for range calls {
+		x.pays(asserting("bot"), "5", "none none missing")
+		x.add(100 * time.Millisecond)
+	}
+	missing, denied := 0, 0
+	var last string
+	for _, e := range log(t, x.disk) {
+		if _, ok := e.Body.(*event.Call); ok {
+			missing++
+		}
+		if v, ok := e.Body.(*event.Verdict); ok && v.Action == event.Deny {
+			denied++
+		}
+		if s, ok := e.Body.(*event.Signal); ok {
+			last = s.Text
+		}
+	}
+	if missing != calls || denied != calls || x.signals() != 5 || !strings.Contains(last, "(and 9 more before it)") {
+		t.Errorf("%d calls, %d denied, %d signals, the last one: %s", missing, denied, x.signals(), last)
+	}
+	x.gate.Close()
+	verify(t, x.disk)
 }
 
 // What is announced survives in a snapshot as it does in the log.

@@ -71,10 +71,11 @@ func linkName(server, id string) string {
 	return TransportHTTP + ":" + server + ":" + hex.EncodeToString(sum[:6])
 }
 
-// link returns a new link. All of them share one quota of signals: clients make as many links as they like.
+// link returns a new link. All of them share one quota of signals, since clients make as many links as they like, and the
+// questions that requests were answered with.
 func (h *HTTP) link(who Origin) *Link {
-	l := NewLink(LinkConfig{Judge: h.Judge, Cleaner: h.Cleaner, Origin: who, KeepAlive: h.KeepAlive, Log: h.Log})
-	l.signals = &h.signals
+	l := NewLink(LinkConfig{Judge: h.Judge, Cleaner: h.Cleaner, Hearer: h.Hearer, Intent: h.Intent, Origin: who, KeepAlive: h.KeepAlive, Log: h.Log})
+	l.signals, l.inputs = &h.signals, &h.inputs
 	return l
 }
 
@@ -140,17 +141,21 @@ func (x *exchange) post() {
 		x.refuse(status, refused)
 		return
 	}
+	x.link.traced(&frame, x.r.Header)
 	rulings := make([]Ruling, len(frame.Messages))
 	for i := range frame.Messages {
 		rulings[i] = x.link.FromClient(&frame.Messages[i])
 	}
 	x.attend(rulings)
 	var forward, replies [][]byte
+	same := true // what goes on is what came
 	for i, r := range rulings {
 		f, back := r.Wait()
 		if f != nil {
 			forward = append(forward, f)
-			if m := &frame.Messages[i]; m.Kind == wire.Request {
+			m := &frame.Messages[i]
+			same = same && bytes.Equal(f, m.Raw)
+			if m.Kind == wire.Request {
 				x.ids = append(x.ids, m.ID)
 				x.calls = x.calls || m.IsCall()
 			}
@@ -163,10 +168,10 @@ func (x *exchange) post() {
 	case !frame.Batch && len(replies) > 0:
 		x.answer(http.StatusOK, replies[0])
 	case !frame.Batch:
-		x.roundTrip(&outgoing{body: body})
+		x.roundTrip(&outgoing{body: forward[0]})
 	case len(forward) == 0:
 		x.answer(http.StatusOK, wire.Batch(replies))
-	case len(replies) == 0:
+	case len(replies) == 0 && same:
 		x.roundTrip(&outgoing{body: body, batch: true})
 	default:
 		x.roundTrip(&outgoing{body: wire.Batch(forward), batch: true, replies: replies})

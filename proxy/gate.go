@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/umpire-dev/umpire/proxy/review"
+	"github.com/umpire-dev/umpire/proxy/wire"
 	"github.com/umpire-dev/umpire/rules"
 	"github.com/umpire-dev/umpire/rules/catalog"
 	"github.com/umpire-dev/umpire/rules/event"
@@ -75,6 +76,7 @@ type Gate struct {
 	closed  bool
 	mem     *memory
 	retries retries
+	strays  recurring // signals of calls that nobody has announced
 	mending struct{ next time.Time }
 	behind  bool // the clock is behind the history
 
@@ -198,9 +200,12 @@ func (g *Gate) Call(who Origin, call event.Call, retry Retry) *Ticket {
 		call.Bound, announced = g.mem.binder.bind(&who, &call, b.at)
 		announced.joins(call.Bound, &who.Peer)
 		announced.joins(call.Bound, &call.Peer)
+		t.Peer = call.Peer
 		session := b.open(who)
 		if call.Bound != nil && call.Bound.Missing {
-			b.add(session, 0, unannounced(&call))
+			if missed, ok := g.strays.take(session, &call, b.at); ok {
+				b.add(session, 0, unannounced(&call, missed))
+			}
 		}
 		if retry.Continues {
 			call.Retry = g.retries.claim(retry.key(who, call.Tool), b.at)
@@ -295,11 +300,12 @@ func (g *Gate) Heard(who *event.Peer, conversation string) (last string, known f
 	return last, func(use string) bool { return uses[use] }
 }
 
-// Announced reports whether who has announced a call with this id in its conversation, and whether that came.
-func (g *Gate) Announced(who *event.Peer, use string) (announced, came bool) {
+// Announced reports whether who has announced the call for which is holds, by what was announced and in which Turn, and
+// whether that came.
+func (g *Gate) Announced(who *event.Peer, is func(u event.Use, turn uint64) bool) (announced, came bool) {
 	t := newTicket()
 	g.do(t, func() {
-		announced, came = g.mem.binder.announced(who, use)
+		announced, came = g.mem.binder.announced(who, is)
 		t.finish(nil)
 	})
 	return announced, came
@@ -320,6 +326,16 @@ func (g *Gate) FindTool(is func(server, tool string) bool) (found catalog.Key, o
 		t.finish(nil)
 	})
 	return found, ok
+}
+
+// Declares implements Judge. What a definition declares that is too long to keep is not known, so it could be anything.
+func (g *Gate) Declares(server, tool, argument string) (declares bool) {
+	g.do(newTicket(), func() {
+		if known := g.mem.state.Catalog().Find(server, tool); known != nil {
+			declares = known.Now.Long > 0 || wire.DeclaresArgument(known.Now.InputSchema, argument)
+		}
+	})
+	return declares
 }
 
 // Await implements Judge.

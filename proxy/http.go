@@ -29,6 +29,8 @@ type HTTPConfig struct {
 	Headers http.Header // set on every request to it
 	Judge   Judge
 	Cleaner *wire.Cleaner
+	Hearer  Hearer // as in LinkConfig
+	Intent  string // likewise
 	Guard   Guard
 	// KeepAlive is how often a client hears of its call that is on hold; 0 is every 15 s.
 	KeepAlive time.Duration
@@ -59,6 +61,7 @@ type HTTP struct {
 	legacy   *Relay                  // of its sessions of HTTP+SSE, if it turns out to speak that
 
 	signals Quota
+	inputs  questions
 
 	mu    sync.Mutex
 	links map[string]*httpLink // by session id of the protocol
@@ -94,7 +97,7 @@ func NewHTTP(cfg HTTPConfig) (*HTTP, error) {
 		HTTPConfig: cfg, links: map[string]*httpLink{}, known: map[string]Origin{}, done: make(chan struct{}),
 		upstream: newUpstream(cfg.URL),
 		legacy: newRelay(RelayConfig{
-			Server: cfg.Server, Headers: cfg.Headers, Judge: cfg.Judge, Cleaner: cfg.Cleaner, KeepAlive: cfg.KeepAlive, Log: cfg.Log,
+			Server: cfg.Server, Headers: cfg.Headers, Judge: cfg.Judge, Cleaner: cfg.Cleaner, Hearer: cfg.Hearer, Intent: cfg.Intent, KeepAlive: cfg.KeepAlive, Log: cfg.Log,
 		}),
 	}
 	go h.sweep()

@@ -25,6 +25,8 @@ type Judge interface {
 	Reopen(link string) (event.Opened, bool)
 	// Policy returns the policy in force.
 	Policy() *rules.Policy
+	// Declares reports whether the server has declared an argument of this name for a tool, as that was listed last.
+	Declares(server, tool, argument string) bool
 }
 
 // The transports of a link, as events name them.
@@ -50,6 +52,7 @@ type Ticket struct {
 	Seq     uint64 // of the call, judged or seen, or of the turn; 0 if it was not recorded
 	Root    uint64 // of the first attempt, if the call continues one
 	Verdict event.Verdict
+	Peer    event.Peer   // who calls, with the conversation that the call was found to belong to
 	Hold    *review.Slot // if the call is on hold: the Slot has the verdict that counts
 	err     error
 	over    atomic.Bool
@@ -122,6 +125,9 @@ func (d Denier) Reopen(string) (event.Opened, bool) { return event.Opened{}, fal
 
 // Policy implements Judge.
 func (d Denier) Policy() *rules.Policy { return nil }
+
+// Declares implements Judge.
+func (d Denier) Declares(string, string, string) bool { return false }
 
 // Retry connects a call to the one that it continues (MCP 2026-07-28, multi round-trip requests): the same client calls
 // the same tool with the same arguments and gives back the server's requestState.

@@ -22,6 +22,10 @@ type LinkConfig struct {
 	Judge   Judge
 	Cleaner *wire.Cleaner
 	Origin  Origin
+	// Hearer is told what is said beside calls; nil if nobody is.
+	Hearer Hearer
+	// Intent is the argument by which the model may declare why it makes a call; empty if it is not asked to.
+	Intent string
 	// KeepAlive is how often the client hears of a call that is on hold; 0 is every 15 s.
 	KeepAlive time.Duration
 	// Ledger is where Pump keeps what the client waits for, so that the next process can answer it; nil if nowhere.
@@ -35,13 +39,19 @@ type Link struct {
 	judge     Judge
 	clean     *wire.Cleaner
 	log       *slog.Logger
+	hearer    Hearer
+	intent    string
 	keepAlive time.Duration
 	signals   *Quota
 	ledger    *transport.Ledger
+	questions questions  // of the server, by wire.Key of their id
+	inputs    *questions // that requests were answered with; connections of a client may share them
 
 	mu      sync.Mutex
 	who     Origin
 	waiting map[string]*request // unanswered requests of the client, by wire.Key of their id
+	traces  map[string]string   // of calls that are about to come, by the same
+	last    *event.Peer         // whose call was let through last
 	quiet   chan struct{}       // if somebody waits for it: closed when nothing is expected
 	closed  bool
 	leaving string // why this process leaves the conversation to another one; empty if it does not
@@ -52,7 +62,9 @@ type request struct {
 	id     string // the raw token
 	key    string // wire.Key of it
 	method string
+	name   string // what it is about
 	modern bool
+	peer   *event.Peer // who hears the answer, if the request says so
 	task   string      // for tasks/…: names the task that it is about
 	call   *event.Call // for tools/call, with what follows
 	args   []byte      // as sent
@@ -70,8 +82,8 @@ func NewLink(cfg LinkConfig) *Link {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Link{
-		judge: cfg.Judge, clean: cfg.Cleaner, log: cfg.Log, keepAlive: cmp.Or(cfg.KeepAlive, keepAlive),
-		who: cfg.Origin, signals: &Quota{}, ledger: cfg.Ledger,
+		judge: cfg.Judge, clean: cfg.Cleaner, log: cfg.Log, hearer: cfg.Hearer, intent: cfg.Intent, keepAlive: cmp.Or(cfg.KeepAlive, keepAlive),
+		who: cfg.Origin, signals: &Quota{}, ledger: cfg.Ledger, inputs: &questions{},
 	}
 }
 
@@ -156,10 +168,20 @@ func (l *Link) FromClient(m *wire.Message) Ruling {
 	if m.Kind == wire.Notification && m.Method == "notifications/cancelled" {
 		return l.cancelled(m)
 	}
+	if m.Kind == wire.Response {
+		l.replied(m)
+	}
 	if m.Kind != wire.Request {
 		return Ruling{forward: m.Raw}
 	}
-	r := &request{id: m.ID, key: wire.Key(m.ID), method: m.Method, modern: m.Protocol() != "", sent: !m.IsCall(), task: asked(m)}
+	intent := ""
+	if m.IsCall() {
+		var err error
+		if m, intent, err = l.withoutIntent(m); err != nil {
+			return Ruling{reply: wire.ErrorReply(m.ID, wire.CodeInvalidRequest, err.Error())}
+		}
+	}
+	r := &request{id: m.ID, key: wire.Key(m.ID), method: m.Method, name: strings.Clone(m.Name()), modern: m.Protocol() != "", sent: !m.IsCall(), task: asked(m)}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if _, taken := l.waiting[r.key]; taken {
@@ -178,14 +200,17 @@ func (l *Link) FromClient(m *wire.Message) Ruling {
 		l.waiting = map[string]*request{}
 	}
 	l.waiting[r.key] = r
-	if !m.IsCall() {
+	if r.peer = l.reader(m); !m.IsCall() {
+		l.retried(m, r)
 		return Ruling{forward: m.Raw}
 	}
 	call := m.Call()
 	who, asserted := claims(l.who, m)
 	r.call, r.args = l.event(who, m, call), call.Args
-	r.call.Asserted = asserted
+	r.call.Intent = intent
+	r.call.Asserted, r.call.Trace = asserted, l.trace(m, r.key)
 	r.ticket = l.judge.Call(who, *r.call, Retry{Continues: call.Continues, State: call.RequestState, Args: call.Args})
+	l.retried(m, r)
 	return Ruling{
 		wait: func() ([]byte, []byte) { return l.release(m, r) },
 		held: func() *wait { return r.held(m) }, ticket: r.ticket,
@@ -218,6 +243,8 @@ func (l *Link) release(m *wire.Message, r *request) (forward, reply []byte) {
 	if !ended {
 		if r.sent = passes; !passes {
 			l.forget(r.key)
+		} else if r.ticket.Seq != 0 {
+			l.last = &r.ticket.Peer
 		}
 	}
 	l.mu.Unlock()
@@ -270,6 +297,16 @@ func (l *Link) event(who Origin, m *wire.Message, call wire.Call) *event.Call {
 		Link: who.Link, Server: who.Server, Tool: strings.Clone(call.Name), ID: json.RawMessage(m.ID), Args: args, Size: len(call.Args),
 		Peer: who.Peer, Findings: findings,
 	}
+}
+
+// withoutIntent returns a call without the arguments that are Umpire's own, and what they say, as it may be stored.
+func (l *Link) withoutIntent(m *wire.Message) (call *wire.Message, intent string, err error) {
+	server, tool := l.Origin().Server, m.Name()
+	call, intent, err = wire.WithoutIntent(m, func(name string) bool { return l.judge.Declares(server, tool, name) })
+	if err != nil {
+		return m, "", err
+	}
+	return call, l.clean.Text(intent), nil
 }
 
 // learn picks up who the client says it is. What outlives a message is copied from it: a part would keep the whole.

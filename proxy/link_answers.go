@@ -15,8 +15,8 @@ func (l *Link) FromServer(m *wire.Message) Ruling {
 	if m.Kind == wire.Notification {
 		return l.notified(m)
 	}
-	if m.Kind != wire.Response {
-		return Ruling{forward: m.Raw}
+	if m.Kind == wire.Request {
+		return l.asks(m)
 	}
 	if m.ID == "" { // an error that answers a message which the server could not read
 		return Ruling{forward: m.Raw}
@@ -30,6 +30,8 @@ func (l *Link) FromServer(m *wire.Message) Ruling {
 		return l.answered(m, r)
 	case "tools/list":
 		return l.listed(m)
+	case getPrompt, readResource:
+		return l.told(m, r)
 	case "tasks/get", "tasks/cancel", "tasks/result":
 		return l.tasked(m, r)
 	case "initialize":
@@ -59,6 +61,7 @@ func (l *Link) answered(m *wire.Message, r *request) Ruling {
 		}
 	}
 	who := l.Origin()
+	tickets := l.hear(who, []event.Peer{r.ticket.Peer}, l.inquiries(m, r))
 	t := l.judge.Record(who, r.ticket.Seq, body)
 	if body.Outcome == event.OutcomeInput {
 		root := r.ticket.Seq
@@ -67,7 +70,7 @@ func (l *Link) answered(m *wire.Message, r *request) Ruling {
 		}
 		l.judge.Await(who, r.call.Tool, Retry{State: m.Result.Get("requestState").Str, Args: r.args}, root)
 	}
-	return recorded(m, t)
+	return released(m, append(tickets, t), notGiven(m))
 }
 
 // content notes what a call gave.
@@ -85,17 +88,8 @@ func (l *Link) problem(body *event.Result, e gjson.Result) {
 	body.Text = l.clean.Text(e.Get("message").String())
 }
 
-// recorded releases an answer once it is recorded.
-func recorded(m *wire.Message, t *Ticket) Ruling {
-	return Ruling{ticket: t, wait: func() ([]byte, []byte) {
-		if err := t.Wait(); err != nil {
-			return wire.ErrorReply(m.ID, wire.CodeNotRecorded, "the tool has answered, but the answer cannot be recorded and so not be given: "+err.Error()), nil
-		}
-		return m.Raw, nil
-	}}
-}
-
-// listed records what a server says about its tools, and leaves out those that the policy denies outright.
+// listed records what a server says about its tools, as it says it, and leaves out those that the policy denies outright. To
+// the others it adds the argument by which the model declares its intent, if it is to.
 func (l *Link) listed(m *wire.Message) Ruling {
 	who := l.Origin()
 	catalog := &event.Catalog{Server: who.Server}
@@ -106,10 +100,15 @@ func (l *Link) listed(m *wire.Message) Ruling {
 			return wire.ErrorReply(m.ID, wire.CodeNotRecorded, err.Error()), nil
 		}
 		policy := l.judge.Policy()
-		if policy == nil {
-			return m.Raw, nil
-		}
-		out, err := wire.FilterTools(m, func(tool string) bool { return policy.Hides(who.Server, tool) })
+		out, err := wire.EditTools(m, func(def gjson.Result) (string, bool) {
+			switch {
+			case policy != nil && policy.Hides(who.Server, def.Get("name").Str):
+				return "", false
+			case l.intent != "":
+				return wire.WithIntent(def, l.intent), true
+			}
+			return def.Raw, true
+		})
 		if err != nil {
 			return wire.ErrorReply(m.ID, wire.CodeBadAnswer, err.Error()), nil
 		}

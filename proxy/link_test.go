@@ -262,6 +262,23 @@ func TestConversationsOfOneConnectionAreSessionsOfTheirOwn(t *testing.T) {
 	}
 }
 
+// What Codex says of a call in its _meta is recorded, and binds it to what its stream has announced under the id of an item.
+func TestTheIdsOfACodexCallBindIt(t *testing.T) {
+	x := begin(t, noDeletes)
+	turn := &event.Turn{
+		Role: event.RoleAssistant, Source: "model:openai", Trust: event.Trusted, Peer: support.Peer,
+		Uses: []event.Use{{Item: "fc_1", Server: "billing", Tool: "read"}, {Item: "fc_2", Server: "billing", Tool: "read"}},
+	}
+	if err := x.gate.Record(support, 0, turn).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	x.pass(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read","_meta":{"itemId":"fc_2","threadId":"t1","progressToken":0,"x-codex-turn-metadata":{"turn_id":"7"},"itemid":"fc_1"}}}`)
+	c := logged[*event.Call](x)[0]
+	if c.Bound == nil || c.Bound.By != event.ByItem || c.Bound.Confidence != event.Exact || c.Asserted["itemId"] != "fc_2" || c.Asserted["turnId"] != "7" {
+		t.Errorf("%+v %+v", c.Bound, c.Asserted)
+	}
+}
+
 // Attempt: two requests under ids that are one for the server, so that an answer could belong to either.
 func TestAnIDInFlightCannotBeUsedAgain(t *testing.T) {
 	for _, tc := range []struct {

@@ -1,8 +1,12 @@
 package proxy
 
 import (
+	"fmt"
+	"maps"
 	"sync"
 	"time"
+
+	"github.com/umpire-dev/umpire/rules/event"
 )
 
 // The signals of one name that become events: so many at once, and one more each time that this has passed.
@@ -48,5 +52,38 @@ func (q *Quota) Take(name string, now time.Time) (missed int, ok bool) {
 	}
 	a.room--
 	missed, a.missed = a.missed, 0
+	return missed, true
+}
+
+// recurring bounds a signal that every call can cause: one a second for calls of the same tool in the same session. No
+// window of a rule is shorter than that, so that a rule which waits for the signal finds one whenever a call that causes it
+// is judged; how many it stands for, the next one says. It counts in the time of events, and its owner guards it. The zero
+// recurring is ready.
+type recurring map[string]*recurrence
+
+type recurrence struct {
+	at     event.Time // of the last one that was recorded
+	missed int        // since
+}
+
+// maxRecurring is how many recurrences there may be before those are forgotten that no longer matter.
+const maxRecurring = 1000
+
+// take reports whether the signal of a call may be recorded at the given time, and how many were not since the last one.
+func (r *recurring) take(session string, c *event.Call, at event.Time) (missed int, ok bool) {
+	key := fmt.Sprintf("%s %q %q", session, c.Server, c.Tool)
+	last := (*r)[key]
+	switch {
+	case last != nil && at.Sub(last.at) < signalEvery:
+		last.missed++
+		return 0, false
+	case last != nil:
+		missed = last.missed
+	case *r == nil:
+		*r = recurring{}
+	case len(*r) >= maxRecurring:
+		maps.DeleteFunc(*r, func(_ string, old *recurrence) bool { return at.Sub(old.at) >= signalEvery })
+	}
+	(*r)[key] = &recurrence{at: at}
 	return missed, true
 }

@@ -406,8 +406,11 @@ func (p *relayPost) ask(frame *wire.Frame, body []byte, asks *posted) {
 		defer s.leave()
 		b.listen(asks, s)
 	}
+	p.session.traced(frame, p.q.Header)
 	given := b.give(body, p.q.Context().Done())
-	if given {
+	if !given {
+		p.session.untraced(frame)
+	} else {
 		p.relay.hold(p.q, b, s, asks.done)
 	}
 	left := b.leave(asks, given)

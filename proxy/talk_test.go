@@ -127,13 +127,17 @@ func begin(t testing.TB, policyText string) *talk {
 }
 
 // join starts a talk with a gate that others may use.
-func join(t testing.TB, disk *manual, g *proxy.Gate, who proxy.Origin) *talk {
+func join(t testing.TB, disk *manual, g *proxy.Gate, who proxy.Origin, change ...func(*proxy.LinkConfig)) *talk {
 	t.Helper()
 	x := &talk{t: t, disk: disk, gate: g, ended: make(chan error, 1)}
 	client, nearClient := cable()
 	server, nearServer := cable()
 	x.client, x.server = client, server
-	link := proxy.NewLink(proxy.LinkConfig{Judge: g, Cleaner: cleaner(t), Origin: who, KeepAlive: time.Millisecond})
+	cfg := proxy.LinkConfig{Judge: g, Cleaner: cleaner(t), Origin: who, KeepAlive: time.Millisecond}
+	for _, c := range change {
+		c(&cfg)
+	}
+	link := proxy.NewLink(cfg)
 	go func() { x.ended <- link.Pump(nearClient, nearServer) }()
 	x.hangUp = sync.OnceValue(func() error {
 		client.Close()

@@ -143,7 +143,7 @@ func (l *Link) tasked(m *wire.Message, r *request) Ruling {
 	if body == nil {
 		return Ruling{forward: m.Raw}
 	}
-	return recorded(m, l.judge.Record(l.Origin(), 0, body))
+	return released(m, []*Ticket{l.judge.Record(l.Origin(), 0, body)}, notGiven(m))
 }
 
 // notified rules on a notification of the server: it may say how a task ended.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"github.com/umpire-dev/umpire/proxy"
 	"github.com/umpire-dev/umpire/rules/event"
 )
 
@@ -165,7 +166,7 @@ func httpBetween(t *testing.T, modern, plain bool) *httpPair {
 				return
 			}
 		}
-	})
+	}, func(cfg *proxy.HTTPConfig) { cfg.Hearer = ear(t, cfg.Judge.(*proxy.Gate)) })
 	if !modern {
 		resp := p.open(p.request(t.Context(), http.MethodGet, "", inSession))
 		p.listen(resp)
@@ -254,8 +255,8 @@ func TestEveryKindOfMessagePassesUnchanged(t *testing.T) {
 		meet func(t *testing.T) between
 		not  func(lines []line) bool
 	}{
-		"stdio":                 {legacyOnly, func(t *testing.T) between { return linePair{begin(t, noRules)} }, nil},
-		"stdio, 2026-07-28":     {modernOnly, func(t *testing.T) between { return linePair{begin(t, noRules)} }, nil},
+		"stdio":                 {legacyOnly, func(t *testing.T) between { return linePair{hearing(t, noRules)} }, nil},
+		"stdio, 2026-07-28":     {modernOnly, func(t *testing.T) between { return linePair{hearing(t, noRules)} }, nil},
 		"HTTP, streams":         {legacyOnly, func(t *testing.T) between { return httpBetween(t, false, false) }, nil},
 		"HTTP, JSON":            {legacyOnly, func(t *testing.T) between { return httpBetween(t, false, true) }, nil},
 		"HTTP, 2026-07-28":      {modernOnly, func(t *testing.T) between { return httpBetween(t, true, false) }, nil},

@@ -25,10 +25,10 @@ func (p *Policy) keyless(i int) (out document.Errors) {
 		opens := slot < len(r.steps.steps) && !r.steps.require || slot == r.steps.pattern.UntilSlot() && r.steps.require
 		for _, k := range r.steps.by {
 			switch {
-			case st.kind == stepSignal:
-				if k.name != "session" && k.name != "server" {
-					out = append(out, st.at.Error("", "rule %s waits for something that never happens: a signal has no %s, which the rule goes by", r.name, k))
-				}
+			case st.kind == stepSignal && k.name != "session" && k.name != "server",
+				st.kind == stepTurn && k.name != "session" && k.name != "agent" && k.name != "principal":
+				out = append(out, st.at.Error("", "rule %s waits for something that never happens: a %s has no %s, which the rule goes by", r.name, st.kind, k))
+			case st.kind == stepSignal, st.kind == stepTurn:
 			case !opens, k.name != "", st.where != nil && st.where.Guards(st.name, k.arg):
 			default:
 				if i := slices.IndexFunc(st.on, func(g glob) bool { return !p.demands(k.arg, g) }); i >= 0 {

@@ -20,6 +20,7 @@ type order struct {
 	feeds   []feed                    // of calls and results
 	calls   *index                    // of feeds
 	signals []feed
+	turns   []feed
 	judging *candidate            // the call whose verdict comes next, if it can be a step
 	held    map[uint64]*candidate // such calls that wait for a person
 	memos   map[uint64]*memo      // by Seq of the call
@@ -63,6 +64,8 @@ func newOrder(p *Policy) *order {
 			case st == nil:
 			case st.kind == stepSignal:
 				o.signals = append(o.signals, feed{i, slot, st})
+			case st.kind == stepTurn:
+				o.turns = append(o.turns, feed{i, slot, st})
 			default:
 				o.calls.add(len(o.feeds), st.on)
 				o.feeds = append(o.feeds, feed{i, slot, st})
@@ -233,11 +236,29 @@ func (o *order) result(e event.Event, r *event.Result) {
 }
 
 func (o *order) signal(e event.Event) {
+	o.noted(e, o.signals, e.Body.(*event.Signal).Name, expr.NewSignal)
+}
+
+func (o *order) turn(e event.Event) {
+	o.noted(e, o.turns, speaker(e.Body.(*event.Turn)), expr.NewTurn)
+}
+
+// speaker returns whose words a turn holds, as far as that can be believed. What a form holds that a server has shown is
+// among what comes from outside: a server could ask for some word of the user whenever a rule waits for one.
+func speaker(t *event.Turn) string {
+	if t.Trust != event.Trusted || t.Server != "" || !slices.Contains(turnRoles, string(t.Role)) {
+		return string(event.RoleTool)
+	}
+	return string(t.Role)
+}
+
+// noted remembers an event that is no call where rules wait for one of its name.
+func (o *order) noted(e event.Event, feeds []feed, name string, step func(event.Event) *expr.Step) {
 	k := &candidate{memo: &memo{}}
-	for _, f := range o.signals {
-		if f.matchesSignal(e.Body.(*event.Signal).Name) {
+	for _, f := range feeds {
+		if f.named(name) {
 			if k.step == nil {
-				k.step = expr.NewSignal(e)
+				k.step = step(e)
 			}
 			o.place(k, k.step.Call, f)
 		}
@@ -305,8 +326,11 @@ func number(e entry) uint64 {
 
 // name formats what happened for a sentence.
 func (m *memo) name() string {
-	if m.step.Signal != nil {
+	switch {
+	case m.step.Signal != nil:
 		return "the signal " + clip(m.step.Signal.Name)
+	case m.step.Turn != nil:
+		return "a turn of the " + speaker(m.step.Turn)
 	}
 	return m.step.Server + "/" + clip(m.step.Call.Call.Tool)
 }
@@ -336,9 +360,9 @@ func (q *search) missing(w *sequence.Window[*memo], at event.Time, key string) f
 	when := fmt.Sprintf("in the %s before it%s", document.FormatDuration(q.spec.pattern.Within), byText(q.spec.by, q.call))
 	switch {
 	case n == 0 || len(conditions) == 0:
-		f.why = fmt.Sprintf("no %s %s", wanted, when)
+		f.why = fmt.Sprintf("no %s %s", strings.TrimPrefix(wanted, "a "), when)
 	case n == 1:
-		f.why = fmt.Sprintf("the one %s %s does not fit", wanted, when)
+		f.why = fmt.Sprintf("the one %s %s does not fit", strings.TrimPrefix(wanted, "a "), when)
 	default:
 		f.why = fmt.Sprintf("none of the %d of %s %s fits", n, wanted, when)
 	}

@@ -84,7 +84,7 @@ var wrong = []struct {
 	{"rules:\n  - {name: x, sequence: [{name: y, on: a/b, where: z.ok}, {name: z, on: a/c}, {on: a/d}], within: 1m}", "2:52", `undeclared reference to 'z'`, "and those before it: y"},
 	{"rules:\n  - {name: x, sequence: [{name: y, on: a/b, where: y.okay}, {on: a/d}], within: 1m}", "2:53", `undefined field 'okay'`, ""},
 	{"rules:\n  - {name: x, sequence: [{on: a/b}, {on: result a/d}], within: 1m}", "2:37", `the last step can be nothing but a single call`, ""},
-	{"rules:\n  - {name: x, sequence: [{on: turn user}, {on: a/d}], within: 1m}", "2:31", `turns of the conversation are not heard`, ""},
+	{"rules:\n  - {name: x, sequence: [{on: turn boss}, {on: a/d}], within: 1m}", "2:31", `"boss" is nobody who speaks`, "want user, assistant, system, tool, *"},
 	{"rules:\n  - {name: x, sequence: [{on: reslt a/b}, {on: a/d}], within: 1m}", "2:31", `"reslt" is no kind of event`, "result server/tool"},
 	{"rules:\n  - {name: x, sequence: [{on: a/b, runs: 3}, {on: a/d}], within: 1m}", "2:42", `"3" is no number of times`, "3.."},
 	{"rules:\n  - {name: x, sequence: [{on: a/b, runs: 1..}, {on: a/d}], within: 1m}", "2:42", `"1.." is no number of times`, "from 2"},

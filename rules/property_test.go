@@ -58,7 +58,7 @@ func genPolicy(t *rapid.T) *rules.Policy {
 		case 8:
 			fmt.Fprintf(&b, "    catalog: %s\n", pick("catalog", "changed", "[hidden, twin]", "[added, changed, hidden, twin]"))
 		case 7:
-			fmt.Fprintf(&b, "    require:\n      - {name: s, on: %q, where: %q}\n    within: %s\n    by: %s\n", pick("required", "a/*", "b/y", "result a/x", "signal *"),
+			fmt.Fprintf(&b, "    require:\n      - {name: s, on: %q, where: %q}\n    within: %s\n    by: %s\n", pick("required", "a/*", "b/y", "result a/x", "signal *", "turn user"),
 				pick("asked", "s.ok", "s.failed || has(args.k) && s.args.k == args.k", "flows(s.result, args)", "true"), per, by)
 		}
 	}
@@ -73,10 +73,10 @@ func genPolicy(t *rapid.T) *rules.Policy {
 func genSequence(t *rapid.T, b *strings.Builder) {
 	pick := func(label string, of ...string) string { return rapid.SampledFrom(of).Draw(t, label) }
 	on := func() string {
-		return pick("step", "a/x", "a/*", "*/*", "b/y", "result */*", "result b/*", "signal s*")
+		return pick("step", "a/x", "a/*", "*/*", "b/y", "result */*", "result b/*", "signal s*", "turn user", "turn *", "turn tool")
 	}
 	conditions := []string{"true", "has(args.k)", "args.n > 1"}
-	asks := []string{"%s.ok", "%s.failed", "%[1]s.answered && has(%[1]s.args.k)", "%s.args.k == args.k", "flows(%s.result, args.k)", "%s.server == server"}
+	asks := []string{"%s.ok", "%s.failed", "%[1]s.answered && has(%[1]s.args.k)", "%s.args.k == args.k", "flows(%s.result, args.k)", "%s.server == server", "flows(%s.text, args.k)"}
 	b.WriteString("    sequence:\n")
 	for i := range rapid.IntRange(1, 3).Draw(t, "length") {
 		name := fmt.Sprintf("s%d", i)

@@ -92,10 +92,12 @@ func readDigest(data []byte, class lineage.Class) *lineage.Text {
 // said reports whether texts of a class are compared letter by letter.
 func said(class lineage.Class) bool { return class&(lineage.User|lineage.System) != 0 }
 
-// classOf says from whom the words of a turn come; ok is false if they are the model's: its own, or those of what it has read.
+// classOf says from whom the words of a turn come, as far as the turn says it; ok is false if they are the model's: its own, or
+// those of what it has read.
 func classOf(b *event.Turn) (class lineage.Class, ok bool) {
+	overMCP := strings.HasPrefix(b.Source, event.MCP+":")
 	switch {
-	case b.Role == event.RoleAssistant:
+	case b.Role == event.RoleAssistant && (!overMCP || b.Trust == event.Trusted):
 		return 0, false
 	case b.Trust != event.Trusted:
 	case b.Role == event.RoleUser:

@@ -209,8 +209,9 @@ type memoImage struct {
 	Seq     uint64
 	At      event.Time
 	Session string
-	Call    *event.Call   // nil of a signal
-	Signal  *event.Signal // nil of a call
+	Call    *event.Call // nil if it is another one of these
+	Signal  *event.Signal
+	Turn    *event.Turn
 	Result  *event.Result
 	Waits   bool
 	Keep    bool
@@ -257,10 +258,10 @@ func (t *memoTable) add(m *memo) int {
 	i, ok := t.index[m]
 	if !ok {
 		img := memoImage{
-			Seq: m.seq, At: m.at, Session: m.step.Session, Signal: m.step.Signal, Result: m.step.Result, Waits: m.waits, Keep: m.keep,
+			Seq: m.seq, At: m.at, Session: m.step.Session, Signal: m.step.Signal, Turn: m.step.Turn, Result: m.step.Result, Waits: m.waits, Keep: m.keep,
 			Passed: m.seq != 0 && t.order.memos[m.seq] == m,
 		}
-		if m.step.Signal == nil {
+		if m.step.Signal == nil && m.step.Turn == nil {
 			img.Call = m.step.Call.Call
 		}
 		i = len(t.list)
@@ -315,7 +316,7 @@ func (o *order) restore(img orderImage) error {
 	memos := make([]*memo, len(img.Memos))
 	for i, m := range img.Memos {
 		if memos[i] = m.memo(o.policy); memos[i] == nil {
-			return fmt.Errorf("step %d is neither a call nor a signal", i)
+			return fmt.Errorf("step %d is no call, signal or turn", i)
 		}
 		if m.Passed {
 			o.memos[m.Seq] = memos[i]
@@ -366,6 +367,8 @@ func (img memoImage) memo(p *Policy) *memo {
 	switch {
 	case img.Signal != nil:
 		m.step = expr.NewSignal(event.Event{Session: img.Session, Body: img.Signal})
+	case img.Turn != nil:
+		m.step = expr.NewTurn(event.Event{Session: img.Session, Body: img.Turn})
 	case img.Call != nil:
 		m.step = &expr.Step{Call: expr.NewCall(event.Event{Session: img.Session, Body: img.Call}, p.tool(img.Call.Server, img.Call.Tool))}
 	default:

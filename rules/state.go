@@ -106,6 +106,7 @@ func (s *State) Apply(e event.Event) {
 			s.trails.result(e, b)
 		}
 	case *event.Turn:
+		s.order.turn(e)
 		if s.trails != nil {
 			s.trails.said(e, b)
 		}

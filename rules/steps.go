@@ -31,13 +31,13 @@ type stepsSpec struct {
 
 // step is a kind of event that a rule waits for.
 type step struct {
-	name    string   // by which conditions ask about it; empty for none
-	kind    string   // "call", "result" or "signal"
-	on      []glob   // of calls and results
-	signals []string // patterns of their names
-	where   *expr.Program
-	early   bool // where asks about nothing but its own event, all of which is known when it arrives: it is decided then
-	at      document.Node
+	name  string   // by which conditions ask about it; empty for none
+	kind  string   // "call", "result", "signal" or "turn"
+	on    []glob   // of calls and results
+	names []string // patterns: of signals, or of the roles of turns
+	where *expr.Program
+	early bool // where asks about nothing but its own event, all of which is known when it arrives: it is decided then
+	at    document.Node
 }
 
 // The kinds of steps, as the word before the pattern says.
@@ -45,6 +45,7 @@ const (
 	stepCall   = "call"
 	stepResult = "result"
 	stepSignal = "signal"
+	stepTurn   = "turn"
 )
 
 // alone reports whether where asks about nothing but st, and about nothing that is not there yet when st arrives.
@@ -54,8 +55,9 @@ func (st *step) alone() bool {
 	})
 }
 
-func (st *step) matchesSignal(name string) bool {
-	return slices.ContainsFunc(st.signals, func(pattern string) bool { return match.Match(name, pattern) })
+// named reports whether st waits for signals of this name, or turns of this role.
+func (st *step) named(name string) bool {
+	return slices.ContainsFunc(st.names, func(pattern string) bool { return match.Match(name, pattern) })
 }
 
 // String formats what the step waits for: "files/read_*", "result of db/dump".
@@ -64,12 +66,14 @@ func (st *step) String() string {
 	for _, g := range st.on {
 		words = append(words, g.String())
 	}
-	text := strings.Join(append(words, st.signals...), " or ")
+	text := strings.Join(append(words, st.names...), " or ")
 	switch st.kind {
 	case stepResult:
 		return "a result of " + text
 	case stepSignal:
 		return "a signal " + text
+	case stepTurn:
+		return "a turn of the " + text
 	}
 	return text
 }
@@ -161,7 +165,7 @@ func (c *compiler) step(r *rule, spec *stepsSpec, n document.Node, fields []docu
 			n.Fail("put {unless: {on: …}} between the two steps that it is about", "unless stands between two steps, alone")
 		}
 		return
-	case len(st.on)+len(st.signals) == 0:
+	case len(st.on)+len(st.names) == 0:
 		n.Fail("", "a step without on")
 		return
 	case last:
@@ -197,7 +201,10 @@ func (c *compiler) stepName(spec *stepsSpec, n document.Node, name string) {
 	}
 }
 
-// stepOn reads patterns: "files/read_*", "result files/*", "signal unknown-*", or a list of one kind.
+// turnRoles are those whose turns can be steps. What somebody else can have written is a tool's, whatever it says.
+var turnRoles = []string{string(event.RoleUser), string(event.RoleAssistant), string(event.RoleSystem), string(event.RoleTool), "*"}
+
+// stepOn reads patterns: "files/read_*", "result files/*", "signal unknown-*", "turn user", or a list of one kind.
 func (c *compiler) stepOn(st *step, n document.Node) {
 	for i, item := range n.List(true) {
 		text := item.Text()
@@ -218,11 +225,15 @@ func (c *compiler) stepOn(st *step, n document.Node) {
 			}
 			st.on = append(st.on, g)
 		case stepSignal:
-			st.signals = append(st.signals, strings.TrimSpace(pattern))
-		case "turn":
-			item.Fail("", "turns of the conversation are not heard by this version")
+			st.names = append(st.names, strings.TrimSpace(pattern))
+		case stepTurn:
+			role := strings.TrimSpace(pattern)
+			if !slices.Contains(turnRoles, role) {
+				item.Fail("want "+strings.Join(turnRoles, ", "), "%q is nobody who speaks", role)
+			}
+			st.names = append(st.names, role)
 		default:
-			item.Fail(`write "server/tool", "result server/tool" or "signal name"`, "%q is no kind of event", kind)
+			item.Fail(`write "server/tool", "result server/tool", "signal name" or "turn role"`, "%q is no kind of event", kind)
 		}
 	}
 }
@@ -273,7 +284,7 @@ func (c *compiler) negative(n document.Node, spec *stepsSpec) *step {
 		st.where = c.conditionOn(where, spec, append(slices.Clone(spec.names), st.name))
 		noTrail(st.where, where)
 	}
-	if len(st.on)+len(st.signals) == 0 {
+	if len(st.on)+len(st.names) == 0 {
 		n.Fail("", "want on")
 	}
 	st.early = st.alone()
@@ -380,6 +391,9 @@ const maxContent = 64 << 10
 // newEntry says that m happened at e.
 func newEntry(e event.Event, m *memo) entry {
 	size := 512 + len(m.step.Args)
+	if m.step.Turn != nil {
+		size += len(m.step.Turn.Text)
+	}
 	switch {
 	case m.keep && m.step.Result != nil: // it is known how long the content is
 		size += len(m.step.Result.Content)

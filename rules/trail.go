@@ -217,12 +217,25 @@ func (t *trails) said(e event.Event, b *event.Turn) {
 	if !ok {
 		return
 	}
+	source := lineage.Source{Seq: e.Seq, Tool: string(b.Role)}
+	method, overMCP := strings.CutPrefix(b.Source, event.MCP+":")
+	if overMCP {
+		source.Server, source.Tool = b.Server, method
+	}
+	resource := expr.Tool{}
+	if method == event.ReadResource && b.Role == event.RoleTool {
+		resource = t.policy.tool(b.Server, method)
+	}
+	if resource.Results == "trusted" {
+		class = lineage.Trusted
+	}
 	s := t.of(e)
 	text := b.Text
 	if class == lineage.Untrusted && b.Repeats != 0 {
 		text = s.beyond(b.Repeats, text)
 	}
-	h := heard{source: lineage.Source{Seq: e.Seq, Tool: string(b.Role), Class: class}, text: text}
+	source.Class = class
+	h := heard{source: source, text: text}
 	read := e.Read
 	if text != b.Text {
 		read = nil // of all of it
@@ -233,12 +246,21 @@ func (t *trails) said(e event.Event, b *event.Turn) {
 	known := class == lineage.Untrusted && h.digest != nil && b.Repeats != 0 && s.repeats(b.Repeats, h, read)
 	switch {
 	case class != lineage.Untrusted:
-		s.touched[string(b.Role)] = s.epoch
+		if !overMCP { // what is put into a form says nothing about what else was said
+			s.touched[string(b.Role)] = s.epoch
+		}
 	case !known && (h.digest != nil || text != "") || b.Repeats == 0:
 		s.touched["untrusted"] = s.epoch
 	}
 	if known {
 		return
+	}
+	if resource.Named {
+		for _, effect := range resource.Effects {
+			if s.touched[effect] = s.epoch; effect == "private" {
+				h.source.Class |= lineage.Private
+			}
+		}
 	}
 	t.add(s, h, read)
 	if unheard := b.Size > 0 && b.Text == "" && h.digest == nil; unheard || hasTruncated(b.Findings) && class == lineage.Untrusted {

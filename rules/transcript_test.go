@@ -35,6 +35,7 @@ var begin = time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
 //	3s accepted billing/issue_refund                   as it is described now
 //	4s signal refused what was seen
 //	5s turn user what was said                       untrusted user, if somebody else can have written it
+//	5s turn untrusted tool from=resources/read of=files what was said over MCP      lost=true, if it is not recorded
 //
 // A line that is not indented is an event at that time; the indented lines below it are the verdict. A file named
 // warnings, if there is one, holds what check warns of.
@@ -276,6 +277,25 @@ func parseEvent(t *testing.T, line string) event.Event {
 			b.Trust = event.Untrusted
 			role, text, _ = strings.Cut(text, " ")
 		}
+		for {
+			word, more, _ := strings.Cut(text, " ")
+			key, value, ok := strings.Cut(word, "=")
+			if !ok {
+				break
+			}
+			switch text = more; key {
+			case "session":
+				e.Session = value
+			case "from":
+				b.Source = event.MCP + ":" + value
+			case "of":
+				b.Server = value
+			case "lost":
+				b.Findings = []event.Finding{{Kind: event.Truncated, Path: "text"}}
+			default:
+				fail("unknown " + key)
+			}
+		}
 		b.Role, b.Text, b.Size = event.Role(role), text, len(text)
 		e.Body = b
 	default:
@@ -311,6 +331,8 @@ func parseCall(fail func(any), rest string, e *event.Event) *event.Call {
 			c.Seen = value == "true"
 		case "missing":
 			c.Bound.Missing = value == "true"
+		case "intent":
+			c.Intent = strings.ReplaceAll(value, "_", " ")
 		case "redacted", "truncated":
 			c.Findings = append(c.Findings, event.Finding{Kind: key, Path: value})
 		default:

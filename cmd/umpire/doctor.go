@@ -34,7 +34,8 @@ func (a *app) doctor() *cobra.Command {
 		Use:   "doctor [CLIENT…]",
 		Short: "Say for every client and server what is wrong, and what mends it",
 		Long: "Doctor says of each server in the configuration files of your clients whether its calls pass through Umpire, whether\n" +
-			"it answers, and which era of the protocol it speaks; and whether history is recorded. It starts the servers as the\n" +
+			"it answers, and which era of the protocol it speaks; whether history is recorded; and of hooks, whether they are there,\n" +
+			"lead to this Umpire, and are run. It starts the servers as the\n" +
 			"client would, without Umpire, says hello, and calls no tool. Servers that files of the working directory name are\n" +
 			"started with --trust-project only: whoever wrote those files chooses what runs.",
 		Example: "  umpire doctor\n  umpire doctor codex --json",
@@ -51,7 +52,7 @@ func (a *app) doctor() *cobra.Command {
 			for _, f := range files {
 				d.file(f)
 			}
-			if len(files) == 0 {
+			if hooked := d.hooks(args, files, user); len(files) == 0 && !hooked {
 				d.add(finding{Problems: []problem{{What: noConfig(looked).Error(), Mend: ""}}})
 			}
 			d.ask(ctx)
@@ -84,6 +85,7 @@ type finding struct {
 	Protocol  string        `json:"protocol,omitempty"`
 	Daemon    string        `json:"daemon,omitempty"`
 	History   string        `json:"history,omitempty"`
+	Hooks     string        `json:"hooks,omitempty"` // installed, some or none
 	Notes     []string      `json:"notes,omitempty"`
 	Problems  []problem     `json:"problems,omitempty"`
 
@@ -370,6 +372,9 @@ func (f *finding) print(p *view.Printer) {
 			line = append(line, "answers,", f.Era, f.Protocol)
 		}
 		p.Line(append([]string{" "}, line...)...)
+	}
+	if f.Hooks != "" {
+		p.Line("  hooks:", f.Hooks)
 	}
 	for _, n := range f.Notes {
 		p.Line("    note:", view.Text(n, 0))

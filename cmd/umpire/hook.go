@@ -73,7 +73,7 @@ func (a *app) tell(ctx context.Context, client *hook.Client, raw []byte) (hook.A
 	if err != nil {
 		home = ""
 	}
-	ctx, cancel := context.WithTimeout(ctx, rules.HoldFor+time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, rules.HoldFor+time.Minute/2) // less than its client waits
 	defer cancel()
 	return d.Hook(ctx, client.Name, url.Values{"root": client.Roots(os.Getenv, home)}, raw)
 }

@@ -76,7 +76,9 @@ func (f *filter) about(e event.Event) bool {
 		server = b.Server
 	case *event.Closed:
 		server = b.Server
-	case *event.Loaded, *event.Verdict, *event.Turn:
+	case *event.Turn:
+		server = b.Server
+	case *event.Loaded, *event.Verdict:
 	}
 	return (f.server == "" || f.server == server) && (f.tool == "" || f.tool == tool)
 }

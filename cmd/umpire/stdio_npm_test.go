@@ -16,6 +16,9 @@ import (
 	"testing"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+	"github.com/tidwall/gjson"
+
+	"github.com/umpire-dev/umpire/rules/event"
 )
 
 // The reference server that does everything, written in TypeScript: lists, all kinds of content, progress, and requests
@@ -47,7 +50,10 @@ func TestServerEverything(t *testing.T) {
 	got, gotHeard := steps(cmd)
 	alike(t, "stdio", got, want, gotHeard, wantHeard)
 	out := s.output(t, "log", "-n", "0")
-	for _, line := range []string{"everything/trigger-sampling-request", "everything/get-env"} {
+	for _, line := range []string{
+		"everything/trigger-sampling-request", "everything/get-env", "untrusted user (mcp:sampling/createMessage of everything): ",
+		" assistant (mcp:sampling/createMessage of everything): ", "untrusted tool (mcp:elicitation/create of everything): ",
+	} {
 		if !strings.Contains(out, line) {
 			t.Errorf("umpire log says nothing of %s:\n%s", line, out)
 		}
@@ -104,6 +110,64 @@ func TestServerEverythingOverSSE(t *testing.T) {
 	}
 	if err := daemon.interrupt(); err != nil {
 		t.Error(err)
+	}
+}
+
+// The same server, and a model that declares why it calls: the server never knows, also after nobody is asked to any more.
+func TestServerEverythingDoesNotHearIntents(t *testing.T) {
+	installed(t, "mcp-server-everything")
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	defer cancel()
+	explain := `rules: [{name: explain, on: "everything/get-sum", where: "call.intent == ''", do: deny}]`
+	s := newSite(t, "intent: {servers: [everything]}\n"+explain)
+	talk := func(asked bool) {
+		cmd, _ := s.run("everything", "mcp-server-everything", "stdio")
+		c, err := dialOfficial(ctx, cmd, "2025-11-25", &hearing{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			cmd.Process.Signal(os.Interrupt)
+			c.Close() //nolint:errcheck // it ends of the signal
+		}()
+		list, err := c.Tools(ctx)
+		if echo := gjson.Get(list, `tools.#(name=="echo").inputSchema`); err != nil || echo.Get("properties.umpire_intent").Exists() != asked || !echo.Get("properties.message").Exists() {
+			t.Errorf("%v %s", err, list)
+		}
+		for _, call := range []struct{ tool, args, want string }{
+			{"echo", `{"umpire_intent":"The user is bored.","message":"hello"}`, "Echo: hello"},
+			{"get-sum", `{"a":1,"umpire_intent":"The user adds up.","b":2}`, "The sum of 1 and 2 is 3."},
+			{"get-sum", `{"a":1,"b":2}`, "(rule explain)"},
+		} {
+			if got, err := c.Call(ctx, call.tool, json.RawMessage(call.args)); err != nil || !strings.Contains(got, call.want) {
+				t.Errorf("%s %s: %v %s", call.tool, call.args, err, got)
+			}
+		}
+	}
+	talk(true)
+	s.stop(t)
+	write(t, s.config, "listen: 127.0.0.1:0\n"+explain)
+	talk(false)
+	intents := 0
+	for _, e := range s.events(t) {
+		if b, ok := e.Body.(*event.Call); ok {
+			if strings.Contains(string(b.Args), "umpire_intent") {
+				t.Errorf("%s/%s %s", b.Server, b.Tool, b.Args)
+			}
+			if b.Intent != "" {
+				intents++
+			}
+		}
+		if b, ok := e.Body.(*event.Catalog); ok {
+			for _, tool := range b.Tools {
+				if strings.Contains(string(tool.InputSchema), "umpire_intent") || len(tool.Doubts) > 0 {
+					t.Errorf("%s is pinned as %s %v", tool.Name, tool.InputSchema, tool.Doubts)
+				}
+			}
+		}
+	}
+	if intents != 4 {
+		t.Errorf("%d calls with an intent", intents)
 	}
 }
 

@@ -28,16 +28,16 @@ func (a *app) changeHooks(c change, names []string, files []clients.File, p *vie
 	}
 	home := clients.Home{OS: runtime.GOOS, Dir: dir, Getenv: os.Getenv}
 	for _, f := range clients.HookFiles() {
-		if len(names) > 0 && !slices.Contains(names, f.Client) {
+		if len(names) > 0 && !slices.ContainsFunc(names, f.Is) {
 			continue
 		}
 		at := clients.File{Path: f.User(home)}
-		_, err := os.Stat(filepath.Dir(at.Path))
-		there := err == nil || slices.ContainsFunc(files, func(x clients.File) bool { return x.Client.Name == f.Client && !x.Project })
+		_, err := os.Stat(f.Home(home))
+		there := err == nil || slices.ContainsFunc(files, func(x clients.File) bool { return f.Is(x.Client.Name) && !x.Project })
 		if !there {
 			continue
 		}
-		before, after, err := a.changeSettings(c, f, at)
+		before, after, err := a.changeSettings(c, f, at, f.Home(home))
 		if err != nil {
 			failed = true
 			fmt.Fprintf(a.stderr, "error: %s (%s): %v\n", shown(at), f.Title, err)
@@ -59,8 +59,9 @@ func (a *app) changeHooks(c change, names []string, files []clients.File, p *vie
 	return hooked, changed, failed
 }
 
-// changeSettings changes a settings file, which may not be there, and returns its hooks before and after.
-func (a *app) changeSettings(c change, f clients.HookFile, at clients.File) (before, after []clients.Hook, err error) {
+// changeSettings changes a settings file, which may not be there, in a directory of its own below that of the client, and
+// returns its hooks before and after.
+func (a *app) changeSettings(c change, f clients.HookFile, at clients.File, home string) (before, after []clients.Hook, err error) {
 	_, was, err := inplace.Read(at.Path)
 	missing := errors.Is(err, fs.ErrNotExist)
 	if _, link := os.Readlink(at.Path); missing && link == nil {
@@ -100,7 +101,9 @@ func (a *app) changeSettings(c change, f clients.HookFile, at clients.File) (bef
 	}
 	switch {
 	case gone:
-		err = inplace.Remove(at.Path, was)
+		if err = inplace.Remove(at.Path, was); err == nil && filepath.Dir(at.Path) != filepath.Clean(home) {
+			os.Remove(filepath.Dir(at.Path)) //nolint:errcheck,gosec // it stays if others have files in it
+		}
 	case missing:
 		if err = os.MkdirAll(filepath.Dir(at.Path), 0o700); err == nil {
 			err = inplace.Create(at.Path, now)

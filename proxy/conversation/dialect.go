@@ -1,6 +1,7 @@
 package conversation
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -79,7 +80,13 @@ func (s *speech) take() []Piece {
 // They are not the user's, and somebody else can have written what is in them.
 var clientTags = []string{
 	"<system-reminder>", "<environment_context>", "<user_instructions>", "# AGENTS.md instructions", "<INSTRUCTIONS>", "<skill>",
-	"<turn_aborted>", "<task-notification>", "<local-command-stdout>", "<bash-stdout>", "<user_shell_command>",
+	"<turn_aborted>", "<task-notification>", "<local-command-stdout>", "<bash-stdout>", "<user_shell_command>", "<session_context>",
+}
+
+// ByClient reports whether a client has put a text among the user's words.
+func ByClient(text string) bool {
+	text = strings.TrimSpace(text)
+	return slices.ContainsFunc(clientTags, func(tag string) bool { return strings.HasPrefix(text, tag) })
 }
 
 // input returns what a client sends as the words of a role.
@@ -90,11 +97,8 @@ func input(role, text string) []Piece {
 	p := Piece{Role: event.RoleTool, Trust: event.Trusted, Text: text}
 	switch role {
 	case "user":
-		p.Role = event.RoleUser
-		for _, tag := range clientTags {
-			if strings.HasPrefix(strings.TrimSpace(text), tag) {
-				p.Role, p.Trust = event.RoleSystem, event.Untrusted
-			}
+		if p.Role = event.RoleUser; ByClient(text) {
+			p.Role, p.Trust = event.RoleSystem, event.Untrusted
 		}
 	case "system", "developer":
 		p.Role = event.RoleSystem

@@ -1,6 +1,7 @@
 // Package conversation hears what people, models and tools say to each other, and records it as turns: the requests and
-// answers of a model API that pass through it, and what programs post to POST /v1/turns. It hears, and does nothing else:
-// whatever goes wrong with it, what it listens to goes on, byte for byte and without delay.
+// answers of a model API that pass through it, what is said over MCP beside calls, and what programs post to POST /v1/turns. It
+// hears, and does nothing else: whatever goes wrong with it, what it listens to goes on, byte for byte and without delay; but
+// what is said over MCP waits for its record, as results do.
 package conversation
 
 import (
@@ -65,6 +66,7 @@ type Talk struct {
 	Source string // as in event.Turn
 	Peer   event.Peer
 	ID     string // names the conversation; may be empty
+	Trace  string // id of the trace that it is part of; may be empty
 }
 
 // origin says to whom the turns of t belong. All conversations of a source are one link.
@@ -82,7 +84,7 @@ type Ear struct {
 	mu    sync.Mutex
 	talks map[string]*memory
 	keys  int // of all of them
-	room  room
+	room  Room
 }
 
 // NewEar returns an Ear.
@@ -100,7 +102,7 @@ func NewEar(cfg Config) (*Ear, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Ear{Config: cfg, talks: map[string]*memory{}, room: newRoom(cfg.Now(), allShare)}, nil
+	return &Ear{Config: cfg, talks: map[string]*memory{}, room: NewSharedRoom(cfg.Now())}, nil
 }
 
 // hearing is one time that somebody tells a conversation from some point on: a request with all that was said before, and
@@ -207,7 +209,7 @@ func (h *hearing) end() {
 // record makes a piece an event.
 func (e *Ear) record(t Talk, p Piece) *proxy.Ticket {
 	turn := &event.Turn{
-		Role: p.Role, Source: t.Source, Trust: p.Trust, Conversation: t.ID, ID: e.id(p.ID), Peer: t.Peer,
+		Role: p.Role, Source: t.Source, Trust: p.Trust, Conversation: t.ID, ID: e.id(p.ID), Trace: t.Trace, Peer: t.Peer,
 	}
 	for _, call := range p.Calls {
 		turn.Calls = append(turn.Calls, e.id(call))
@@ -278,6 +280,11 @@ func (e *Ear) id(id string) string {
 
 // signal records what has to be known about the hearing itself.
 func (e *Ear) signal(t Talk, name, server, text string) {
+	e.note(t.origin(), t.Source, name, server, text)
+}
+
+// note is signal for a source that says to whom it belongs.
+func (e *Ear) note(who proxy.Origin, source, name, server, text string) {
 	if e.Keep == KeepOff {
 		return
 	}
@@ -288,9 +295,8 @@ func (e *Ear) signal(t Talk, name, server, text string) {
 	if missed > 0 {
 		text = fmt.Sprintf("%s (and %d more were not recorded)", text, missed)
 	}
-	who := t.origin()
 	e.Recorder.Record(who, 0, &event.Signal{
-		Source: t.Source, Name: name, Link: who.Link, Server: e.Cleaner.Text(server), Text: e.Cleaner.Text(text),
+		Source: source, Name: name, Link: who.Link, Server: e.Cleaner.Text(server), Text: e.Cleaner.Text(text),
 	})
 }
 
@@ -355,7 +361,7 @@ func (e *Ear) memory(t Talk) *memory {
 	m := e.talks[key]
 	if m == nil {
 		e.tidy(now)
-		m = &memory{seen: map[uint64]int{}, room: newRoom(now, 1)}
+		m = &memory{seen: map[uint64]int{}, room: NewRoom(now)}
 		e.talks[key] = m
 	}
 	m.used = now

@@ -26,7 +26,8 @@ const (
 type memory struct {
 	mu   sync.Mutex
 	seen map[uint64]int // how often each piece was told at most within one hearing
-	room room
+	room Room
+	lost time.Time // when it was recorded last that more was said
 
 	// Of the Ear, behind its lock.
 	used time.Time
@@ -54,16 +55,16 @@ func (e *Ear) remember(m *memory, key uint64, n int) {
 // admit reports whether a turn of so many bytes may be recorded now. m.mu is held.
 func (e *Ear) admit(m *memory, size int) bool {
 	now := e.Now()
-	if !m.room.has(now, size) {
+	if !m.room.Has(now, size) {
 		return false
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if !e.room.has(now, size) {
+	if !e.room.Has(now, size) {
 		return false
 	}
-	m.room.take(size)
-	e.room.take(size)
+	m.room.Take(size)
+	e.room.Take(size)
 	return true
 }
 
@@ -76,21 +77,27 @@ func (e *Ear) drop(key string) {
 	}
 }
 
-// room is what may be recorded yet.
-type room struct {
+// Room is what may be recorded yet, of one conversation or of several.
+type Room struct {
 	share int
 	turns int
 	bytes int
 	from  time.Time // when room was last added
 }
 
-func newRoom(now time.Time, share int) room {
-	return room{share: share, turns: share * turnsAtOnce, bytes: share * bytesAtOnce, from: now}
+// NewRoom returns the room of one conversation.
+func NewRoom(now time.Time) Room { return newRoom(now, 1) }
+
+// NewSharedRoom returns the room that all conversations have together.
+func NewSharedRoom(now time.Time) Room { return newRoom(now, allShare) }
+
+func newRoom(now time.Time, share int) Room {
+	return Room{share: share, turns: share * turnsAtOnce, bytes: share * bytesAtOnce, from: now}
 }
 
-// has adds the room that time has brought, and reports whether a turn of so many bytes fits. A turn that never would fits
+// Has adds the room that time has brought, and reports whether a turn of so many bytes fits. A turn that never would fits
 // where everything else does.
-func (r *room) has(now time.Time, size int) bool {
+func (r *Room) Has(now time.Time, size int) bool {
 	if more := int(min(now.Sub(r.from)/time.Second, 1<<20)); more > 0 {
 		r.turns = min(r.turns+more*r.share*turnsPerSecond, r.share*turnsAtOnce)
 		r.bytes = min(r.bytes+more*r.share*bytesPerSecond, r.share*bytesAtOnce)
@@ -99,7 +106,8 @@ func (r *room) has(now time.Time, size int) bool {
 	return r.turns > 0 && r.bytes >= min(size, bytesAtOnce)
 }
 
-func (r *room) take(size int) {
+// Take uses up room for a turn.
+func (r *Room) Take(size int) {
 	r.turns--
 	r.bytes -= size
 }

@@ -372,7 +372,7 @@ func (m *Model) talk(r *http.Request, principal string) Talk {
 			peer.Asserted[h.asserted] = id
 		}
 	}
-	return Talk{Source: proxy.ModelSource + m.Name, Peer: peer, ID: conversation}
+	return Talk{Source: proxy.ModelSource + m.Name, Peer: peer, ID: conversation, Trace: proxy.TraceOf(r.Header)}
 }
 
 // about takes in what a request says of its place: which conversation it is of, and what was said before and is not told again.

@@ -457,6 +457,20 @@ func TestConversationsHaveNames(t *testing.T) {
 	}
 }
 
+// A request that is traced makes turns of that trace, so that calls over MCP in the same one belong to them.
+func TestTurnsHaveTheTraceOfTheirRequest(t *testing.T) {
+	const id = "0af7651916cd43dd8448eb211c80319c"
+	b := newBooth(t, give(http.StatusOK, "application/json", `{}`))
+	b.ask("/v1/messages", strings.NewReader(hello), "Traceparent: 00-"+id+"-b7ad6b7169203331-01")
+	b.close()
+	who := proxy.Origin{Link: "http:bank", Server: "bank", Transport: proxy.TransportHTTP, Peer: event.Peer{Principal: "local:alice", Agent: "other"}}
+	b.gate.Call(who, event.Call{Link: who.Link, Server: "bank", Tool: "pay", ID: []byte("1"), Args: []byte("{}"), Peer: who.Peer, Trace: id}, proxy.Retry{}).Wait()
+	turns, calls := b.turns(), recorded[*event.Call](b.room)
+	if len(turns) == 0 || turns[0].Trace != id || len(calls) != 1 || calls[0].Bound == nil || calls[0].Bound.By != event.ByTrace || calls[0].Bound.Confidence != event.Likely {
+		t.Errorf("%+v %+v", turns, calls)
+	}
+}
+
 // Clients that name their conversation on both sides have their turns and calls in one session.
 func TestKnownClientsAreOneSession(t *testing.T) {
 	for name, tc := range map[string]struct {

@@ -1,6 +1,7 @@
 package conversation
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,8 +33,8 @@ type Turns struct {
 
 // posted is a turn that is posted.
 type posted struct {
-	agent, conversation string
-	piece               Piece
+	agent, conversation, trace string
+	piece                      Piece
 }
 
 // ServeHTTP implements http.Handler. What it answers is JSON: {"seq": 12} when the turn is on disk as event 12, {"seq": 0}
@@ -71,7 +72,8 @@ func (t Turns) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if p.conversation != "" {
 		peer.Asserted = map[string]string{"sessionId": p.conversation}
 	}
-	switch seq, err := t.Ear.Tell(Talk{Source: "api", Peer: peer, ID: p.conversation}, p.piece); {
+	talk := Talk{Source: "api", Peer: peer, ID: p.conversation, Trace: cmp.Or(p.trace, proxy.TraceOf(r.Header))}
+	switch seq, err := t.Ear.Tell(talk, p.piece); {
 	case errors.Is(err, ErrFlood):
 		w.Header().Set("Retry-After", "1")
 		give(w, http.StatusTooManyRequests, err)
@@ -103,7 +105,7 @@ func byProgram(w http.ResponseWriter, r *http.Request) bool {
 }
 
 var (
-	postFields = []string{"conversation", "turn", "agent", "role", "trust", "text", "calls"}
+	postFields = []string{"conversation", "turn", "agent", "role", "trust", "text", "calls", "traceparent"}
 	postRoles  = []string{string(event.RoleUser), string(event.RoleAssistant), string(event.RoleSystem), string(event.RoleTool)}
 	postTrusts = []string{string(event.Trusted), string(event.Untrusted)}
 )
@@ -140,6 +142,10 @@ func readPosted(raw []byte) (p posted, err error) {
 			}
 		case "calls":
 			p.piece.Calls, err = ids(v)
+		case "traceparent":
+			if p.trace = proxy.TraceID(v.Str); v.Type != gjson.String || p.trace == "" {
+				err = errors.New("traceparent: want a string such as 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+			}
 		default:
 			err = fmt.Errorf("unknown field %.60q: want %s", name, strings.Join(postFields, ", "))
 		}

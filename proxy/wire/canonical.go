@@ -8,8 +8,14 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// Canonical returns the JSON value raw, which has been read before, in a form that is equal for values that are equal.
-func Canonical(raw []byte) []byte { return appendCanonical(nil, gjson.ParseBytes(raw)) }
+// CanonicalArgs returns arguments, which have been read before, in a form that is equal for arguments that are equal, without
+// those that are Umpire's own.
+func CanonicalArgs(raw []byte) []byte {
+	if args := gjson.ParseBytes(raw); args.IsObject() {
+		return appendObject(nil, args, IsIntent)
+	}
+	return appendCanonical(nil, gjson.ParseBytes(raw))
+}
 
 // appendCanonical appends a JSON value in a form that is equal for values that are equal: without spaces, members in the
 // order of their names, texts and numbers spelled in one way. It is RFC 8785, but that numbers keep all their digits. The

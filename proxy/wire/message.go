@@ -204,6 +204,9 @@ func (m *Message) Call() Call {
 	return c
 }
 
+// Inputs returns the answers to the questions that the request was answered with before (MCP 2026-07-28).
+func (m *Message) Inputs() gjson.Result { return gjson.Parse(m.members.inputs) }
+
 // Meta returns a member of params._meta.
 func (m *Message) Meta(key string) gjson.Result {
 	var found gjson.Result

@@ -92,32 +92,35 @@ func Progress(token, progress, message string) []byte {
 	}{"2.0", "notifications/progress", params{json.RawMessage(token), json.RawMessage(progress), message}})
 }
 
-// FilterTools returns the answer m to a tools/list without the tools for which hide holds. Every other byte stays, but
-// that a list which is no longer the one for all says cacheScope "private". Without such tools it returns m.Raw itself.
-func FilterTools(m *Message, hide func(tool string) bool) ([]byte, error) {
-	kept := []byte{'['}
-	hidden := 0
+// EditTools returns the answer m to a tools/list with the tools as edit gives them: as they are, changed or left out. Every
+// byte beside the list stays, but that a list from which something is left out, which is no longer the one for all, says
+// cacheScope "private". Where nothing is edited it returns m.Raw itself.
+func EditTools(m *Message, edit func(def gjson.Result) (raw string, keep bool)) ([]byte, error) {
+	list := []byte{'['}
+	left, changed := false, false
 	m.Result.Get("tools").ForEach(func(_, tool gjson.Result) bool {
-		if hide(tool.Get("name").Str) {
-			hidden++
+		raw, keep := edit(tool)
+		if !keep {
+			left = true
 			return true
 		}
-		if len(kept) > 1 {
-			kept = append(kept, ',')
+		if len(list) > 1 {
+			list = append(list, ',')
 		}
-		kept = append(kept, tool.Raw...)
+		list = append(list, raw...)
+		changed = changed || len(raw) != len(tool.Raw) || raw != tool.Raw
 		return true
 	})
-	if hidden == 0 {
+	if !left && !changed {
 		return m.Raw, nil
 	}
-	kept = append(kept, ']')
-	out, err := sjson.SetRawBytes(m.Raw, "result.tools", kept)
-	if scope := m.Result.Get("cacheScope"); err == nil && scope.Exists() {
+	list = append(list, ']')
+	out, err := sjson.SetRawBytes(m.Raw, "result.tools", list)
+	if scope := m.Result.Get("cacheScope"); err == nil && scope.Exists() && left {
 		out, err = sjson.SetBytes(out, "result.cacheScope", "private")
 	}
-	if err != nil || gjson.GetBytes(out, "result.tools").Raw != string(kept) {
-		return nil, refuse(CodeBadAnswer, "result.tools", "a list of tools that cannot be filtered")
+	if err != nil || gjson.GetBytes(out, "result.tools").Raw != string(list) {
+		return nil, refuse(CodeBadAnswer, "result.tools", "a list of tools that cannot be edited")
 	}
 	return out, nil
 }

@@ -71,7 +71,7 @@ func TestNoSpellingOfAListGetsAHiddenToolThrough(t *testing.T) {
 		"another list of that name": `{"_meta":{"tools":[{"name":"a"}]},"tools":[{"name":"bad"}]}`,
 		"many":                      `{"tools":[` + strings.Repeat(`{"name":"bad"},`, 2000) + `{"name":"a"}]}`,
 	} {
-		out, err := wire.FilterTools(parse(t, `{"jsonrpc":"2.0","id":1,"result":`+list+`}`), hide)
+		out, err := wire.EditTools(parse(t, `{"jsonrpc":"2.0","id":1,"result":`+list+`}`), without(hide))
 		if err != nil {
 			continue
 		}

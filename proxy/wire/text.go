@@ -3,9 +3,12 @@ package wire
 import (
 	"encoding/json"
 	"strconv"
+	"strings"
 	"unicode"
 	"unicode/utf16"
 	"unsafe"
+
+	"github.com/tidwall/gjson"
 )
 
 // view returns b as a text without copying it. It is for messages, which nobody changes once they are read.
@@ -72,4 +75,44 @@ func clip(s string) string {
 		return string(runes[:longest]) + "…"
 	}
 	return s
+}
+
+// Words returns the texts and numbers in v, and the names of members that are not the protocol's own, one a line. The data
+// of images, sounds and blobs have none.
+func Words(v gjson.Result) string {
+	var out strings.Builder
+	appendWords(&out, v)
+	return strings.TrimPrefix(out.String(), "\n")
+}
+
+func appendWords(out *strings.Builder, v gjson.Result) {
+	switch {
+	case v.IsObject():
+		kind := v.Get("type").Str
+		media := kind == "image" || kind == "audio"
+		v.ForEach(func(key, value gjson.Result) bool {
+			switch key.Str {
+			case "type", "mimeType", "_meta", "annotations", "blob":
+				return true
+			case "data":
+				if media {
+					return true
+				}
+			case "content", "text", "uri":
+			default:
+				out.WriteByte('\n')
+				out.WriteString(key.Str)
+			}
+			appendWords(out, value)
+			return true
+		})
+	case v.IsArray():
+		v.ForEach(func(_, value gjson.Result) bool {
+			appendWords(out, value)
+			return true
+		})
+	case v.Type == gjson.String || v.Type == gjson.Number:
+		out.WriteByte('\n')
+		out.WriteString(v.String())
+	}
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tidwall/gjson"
 	"golang.org/x/tools/txtar"
 
 	"github.com/umpire-dev/umpire/proxy/wire"
@@ -186,7 +187,12 @@ func TestDenied(t *testing.T) {
 	}
 }
 
-func TestFilterTools(t *testing.T) {
+// without leaves tools out by their name.
+func without(hide func(tool string) bool) func(gjson.Result) (string, bool) {
+	return func(def gjson.Result) (string, bool) { return def.Raw, !hide(def.Get("name").Str) }
+}
+
+func TestEditTools(t *testing.T) {
 	hide := func(tool string) bool { return strings.HasPrefix(tool, "bad") }
 	for name, tc := range map[string]struct{ in, want string }{
 		"nothing to hide": {
@@ -206,7 +212,7 @@ func TestFilterTools(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := wire.FilterTools(&frame.Messages[0], hide)
+		got, err := wire.EditTools(&frame.Messages[0], without(hide))
 		if tc.want == "" {
 			tc.want = tc.in
 		}
@@ -217,13 +223,13 @@ func TestFilterTools(t *testing.T) {
 }
 
 // Attempt: the key tools with an escape in it, so that the list cannot be edited in place.
-func TestFilterToolsNeverLetsAListThatItCannotEdit(t *testing.T) {
+func TestEditToolsNeverLetsAListThatItCannotEdit(t *testing.T) {
 	in := `{"jsonrpc":"2.0","id":1,"result":{"t\u006fols":[{"name":"bad"},{"name":"a"}]}}`
 	frame, err := wire.Parse([]byte(in), wire.FromServer)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := wire.FilterTools(&frame.Messages[0], func(tool string) bool { return tool == "bad" })
+	got, err := wire.EditTools(&frame.Messages[0], without(func(tool string) bool { return tool == "bad" }))
 	if err == nil && strings.Contains(string(got), "bad") {
 		t.Errorf("%s", got)
 	}

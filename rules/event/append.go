@@ -234,6 +234,8 @@ func (w *writer) call(c *Call) {
 	if c.Bound != nil {
 		w.bound(c.Bound)
 	}
+	w.text("trace", c.Trace)
+	w.text("intent", c.Intent)
 	w.findings(c.Findings)
 }
 
@@ -301,6 +303,7 @@ func (w *writer) result(r *Result) {
 func (w *writer) turn(t *Turn) {
 	w.always("role", string(t.Role))
 	w.always("source", t.Source)
+	w.text("server", t.Server)
 	w.always("trust", string(t.Trust))
 	w.text("text", t.Text)
 	w.integer("size", int64(t.Size))
@@ -330,6 +333,7 @@ func (w *writer) turn(t *Turn) {
 		w.out = append(w.out, ']')
 	}
 	w.number("repeats", t.Repeats)
+	w.text("trace", t.Trace)
 	w.peer(&t.Peer)
 	w.findings(t.Findings)
 	w.passages(t.Passages)

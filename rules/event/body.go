@@ -130,8 +130,11 @@ type Call struct {
 	Retry uint64 `json:"retry,omitempty"` // Seq of the first attempt, when this continues a call that asked for input
 	// Seen says that nobody could judge the call: the model's side made it by itself, and somebody heard of it. There is no
 	// Verdict on it. It happened, so it counts as a call that has passed, and its server is a name that the client chose.
-	Seen     bool      `json:"seen,omitempty"`
-	Bound    *Bound    `json:"bound,omitempty"` // nil if no conversation is known to which it could belong
+	Seen  bool   `json:"seen,omitempty"`
+	Bound *Bound `json:"bound,omitempty"` // nil if no conversation is known to which it could belong
+	Trace string `json:"trace,omitempty"` // id of the trace (W3C) that it is part of: a claim
+	// Intent is why the model says that it makes the call: a claim, and no part of the arguments.
+	Intent   string    `json:"intent,omitempty"`
 	Findings []Finding `json:"findings,omitempty"`
 }
 
@@ -316,9 +319,10 @@ type Signal struct {
 // Turn is one piece of a conversation, as somebody who hears it passes it on: what the user said, what the model answered,
 // what a tool gave it. As with a Call, rules see exactly what is stored here.
 type Turn struct {
-	Role         Role     `json:"role"`   // whose words they are, as the source says
-	Source       string   `json:"source"` // who heard them: "hook:claude-code", "model:anthropic", "mcp:sampling", "api", "import"
-	Trust        Trust    `json:"trust"`  // whether the source can be believed that they are the words of that role
+	Role         Role     `json:"role"`             // whose words they are, as the source says
+	Source       string   `json:"source"`           // who heard them: "hook:claude-code", "model:anthropic", "mcp:resources/read", "api", "import"
+	Server       string   `json:"server,omitempty"` // over which it was heard, if it was heard over MCP itself
+	Trust        Trust    `json:"trust"`            // whether the source can be believed that they are the words of that role
 	Text         string   `json:"text,omitempty"`
 	Size         int      `json:"size"`                   // bytes of the text as heard
 	Digest       string   `json:"digest,omitempty"`       // equal for texts that were equal as heard, so that a turn heard twice is known
@@ -327,6 +331,7 @@ type Turn struct {
 	Calls        []string `json:"calls,omitempty"`        // ids of tool calls that an assistant makes in it, or that a tool answers
 	Uses         []Use    `json:"uses,omitempty"`         // the tool calls that an assistant makes in it, as far as more is known
 	Repeats      uint64   `json:"repeats,omitempty"`      // Seq of a call whose result a tool claims to give: what is not in that is its own
+	Trace        string   `json:"trace,omitempty"`        // id of the trace (W3C) that it is part of: a claim
 	Peer
 	Findings []Finding `json:"findings,omitempty"`
 	Passages []Passage `json:"passages,omitempty"` // of Text
@@ -342,6 +347,12 @@ type Use struct {
 	Tool   string `json:"tool,omitempty"`   // likewise
 	Args   string `json:"args,omitempty"`   // hex SHA-256 of the arguments, as they are stored, in canonical form
 }
+
+// MCP begins the source of every Turn that was heard over MCP itself; what follows is the method: "mcp:resources/read".
+const (
+	MCP          = "mcp"
+	ReadResource = "resources/read"
+)
 
 // Role is whose words a Turn holds.
 type Role string

@@ -17,11 +17,12 @@ import (
 	"github.com/umpire-dev/umpire/rules/lineage"
 )
 
-// Step is an event that conditions ask about by name: a call and what has become of it, or a signal.
+// Step is an event that conditions ask about by name: a call and what has become of it, a signal or a turn.
 type Step struct {
-	*Call                // of a signal, a call without arguments
+	*Call                // of a signal or a turn, a call without arguments
 	Result *event.Result // nil while there is none
-	Signal *event.Signal // nil if it is a call
+	Signal *event.Signal // nil if it is none
+	Turn   *event.Turn   // likewise
 
 	content *Call   // the result's content, in the place of arguments
 	val     stepVal // scratch: the step as a condition sees it
@@ -34,6 +35,28 @@ func NewSignal(e event.Event) *Step {
 	s := e.Body.(*event.Signal)
 	e.Body = &event.Call{Link: s.Link, Server: s.Server, Args: []byte("{}")}
 	return &Step{Call: NewCall(e, Tool{}), Signal: s}
+}
+
+// maxTurn is how many bytes of a turn's text are remembered.
+const maxTurn = 64 << 10
+
+// NewTurn prepares the turn in e, whose body must be a Turn.
+func NewTurn(e event.Event) *Step {
+	t := e.Body.(*event.Turn)
+	short := &event.Turn{Role: t.Role, Source: t.Source, Server: t.Server, Trust: t.Trust, Text: t.Text, Size: t.Size, Peer: t.Peer, Findings: t.Findings}
+	if len(t.Text) > maxTurn {
+		short.Text = ""
+	}
+	e.Body = &event.Call{Server: t.Server, Args: []byte("{}"), Peer: t.Peer}
+	return &Step{Call: NewCall(e, Tool{}), Turn: short}
+}
+
+// words returns the text of a turn. It is an error to ask for it if it is not there in full.
+func words(t *event.Turn) (any, error) {
+	if len(t.Findings) > 0 || t.Text == "" && t.Size > 0 {
+		return nil, errors.New("the text of the turn is not known in full")
+	}
+	return t.Text, nil
 }
 
 // Answer notes what has become of the call. Without keep, the content is forgotten.
@@ -181,6 +204,8 @@ var stepFields = map[string]*types.FieldType{
 		switch {
 		case v.step.Signal != nil:
 			return v.step.Signal.Text, nil
+		case v.step.Turn != nil:
+			return words(v.step.Turn)
 		case v.step.Result != nil:
 			return v.step.Result.Text, nil
 		}

@@ -151,6 +151,7 @@ var fields = map[string]map[string]*types.FieldType{
 	callType.TypeName(): {
 		"bound":  field(boundType, func(v *callVal) (any, error) { return boundOf(v.call), nil }),
 		"secret": field(types.BoolType, func(v *callVal) (any, error) { return holdsToken(v.call) }),
+		"intent": field(types.StringType, func(v *callVal) (any, error) { return v.call.Intent, nil }),
 	},
 	boundType.TypeName(): {
 		"by":           field(types.StringType, func(v *boundVal) (any, error) { return string(v.bound.By), nil }),

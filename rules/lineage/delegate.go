@@ -9,7 +9,7 @@ import (
 // handsOver are words with which a user leaves it to somebody else what is to be done.
 var handsOver = func() map[uint32]bool {
 	out := map[uint32]bool{}
-	for w := range strings.FieldsSeq("request requests requested needs wants task todo issue issues instructions steps fulfill fulfil achieve") {
+	for w := range strings.FieldsSeq("request requests requested needs wants task todo issue issues instructions steps actions specified described fulfill fulfil achieve") {
 		out[hash([]byte(w))] = true
 	}
 	return out
@@ -39,6 +39,15 @@ func names(text string) (out []uint32) {
 		low := strings.ToLower(w)
 		if first := []rune(w)[0]; len(w) > 2 && unicode.IsUpper(first) && !opening[low] && !reading[low] && actions[low] == nil && !little[low] && !common100[low] {
 			out = append(out, hash([]byte(low)))
+		}
+	}
+	for word := range strings.FieldsSeq(text) {
+		if name, _, ok := strings.Cut(word, "@"); ok { // of an address
+			for _, w := range plainWords(name) {
+				if len(w) > 2 {
+					out = append(out, hash([]byte(w)))
+				}
+			}
 		}
 	}
 	slices.Sort(out)

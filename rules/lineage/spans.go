@@ -52,6 +52,9 @@ func Spans(text string) []Span {
 			break
 		}
 		words := plainWords(part)
+		if len(words) > 0 && from > 0 && text[from-1] == '<' {
+			words = words[1:] // the name of a tag
+		}
 		why := judge(part, words)
 		for clauses := 0; why == "" && clauses < maxClauses; clauses++ { // "…, as follows: send …"
 			i := strings.Index(part, ": ")

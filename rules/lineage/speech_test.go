@@ -38,6 +38,7 @@ func TestSpansTalkToTheAssistant(t *testing.T) {
 		"Order ID ORDER-113219 has been refunded.":                                     "",
 		"You can get coupons in 20 shops.":                                             "",
 		"A TypeScript toolkit for AI-powered applications, https://ai-sdk.dev/v4":      "",
+		`<label for="email_1">Email</label><input type="email" name="email_1">`:        "",
 		"You are now logged in as bob.":                                                "",
 		"The model of 2024 has 5 doors. Your agent will call you back.":                "",
 	} {

@@ -2,6 +2,7 @@ package lineage
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -68,6 +69,9 @@ func (m *Memory) Trace(values []string, overheard *Memory) Origin {
 		}
 		if rank := o.rank(); rank > worst {
 			worst, out.Value = rank, v
+			slices.SortStableFunc(out.Sources, func(a, b Source) int { // its own first
+				return cmp.Compare(slices.Index(o.Sources, b), slices.Index(o.Sources, a))
+			})
 		}
 	}
 	if !any {

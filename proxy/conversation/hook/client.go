@@ -8,7 +8,6 @@ package hook
 
 import (
 	"encoding/json"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -21,10 +20,11 @@ type Kind uint8
 // The kinds. Silent is anything from which nothing follows.
 const (
 	Silent  Kind = iota
-	Prompt       // the user has said something
+	Prompt       // the user has said something, or an agent to its sub-agent
 	Before       // a tool is about to be used: the answer can prevent it
 	After        // it was used
 	Failed       // it was used and failed, or was not used at all
+	Said         // the model has said something
 	Stopped      // the model has said all that it has to say
 	Ended        // the conversation is over
 )
@@ -34,20 +34,30 @@ type Client struct {
 	Name    string          // as in umpire hook NAME and /hooks/NAME
 	Agent   string          // what it calls itself over MCP
 	Session string          // under which name its MCP side asserts the id of a conversation
-	Use     string          // and that of a tool call
+	Use     string          // and that of a tool call; empty if it asserts none
 	Kinds   map[string]Kind // its events
-	Blocks  string          // the event that can prevent a call
+	hint    string          // what to do about an event that is not named
 	fields  fields
 	roots   func(getenv func(string) string, home string) []string
-	marks   []string // what a line of its transcript holds that is worth a look
+	script  func(conversation, root string) string // where in the first root the transcript is; nil if the hooks say it
+	marks   []string                               // what a line of its transcript holds that is worth a look
 	said    func(line gjson.Result) []piece
-	tool    func(in *Input, mcpServer string)
+	tool    func(in *Input, root gjson.Result) // finishes what Parse has read about a tool
+	pass    func(Kind) Answer                  // nil is Pass
 	deny    func(reason string) Answer
+	status  int       // of the refusal of a call, beside what deny says
+	tells   tells     // nil if it cannot be told from others
+	others  []*Client // that run the hooks in its files, too
+	repeats bool      // it tells the same to several hooks, byte for byte, with the time
 }
 
-// fields are the paths of what the JSON of a hook has.
+// tells recognises what a client tells the hooks of another.
+type tells func(root gjson.Result) bool
+
+// fields are the paths of what the JSON of a hook has. Where there are several, the first that is there counts.
 type fields struct {
 	event, conversation, turn, subagent, workspace, transcript string
+	subscript                                                  string // transcript of a sub-agent
 	prompt                                                     string
 	use, tool, args, mcpServer                                 string
 	response, problem, words                                   string
@@ -74,9 +84,23 @@ const (
 // Deny prevents the call of a tool.
 func (c *Client) Deny(reason string) Answer { return c.deny(reason) }
 
-// Roots returns the directories in which the client, with this environment, keeps its transcripts.
-func (c *Client) Roots(getenv func(string) string, home string) []string {
-	return c.roots(getenv, home)
+// passes lets the client go on.
+func (c *Client) passes(k Kind) Answer {
+	if c.pass == nil {
+		return Pass
+	}
+	return c.pass(k)
+}
+
+// Roots returns the directories in which the client, with this environment, keeps its transcripts, and those that run its
+// hooks as well.
+func (c *Client) Roots(getenv func(string) string, home string) (out []string) {
+	for _, x := range append([]*Client{c}, c.others...) {
+		if x.roots != nil {
+			out = append(out, x.roots(getenv, home)...)
+		}
+	}
+	return out
 }
 
 // Find returns the client of that name; nil if its hooks are not known.
@@ -96,61 +120,19 @@ func Names() (names []string) {
 	return names
 }
 
-var all = []*Client{claudeCode, codex}
+var all = []*Client{claudeCode, codex, cursor, copilot, vscode, gemini}
 
-// claudeCode is Claude Code, measured with 2.1.330.
-var claudeCode = &Client{
-	Name: "claude-code", Agent: "claude-code", Session: "CLAUDE_CODE_SESSION_ID", Use: "claudecode/toolUseId",
-	Kinds: map[string]Kind{
-		"UserPromptSubmit": Prompt, "PreToolUse": Before, "PostToolUse": After, "PostToolUseFailure": Failed,
-		"Stop": Stopped, "SessionEnd": Ended, "SessionStart": Silent, "SubagentStart": Silent, "SubagentStop": Silent,
-		"Notification": Silent, "PreCompact": Silent, "PostCompact": Silent,
-	},
-	Blocks: "PreToolUse",
-	fields: fields{
-		event: "hook_event_name", conversation: "session_id", turn: "prompt_id", subagent: "agent_id", workspace: "cwd",
-		transcript: "transcript_path", prompt: "prompt", use: "tool_use_id", tool: "tool_name", args: "tool_input",
-		mcpServer: "mcp_server.name", response: "tool_response", problem: "error", words: "last_assistant_message", line: "uuid",
-	},
-	roots: func(getenv func(string) string, home string) []string {
-		if dir := getenv("CLAUDE_CONFIG_DIR"); dir != "" {
-			return []string{filepath.Join(dir, "projects")}
+// speaker returns the client that tells raw to a hook of c.
+func (c *Client) speaker(raw []byte) *Client {
+	for _, x := range c.others {
+		if x.tells(gjson.ParseBytes(raw)) {
+			return x
 		}
-		return []string{filepath.Join(home, ".claude", "projects")}
-	},
-	marks: []string{`"assistant"`, `"tool_result"`},
-	said:  claudeSays,
-	tool:  prefixed("mcp__"),
-	deny:  permission,
+	}
+	return c
 }
 
-// codex is Codex, measured with 0.169.0.
-var codex = &Client{
-	Name: "codex", Agent: "codex-mcp-client", Session: "sessionId", Use: "callId",
-	Kinds: map[string]Kind{
-		"UserPromptSubmit": Prompt, "PreToolUse": Before, "PostToolUse": After, "Stop": Stopped, "SessionEnd": Ended,
-		"Interrupt": Silent, "SessionStart": Silent, "SubagentStart": Silent, "SubagentStop": Silent, "PermissionRequest": Silent,
-		"PreCompact": Silent, "PostCompact": Silent,
-	},
-	Blocks: "PreToolUse",
-	fields: fields{
-		event: "hook_event_name", conversation: "session_id", turn: "turn_id", subagent: "agent_id", workspace: "cwd",
-		transcript: "transcript_path", prompt: "prompt", use: "tool_use_id", tool: "tool_name", args: "tool_input",
-		response: "tool_response", words: "last_assistant_message", line: "payload.id",
-	},
-	roots: func(getenv func(string) string, home string) []string {
-		if dir := getenv("CODEX_HOME"); dir != "" {
-			return []string{filepath.Join(dir, "sessions")}
-		}
-		return []string{filepath.Join(home, ".codex", "sessions")}
-	},
-	marks: []string{`"assistant"`, `_call_output"`},
-	said:  codexSays,
-	tool:  prefixed("mcp__"),
-	deny:  permission,
-}
-
-// permission prevents a call as Claude Code and Codex understand it.
+// permission prevents a call as Claude Code understands it, and who follows it.
 func permission(reason string) Answer {
 	type output struct {
 		Event    string `json:"hookEventName"`
@@ -160,20 +142,20 @@ func permission(reason string) Answer {
 	return say(map[string]output{"hookSpecificOutput": {"PreToolUse", "deny", reason}})
 }
 
-// prefixed names the tool of an MCP server that the client calls PREFIX + SERVER + "__" + TOOL. Names may hold "__", so
-// nothing is split: without the server's name, whoever knows the tools has to find the one that is called so.
-func prefixed(prefix string) func(*Input, string) {
-	return func(in *Input, server string) {
+// prefixed names the tool of an MCP server that the client calls PREFIX + SERVER + BETWEEN + TOOL. Names may hold all of
+// that, so nothing is split: without the server's name, whoever knows the tools has to find the one that is called so.
+func prefixed(prefix, between string) func(*Input, gjson.Result) {
+	return func(in *Input, _ gjson.Result) {
 		if !strings.HasPrefix(in.Tool, prefix) {
 			return
 		}
-		called := func(server, tool string) bool { return prefix+plain(server)+"__"+plain(tool) == in.Tool }
-		if server != "" {
-			tool, ok := strings.CutPrefix(in.Tool, prefix+plain(server)+"__")
+		if in.mcpServer != "" {
+			server := in.mcpServer
+			tool, ok := strings.CutPrefix(in.Tool, prefix+plain(server)+between)
 			in.MCP = func(s, t string) bool { return ok && s == server && plain(t) == tool }
 			return
 		}
-		in.MCP = called
+		in.MCP = func(server, tool string) bool { return prefix+plain(server)+between+plain(tool) == in.Tool }
 	}
 }
 

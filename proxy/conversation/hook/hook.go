@@ -4,10 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"strconv"
 	"sync"
@@ -41,15 +39,19 @@ type Config struct {
 // Hooks hears the hooks of all clients. It can be shared.
 type Hooks struct {
 	Config
+	signals proxy.Quota
 
 	mu    sync.Mutex
-	talks map[string]*talk // by link
+	talks map[string]*talk            // by link
+	rooms map[bool]*conversation.Room // of those that are believed, and of those that are not: they cannot silence the others
 }
 
 // The bounds of Hooks.
 const (
 	maxTalks   = 1000
 	maxPending = 1000 // calls of a conversation that have passed and of which the client has not told how they ended
+	maxAlike   = 64   // announced calls that cannot be told apart
+	maxScripts = 64   // transcripts of a conversation: its own, and those of its sub-agents
 	idle       = time.Hour
 )
 
@@ -68,38 +70,80 @@ func New(cfg Config) (*Hooks, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Hooks{Config: cfg, talks: map[string]*talk{}}, nil
+	now := cfg.Now()
+	believed, others := conversation.NewSharedRoom(now), conversation.NewSharedRoom(now)
+	return &Hooks{Config: cfg, talks: map[string]*talk{}, rooms: map[bool]*conversation.Room{true: &believed, false: &others}}, nil
 }
 
 // talk is one conversation of one client.
 type talk struct {
 	who  proxy.Origin
-	used time.Time // guarded by Hooks.mu
+	used time.Time         // guarded by Hooks.mu
+	room conversation.Room // guarded by Hooks.mu
 
 	mu      sync.Mutex
-	heard   bool // the transcript has been read once
-	script  transcript
-	words   string             // the model's last, told before they stand in the transcript
-	wrote   bool               // they stood there already
-	trouble string             // why the transcript was not read the last time
-	pending map[string]pending // by id of the tool call
+	heard   bool                 // something was admitted
+	main    string               // path of its own transcript
+	scripts []*transcript        // that have been read
+	trouble string               // why a transcript was not read the last time
+	pending map[string][]pending // by the key of the tool call, the first one first
+	open    int                  // all of those
+	told    map[string][]uint64  // the Turns that announced calls without an id, by their keys
+	last    *reply               // to the last hook, of clients that repeat them
 }
 
-// pending is a call that has passed.
-type pending struct {
-	seq  uint64
-	call *event.Call
-}
+// errFlood says what a hook that is not admitted is told.
+var errFlood = fmt.Errorf("not recorded: %w", conversation.ErrFlood)
 
 // Hear takes in what a hook of c tells, and returns once it is recorded: then the client may go on. ctx ends when nobody
 // waits for the answer any more.
 func (h *Hooks) Hear(ctx context.Context, c *Client, raw []byte, from Caller) Answer {
 	in, err := c.Parse(raw)
 	if err != nil {
-		h.Log.Warn("a hook cannot be understood", "client", c.Name, "error", err)
+		if _, ok := h.signals.Take("misunderstood", h.Now()); ok {
+			h.Log.Warn("a hook cannot be understood", "client", c.Name, "error", err)
+		}
 		return c.Refuse(raw, err)
 	}
 	t := h.talk(in, from)
+	if in.repeats {
+		return t.once(ctx, sha256.Sum256(raw), func() Answer { return h.take(ctx, t, in, from) })
+	}
+	return h.take(ctx, t, in, from)
+}
+
+// reply is the answer to a hook that its client may tell again.
+type reply struct {
+	id     [sha256.Size]byte // of the hook
+	done   chan struct{}     // closed once there is an answer
+	answer Answer
+}
+
+// once does what a hook asks for, unless it was the last one already: then the answer is the same.
+func (t *talk) once(ctx context.Context, id [sha256.Size]byte, do func() Answer) Answer {
+	t.mu.Lock()
+	last := t.last
+	again := last != nil && last.id == id
+	if !again {
+		last = &reply{id: id, done: make(chan struct{})}
+		t.last = last
+	}
+	t.mu.Unlock()
+	if again {
+		select {
+		case <-last.done:
+			return last.answer
+		case <-ctx.Done():
+			return Answer{Exit: exitBlock, Stderr: "umpire: the client gave up"}
+		}
+	}
+	defer close(last.done)
+	last.answer = do()
+	return last.answer
+}
+
+// take records what in tells, and answers.
+func (h *Hooks) take(ctx context.Context, t *talk, in *Input, from Caller) Answer {
 	told, err := h.hear(t, in, from)
 	if in.Kind == Ended {
 		h.drop(t, "the conversation ended")
@@ -108,20 +152,46 @@ func (h *Hooks) Hear(ctx context.Context, c *Client, raw []byte, from Caller) An
 		return h.judge(ctx, t, in)
 	}
 	if err != nil && in.Kind == Before {
-		return c.Deny("Umpire denied " + in.Tool + ": what the client told of it was " + err.Error() + ".")
+		return in.Client.Deny("Umpire denied " + in.Tool + ": what the client told of it was " + err.Error() + ".")
 	}
 	if err != nil {
 		return Answer{Exit: exitProblem, Stderr: "umpire: " + err.Error()}
 	}
-	return Pass
+	return in.Client.passes(in.asked)
+}
+
+// admit takes room for what is told: false says that too much is said in a short time. t.mu is held.
+func (h *Hooks) admit(t *talk, from Caller, size int) bool {
+	now := h.Now()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	shared := h.rooms[from.Believed]
+	if !t.room.Has(now, size) || !shared.Has(now, size) {
+		return false
+	}
+	t.room.Take(size)
+	shared.Take(size)
+	t.heard = true
+	return true
+}
+
+// flood records that something was said which is not recorded.
+func (h *Hooks) flood(t *talk, in *Input, what string) {
+	if missed, ok := h.signals.Take("flood", h.Now()); ok {
+		if missed > 0 {
+			what = fmt.Sprintf("%s (and %d more signals were not recorded)", what, missed)
+		}
+		h.signal(t, in, "flood", what)
+	}
 }
 
 // Refuse answers a hook that was not heard: what can be prevented is, and anything else goes on.
 func (c *Client) Refuse(raw []byte, why error) Answer {
+	c = c.speaker(raw)
 	if c.blocks(raw) {
 		a := c.Deny("Umpire denied the call: " + why.Error() + ".")
 		if a.Exit == 0 { // a client that does not understand the answer, either, knows the status
-			a.Exit = exitBlock
+			a.Exit = c.status
 		}
 		a.Stderr = "umpire: " + why.Error()
 		return a
@@ -157,7 +227,7 @@ func (h *Hooks) talk(in *Input, from Caller) *talk {
 			over = append(over, h.talks[oldest])
 			delete(h.talks, oldest)
 		}
-		t = &talk{pending: map[string]pending{}, who: proxy.Origin{
+		t = &talk{room: conversation.NewRoom(now), pending: map[string][]pending{}, told: map[string][]uint64{}, who: proxy.Origin{
 			Link: link, Server: Server, Transport: proxy.TransportHook,
 			Peer: event.Peer{
 				Principal: from.Principal, Agent: in.Client.Agent, Client: event.Client{Name: in.Client.Agent}, Workspace: in.Workspace,
@@ -184,18 +254,11 @@ func (h *Hooks) drop(t *talk, reason string) {
 func (h *Hooks) end(t *talk, reason string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if !t.heard {
+		return
+	}
 	h.abandon(t, reason, func(*event.Call) bool { return true })
 	h.Gate.Record(t.who, 0, &event.Closed{Link: t.who.Link, Server: Server, Reason: reason})
-}
-
-// abandon records that the client will not tell any more how calls ended. t.mu is held; nobody waits for the record.
-func (h *Hooks) abandon(t *talk, reason string, which func(*event.Call) bool) {
-	for use, p := range t.pending {
-		if which(p.call) {
-			delete(t.pending, use)
-			h.Gate.Record(t.who, p.seq, &event.Result{Server: Server, Tool: p.call.Tool, Outcome: event.OutcomeLost, Text: reason})
-		}
-	}
 }
 
 // by returns who does what in tells of: the agent that the user talks to, or one of its sub-agents.
@@ -210,16 +273,20 @@ func (t *talk) by(subagent string) proxy.Origin {
 	return who
 }
 
-// hear records what in tells: first what its transcript has become meanwhile. It returns the Turn that announces the call,
+// hear records what in tells: first what its transcripts have become meanwhile. It returns the Turn that announces the call,
 // if it is one that goes over MCP, once all of it is on disk.
 func (h *Hooks) hear(t *talk, in *Input, from Caller) (told *event.Turn, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if !h.admit(t, from, in.size()) {
+		h.flood(t, in, in.Event+" is not recorded: too much is said in a short time")
+		return nil, errFlood
+	}
 	last := h.transcribe(t, in, from)
 	record := func(turn *event.Turn) { last = h.Gate.Record(t.by(in.Subagent), 0, turn) }
 	switch in.Kind {
 	case Prompt:
-		record(h.turn(t, in, from, event.RoleUser, in.Text))
+		record(h.prompt(t, in, from))
 	case Before:
 		if in.MCP == nil {
 			break
@@ -230,27 +297,63 @@ func (h *Hooks) hear(t *talk, in *Input, from Caller) (told *event.Turn, err err
 		}
 		args, _ := h.Cleaner.Clean("args", in.Args)
 		told = h.turn(t, in, from, event.RoleAssistant, "")
-		told.Calls = []string{in.Use}
 		told.Uses = []event.Use{{ID: in.Use, Server: key.Server, Tool: key.Tool, Args: proxy.ArgsDigest(args)}}
-		record(told)
+		if in.Use != "" {
+			told.Calls = []string{in.Use}
+		}
+		if record(told); in.Use == "" && last.Wait() == nil {
+			t.tell(in.key(), last.Seq)
+		}
 	case After, Failed:
 		if r := h.result(t, in, from); r != nil {
 			last = r
 		}
-	case Stopped:
-		h.abandon(t, "the client has not told how it ended", func(c *event.Call) bool { return c.Asserted[proxy.SubagentID] == in.Subagent })
-		if in.Text != "" && !t.wrote {
-			turn := h.turn(t, in, from, event.RoleAssistant, in.Text)
-			turn.ID, t.words = "", in.Text
+	case Said, Stopped:
+		if in.Kind == Stopped {
+			clear(t.told)
+			h.abandon(t, "the client has not told how it ended", func(c *event.Call) bool { return c.Asserted[proxy.SubagentID] == in.Subagent })
+		}
+		if turn := h.words(t, in, from); turn != nil {
 			record(turn)
 		}
-		t.wrote = false
 	case Silent, Ended:
 	}
 	if last == nil {
 		return told, nil
 	}
 	return told, last.Wait()
+}
+
+// prompt makes a Turn of what the user has said. What an agent asks of its sub-agent is the agent's, and what a client puts
+// among the user's words is nobody's whom one could trust.
+func (h *Hooks) prompt(t *talk, in *Input, from Caller) *event.Turn {
+	role := event.RoleUser
+	if in.Subagent != "" {
+		role = event.RoleAssistant
+	}
+	turn := h.turn(t, in, from, role, in.Text)
+	if role == event.RoleUser && conversation.ByClient(in.Text) {
+		turn.Role, turn.Trust = event.RoleSystem, event.Untrusted
+	}
+	return turn
+}
+
+// words makes a Turn of what the model says; nil if it stood in the transcript already. t.mu is held.
+func (h *Hooks) words(t *talk, in *Input, from Caller) *event.Turn {
+	script := t.spoken(in)
+	known := script != nil && script.last == in.Text
+	if script != nil {
+		script.last = ""
+	}
+	if in.Text == "" || known {
+		return nil
+	}
+	if script != nil {
+		script.words = in.Text
+	}
+	turn := h.turn(t, in, from, event.RoleAssistant, in.Text)
+	turn.ID = ""
+	return turn
 }
 
 // turn makes a Turn of a text.
@@ -268,119 +371,9 @@ func (h *Hooks) turn(t *talk, in *Input, from Caller, role event.Role, text stri
 	return turn
 }
 
-// transcribe records what the transcript has that was not heard yet. What cannot be read is a signal, once: the call is
-// judged without it.
-func (h *Hooks) transcribe(t *talk, in *Input, from Caller) (last *proxy.Ticket) {
-	if in.Transcript == "" || in.Subagent != "" && t.script.path != in.Transcript && t.script.path != "" {
-		return nil
-	}
-	lines, skipped, err := t.script.read(in.Transcript, from.Roots)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return h.trouble(t, in, err.Error())
-	case skipped > 0 && t.heard:
-		last = h.trouble(t, in, fmt.Sprintf("%d bytes of it came at once, and %d are the most", skipped+int64(len(lines)), maxTail))
-	}
-	before, known := h.Gate.Heard(&t.who.Peer, in.Conversation)
-	t.heard = true
-	for _, p := range in.Client.pieces(lines, before, known) {
-		if p.role == event.RoleAssistant && p.text == t.words {
-			t.words = "" // they were told
-			continue
-		}
-		t.wrote = t.wrote || in.Kind == Stopped && p.role == event.RoleAssistant && p.text == in.Text
-		piece := *in
-		piece.Subagent, piece.Turn = p.subagent, p.id
-		turn := h.turn(t, &piece, from, p.role, p.text)
-		turn.Calls = p.calls
-		last = h.Gate.Record(t.by(p.subagent), 0, turn)
-	}
-	return last
-}
-
-func (h *Hooks) trouble(t *talk, in *Input, why string) *proxy.Ticket {
-	if t.trouble == why {
-		return nil
-	}
-	t.trouble = why
-	h.Log.Warn("a transcript is not heard", "client", in.Client.Name, "why", why)
+// signal records what has to be known about the hearing itself.
+func (h *Hooks) signal(t *talk, in *Input, name, text string) *proxy.Ticket {
 	return h.Gate.Record(t.who, 0, &event.Signal{
-		Source: proxy.HookSource + in.Client.Name, Name: "unheard", Link: t.who.Link, Server: Server, Text: h.Cleaner.Text(why),
+		Source: proxy.HookSource + in.Client.Name, Name: name, Link: t.who.Link, Server: Server, Text: h.Cleaner.Text(text),
 	})
-}
-
-// judge asks for a verdict on a call of a tool that no proxy sees.
-func (h *Hooks) judge(ctx context.Context, t *talk, in *Input) Answer {
-	args, findings := h.Cleaner.Clean("args", in.Args)
-	who := t.by(in.Subagent)
-	id, err := json.Marshal(in.Use)
-	if err != nil {
-		return in.Client.Deny("Umpire denied " + in.Tool + ": its id cannot be written.")
-	}
-	call := event.Call{
-		Link: who.Link, Server: Server, Tool: in.Tool, ID: id, Args: args, Size: len(in.Args), Peer: who.Peer, Findings: findings,
-	}
-	if in.Client.Use != "" {
-		call.Asserted = map[string]string{in.Client.Use: in.Use}
-		for k, v := range who.Peer.Asserted {
-			call.Asserted[k] = v
-		}
-	}
-	ticket := h.Gate.Call(who, call, proxy.Retry{})
-	if err := ticket.Wait(); err == nil && ticket.Hold != nil {
-		select {
-		case <-ticket.Hold.Done():
-		case <-ctx.Done():
-			ticket.Hold.Leave("the client gave up")
-		}
-	}
-	v, err := ticket.Settled()
-	if err != nil || !v.Action.Passes() {
-		return in.Client.Deny(proxy.Explain(Server+"/"+in.Tool, v))
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if _, twice := t.pending[in.Use]; twice || len(t.pending) >= maxPending {
-		h.Gate.Record(t.who, ticket.Seq, &event.Result{
-			Server: Server, Tool: in.Tool, Outcome: event.OutcomeLost, Text: "the client has another call with this id, or too many",
-		})
-		return Pass
-	}
-	t.pending[in.Use] = pending{seq: ticket.Seq, call: &call}
-	return Pass
-}
-
-// result records how a call ended. t.mu is held.
-func (h *Hooks) result(t *talk, in *Input, from Caller) *proxy.Ticket {
-	content, outcome := in.Response, event.OutcomeOK
-	if in.Kind == Failed {
-		outcome = event.OutcomeFailed
-	}
-	p, ours := t.pending[in.Use]
-	if ours && p.call.Tool == in.Tool {
-		delete(t.pending, in.Use)
-		raw := asResult(content, in.Text)
-		clean, findings := h.Cleaner.Clean("result", raw)
-		return h.Gate.Record(t.by(in.Subagent), p.seq, &event.Result{
-			Server: Server, Tool: in.Tool, Outcome: outcome, Content: clean, Size: len(raw), Findings: findings,
-		})
-	}
-	if announced, came := h.Gate.Announced(&t.who.Peer, in.Use); announced {
-		if came || in.Kind == Failed {
-			return nil // the proxy has the result, or there is none
-		}
-		return h.Gate.Record(t.who, 0, &event.Signal{
-			Source: proxy.HookSource + in.Client.Name, Name: "passed-by", Link: t.who.Link, Server: Server,
-			Text: h.Cleaner.Text(in.Tool + " was called, and the call did not come through Umpire"),
-		})
-	}
-	text := flat(content)
-	if text == "" {
-		text = in.Text
-	}
-	turn := h.turn(t, in, from, event.RoleTool, text)
-	turn.ID, turn.Calls = "", []string{in.Use}
-	return h.Gate.Record(t.by(in.Subagent), 0, turn)
 }

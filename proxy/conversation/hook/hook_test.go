@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/umpire-dev/umpire/proxy"
 	"github.com/umpire-dev/umpire/proxy/conversation"
@@ -31,6 +32,7 @@ type desk struct {
 	caller hook.Caller
 	keep   conversation.Keep
 	dir    string // of its transcripts
+	now    func() time.Time
 }
 
 const guarded = `
@@ -67,7 +69,7 @@ func (x *desk) start() {
 	if err != nil {
 		x.Fatal(err)
 	}
-	if x.hooks, err = hook.New(hook.Config{Gate: x.gate, Cleaner: clean, Keep: x.keep}); err != nil {
+	if x.hooks, err = hook.New(hook.Config{Gate: x.gate, Cleaner: clean, Keep: x.keep, Now: x.now}); err != nil {
 		x.Fatal(err)
 	}
 }

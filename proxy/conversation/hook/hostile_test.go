@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/umpire-dev/umpire/proxy/conversation/hook"
 )
@@ -71,12 +73,25 @@ func TestHostileTranscripts(t *testing.T) {
 	tells("relative", "secret.jsonl")
 	tells("directory", x.dir)
 	tells("absent", at("absent.jsonl"))
+	tells("empty", "")
+	if err := writeFile(at("huge.jsonl"), ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(at("huge.jsonl"), 100<<20); err != nil { // one line of 100 MiB
+		t.Fatal(err)
+	}
+	tells("huge", at("huge.jsonl"))
 	if runtime.GOOS != "windows" {
 		if err := os.Symlink(elsewhere, at("link.jsonl")); err != nil {
 			t.Fatal(err)
 		}
 		tells("link", at("link.jsonl"))
 		tells("pipe", "/dev/stdin")
+		if err := exec.Command("mkfifo", at("fifo.jsonl")).Run(); err != nil {
+			t.Fatal(err)
+		}
+		tells("fifo", at("fifo.jsonl"))
+		tells("a link to a fifo", link(t, at("fifo.jsonl"), at("tofifo.jsonl")))
 	}
 	unheard := 0
 	for _, line := range x.history() {
@@ -87,9 +102,37 @@ func TestHostileTranscripts(t *testing.T) {
 			unheard++
 		}
 	}
-	if want := map[bool]int{true: 4, false: 6}[runtime.GOOS == "windows"]; unheard != want {
+	if want := map[bool]int{true: 4, false: 8}[runtime.GOOS == "windows"]; unheard != want {
 		t.Errorf("%d transcripts are said to be unheard, want %d:\n%s", unheard, want, strings.Join(x.history(), "\n"))
 	}
+}
+
+// Each client is answered as it fails closed: a call that cannot be understood is none that passes.
+func TestEachClientFailsClosed(t *testing.T) {
+	x := newDesk(t)
+	for _, name := range hook.Names() {
+		c := hook.Find(name)
+		for event, kind := range c.Kinds {
+			for what, raw := range map[string]string{
+				"nothing else":   fmt.Sprintf(`{"hook_event_name":%q}`, event),
+				"wrong fields":   fmt.Sprintf(`{"hook_event_name":%q,"session_id":7,"conversation_id":[],"tool_name":{},"tool_input":"x","prompt":null}`, event),
+				"half of it":     fmt.Sprintf(`{"hook_event_name":%q,"session_id":"c","tool_na`, event),
+				"deep arguments": fmt.Sprintf(`{"hook_event_name":%q,"session_id":"c","conversation_id":"c","tool_name":"T","tool_use_id":"u","command":"c","file_path":"f","prompt":{},"tool_input":%s}`, event, strings.Repeat(`[`, 5000)),
+			} {
+				a := x.hooks.Hear(context.Background(), c, []byte(raw), x.caller)
+				denies := strings.Contains(a.Stdout, `"deny"`)
+				if kind == hook.Before && (!denies || a.Stderr == "") || kind != hook.Before && (denies || a.Exit != 1) {
+					t.Errorf("%s, %s, %s: %+v", name, event, what, a)
+				}
+			}
+		}
+		for _, raw := range []string{"", "[]", "{}", "\xff", `{"hook_event_name":"Nonsense","session_id":"c"}`, `{"hook_event_name":["PreToolUse"]}`} {
+			if a := x.hooks.Hear(context.Background(), c, []byte(raw), x.caller); !strings.Contains(a.Stdout, `"deny"`) || a.Stderr == "" {
+				t.Errorf("%s, %q: %+v", name, raw, a)
+			}
+		}
+	}
+	x.wants()
 }
 
 func TestATranscriptMayHoldAnything(t *testing.T) {
@@ -127,6 +170,68 @@ func TestAFloodInATranscriptIsCut(t *testing.T) {
 	}
 }
 
+// Of one conversation so much is recorded at once, and no more: what is not recorded is not done, and the others go on.
+func TestAFloodOfHooksEndsInDenials(t *testing.T) {
+	x := newDesk(t)
+	now := time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
+	x.now = func() time.Time { return now }
+	x.restart()
+	big := strings.Repeat("x", 16<<20)
+	for range 4 { // 64 MiB of a conversation
+		x.passes(x.tells("UserPromptSubmit", `"prompt":"`+big+`"`))
+	}
+	if a := x.tells("UserPromptSubmit", `"prompt":"more"`); a.Exit != 1 || !strings.Contains(a.Stderr, "too much is said") {
+		t.Errorf("%+v", a)
+	}
+	x.writes(says("a", "words of the model"))
+	if why := x.denied(x.uses("toolu_1", "Bash", `{"command":"ls"}`)); !strings.Contains(why, "too much is said in a short time") {
+		t.Error(why)
+	}
+	raw := []byte(`{"session_id":"other","hook_event_name":"PreToolUse","tool_name":"Bash","tool_input":{"command":"ls"},"tool_use_id":"u"}`)
+	x.passes(x.hooks.Hear(context.Background(), hook.Find("claude-code"), raw, x.caller))
+	now = now.Add(time.Second)
+	x.passes(x.uses("toolu_2", "Bash", `{"command":"ls"}`))
+	floods := 0
+	for _, line := range x.history() {
+		if strings.HasPrefix(line, "flood: ") {
+			floods++
+		}
+	}
+	if floods == 0 {
+		t.Error("nobody has said so")
+	}
+}
+
+// Attempt: silence the conversations of others by making up many. Who is not believed has room of its own.
+func TestAFloodOfStrangersSilencesNobody(t *testing.T) {
+	x := newDesk(t)
+	now := time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
+	x.now = func() time.Time { return now }
+	x.restart()
+	stranger := x.caller
+	stranger.Believed, stranger.Principal = false, "local:page"
+	tells := func(conversation string) int {
+		raw := fmt.Sprintf(`{"session_id":%q,"hook_event_name":"UserPromptSubmit","prompt":"x"}`, conversation)
+		return x.hooks.Hear(context.Background(), hook.Find("claude-code"), []byte(raw), stranger).Exit
+	}
+	x.hooks.Spend(false, 8*10_000-2)
+	if a, b, c := tells("a"), tells("b"), tells("c"); a != 0 || b != 0 || c == 0 {
+		t.Error(a, b, c)
+	}
+	for i := range 500 { // not even an end is recorded of what was never heard
+		raw := fmt.Sprintf(`{"session_id":"e%d","hook_event_name":"SessionEnd","transcript_path":"/nowhere%[1]d"}`, i)
+		x.hooks.Hear(context.Background(), hook.Find("claude-code"), []byte(raw), stranger)
+	}
+	n := 0
+	for range x.db.Events(1) {
+		n++
+	}
+	if n > 250 { // a hundred signals, each of a conversation of its own
+		t.Errorf("%d events", n)
+	}
+	x.passes(x.uses("toolu_1", "Bash", `{"command":"ls"}`))
+}
+
 func TestManyConversationsAreBounded(t *testing.T) {
 	x := newDesk(t)
 	for i := range 1100 {
@@ -146,18 +251,65 @@ func TestManyConversationsAreBounded(t *testing.T) {
 
 // FuzzParse: whatever a hook sends is read or refused, and what is read names a conversation and an event.
 func FuzzParse(f *testing.F) {
-	f.Add([]byte(`{"session_id":"c","hook_event_name":"PreToolUse","tool_name":"mcp__a__b","tool_input":{},"tool_use_id":"u","mcp_server":{"name":"a"}}`))
-	f.Add([]byte(`{"session_id":"c","hook_event_name":"UserPromptSubmit","prompt":"p"}`))
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		c := hook.Find("claude-code")
+	for i := range hook.Names() {
+		f.Add(i, []byte(`{"session_id":"c","hook_event_name":"PreToolUse","tool_name":"mcp__a__b","tool_input":{},"tool_use_id":"u","mcp_server":{"name":"a"}}`))
+		f.Add(i, []byte(`{"session_id":"c","hook_event_name":"UserPromptSubmit","prompt":"p","timestamp":"t","transcript_path":"/x"}`))
+		f.Add(i, []byte(`{"conversation_id":"c","cursor_version":"3","hook_event_name":"beforeMCPExecution","tool_name":"t","tool_input":"{}","url":"http://127.0.0.1:7777/a/to/x","command":"umpire run --name a"}`))
+		f.Add(i, []byte(`{"session_id":"c","hook_event_name":"BeforeTool","tool_name":"t","tool_input":{},"mcp_context":{"server_name":"a","tool_name":"b"}}`))
+	}
+	f.Fuzz(func(t *testing.T, i int, raw []byte) {
+		names := hook.Names()
+		if i < 0 || i >= len(names) {
+			return
+		}
+		c := hook.Find(names[i])
 		in, err := c.Parse(raw)
-		if err == nil && (in.Conversation == "" || in.Event == "") {
+		if err == nil && (in.Conversation == "" || in.Event == "" || in.Kind == hook.Before && (in.Tool == "" || len(in.Args) == 0)) {
 			t.Errorf("%+v", in)
 		}
+		if err == nil && in.MCP != nil {
+			in.MCP("a", "b")
+		}
 		if err != nil {
-			if a := c.Refuse(raw, err); a.Exit == 0 {
+			if a := c.Refuse(raw, err); a.Exit == 0 && !strings.Contains(a.Stdout, `"deny"`) {
 				t.Errorf("%+v", a)
 			}
 		}
 	})
+}
+
+// FuzzTranscript: whatever stands in a transcript is heard as far as it can be, and the call is judged.
+func FuzzTranscript(f *testing.F) {
+	for i := range hook.Names() {
+		f.Add(i, []byte(says("a", "x")+"\n"))
+		f.Add(i, []byte(`{"type":"response_item","payload":{"type":"message","role":"assistant","content":[{"text":"x"}]}}`+"\n"))
+		f.Add(i, []byte(`{"id":"1","type":"gemini","content":[{"text":"x"}]}`+"\n"))
+		f.Add(i, []byte(`{"type":"assistant.message","data":{"content":"x","toolRequests":[{"toolCallId":"u"}]},"agentId":"s","id":"1"}`+"\n"))
+	}
+	f.Fuzz(func(t *testing.T, i int, text []byte) {
+		names := hook.Names()
+		if i < 0 || i >= len(names) {
+			return
+		}
+		for _, p := range hook.Pieces(hook.Find(names[i]), text) {
+			if p == "" {
+				t.Error("a piece without words")
+			}
+		}
+	})
+}
+
+func link(t *testing.T, target, path string) string {
+	t.Helper()
+	if err := os.Symlink(target, path); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func writeFile(path, text string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(path, []byte(text), 0o600)
 }

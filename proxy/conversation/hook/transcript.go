@@ -10,9 +10,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/tidwall/gjson"
 
+	"github.com/umpire-dev/umpire/proxy"
 	"github.com/umpire-dev/umpire/proxy/wire"
 	"github.com/umpire-dev/umpire/rules/event"
 )
@@ -34,12 +36,127 @@ type piece struct {
 	text     string
 	calls    []string
 	message  string // id of the model's answer that it is a part of
+	whole    bool   // it is all of that answer so far, so that it replaces what was read of it before
 }
 
 // transcript is how far a transcript has been read.
 type transcript struct {
-	path string
-	at   int64 // the next line begins here
+	path  string
+	at    int64  // the next line begins here
+	heard bool   // it has been read once
+	words string // the model's last, told before they stand in it
+	last  string // that were read in it, since the model stopped
+}
+
+// transcribe records what the transcripts have that was not heard yet: the conversation's own, and that of a sub-agent. t.mu
+// is held.
+func (h *Hooks) transcribe(t *talk, in *Input, from Caller) (last *proxy.Ticket) {
+	own, sub := in.Transcript, in.Subscript
+	if own == "" && in.Client.script != nil && len(from.Roots) > 0 && filepath.Base(in.Conversation) == in.Conversation {
+		own = in.Client.script(in.Conversation, from.Roots[0])
+	}
+	if in.Subagent != "" && sub == "" && t.main != "" && own != t.main {
+		own, sub = "", own
+	}
+	if in.Subagent == "" && own != "" {
+		t.main = own
+	}
+	if own != "" && in.Client.said != nil {
+		last = h.read(t, in, from, own, "")
+	}
+	if sub != "" && sub != own && in.Subagent != "" && in.Client.said != nil {
+		if more := h.read(t, in, from, sub, in.Subagent); more != nil {
+			last = more
+		}
+	}
+	return last
+}
+
+// script returns the transcript at path; of too many, the one that was found first is forgotten.
+func (t *talk) script(path string) *transcript {
+	for _, s := range t.scripts {
+		if s.path == path {
+			return s
+		}
+	}
+	if len(t.scripts) >= maxScripts {
+		first := slices.IndexFunc(t.scripts, func(s *transcript) bool { return s.path != t.main })
+		t.scripts = slices.Delete(t.scripts, first, first+1)
+	}
+	t.scripts = append(t.scripts, &transcript{path: path})
+	return t.scripts[len(t.scripts)-1]
+}
+
+// spoken returns the transcript in which the model's words of in stand; nil if none was read.
+func (t *talk) spoken(in *Input) *transcript {
+	path := t.main
+	if in.Subagent != "" && in.Subscript != "" {
+		path = in.Subscript
+	}
+	i := slices.IndexFunc(t.scripts, func(s *transcript) bool { return s.path == path && s.heard })
+	if i < 0 {
+		return nil
+	}
+	return t.scripts[i]
+}
+
+// read records what a transcript has that was not heard yet; subagent says whose it is. What cannot be read is a signal,
+// once: calls are judged without it.
+func (h *Hooks) read(t *talk, in *Input, from Caller, path, subagent string) (last *proxy.Ticket) {
+	script := t.script(path)
+	lines, skipped, err := script.read(path, from.Roots)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return h.trouble(t, in, err.Error())
+	case skipped > 0 && script.heard:
+		last = h.trouble(t, in, fmt.Sprintf("%d bytes of it came at once, and %d are the most", skipped+int64(len(lines)), maxTail))
+	}
+	before, known := h.Gate.Heard(&t.who.Peer, in.Conversation)
+	if subagent != "" {
+		before = "" // the ids of its pieces are not those of the conversation
+	}
+	if in.Client.fields.use == "" && (before != "" || script.heard) { // hooks without ids of calls have told the results
+		known = func(string) bool { return true }
+	}
+	script.heard = true
+	left := 0
+	for _, p := range in.Client.pieces(lines, before, known) {
+		if p.role == event.RoleAssistant && p.text == script.words {
+			script.words = "" // they were told
+			continue
+		}
+		if !h.admit(t, from, len(p.text)) {
+			left++
+			continue
+		}
+		if p.role == event.RoleAssistant {
+			script.last = p.text
+		}
+		piece := *in
+		piece.Subagent, piece.Turn = p.subagent, p.id
+		if subagent != "" {
+			piece.Subagent, piece.Turn = subagent, ""
+		}
+		turn := h.turn(t, &piece, from, p.role, p.text)
+		turn.Calls = p.calls
+		last = h.Gate.Record(t.by(piece.Subagent), 0, turn)
+	}
+	if left > 0 {
+		h.flood(t, in, fmt.Sprintf("%d turns of the transcript are not recorded: too much is said in a short time", left))
+	}
+	return last
+}
+
+// trouble records why a transcript is not heard, once.
+func (h *Hooks) trouble(t *talk, in *Input, why string) *proxy.Ticket {
+	if t.trouble == why {
+		return nil
+	}
+	t.trouble = why
+	h.Log.Warn("a transcript is not heard", "client", in.Client.Name, "why", why)
+	return h.signal(t, in, "unheard", why)
 }
 
 // read returns what was added to the transcript at path since it was read last, at most maxTail bytes of it; skipped says
@@ -54,8 +171,8 @@ func (t *transcript) read(path string, roots []string) (lines []byte, skipped in
 	if err != nil || !info.Mode().IsRegular() {
 		return nil, 0, fmt.Errorf("%w: %s is no file", ErrTranscript, path)
 	}
-	if path != t.path || info.Size() < t.at {
-		t.path, t.at = path, 0
+	if info.Size() < t.at {
+		t.at = 0
 	}
 	from := t.at
 	if rest := info.Size() - from; rest > maxTail {
@@ -86,11 +203,8 @@ func open(path string, roots []string) (*os.File, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrTranscript, err)
 		}
-		defer root.Close() //nolint:errcheck // nothing was written
-		if info, err := root.Stat(rel); err == nil && !info.Mode().IsRegular() {
-			return nil, fmt.Errorf("%w: %s is no file", ErrTranscript, path)
-		}
-		f, err := root.Open(rel)
+		defer root.Close()                                              //nolint:errcheck // nothing was written
+		f, err := root.OpenFile(rel, os.O_RDONLY|syscall.O_NONBLOCK, 0) // what has become a pipe by now must not hold up the call
 		switch {
 		case errors.Is(err, fs.ErrNotExist): // nothing was said yet
 			return nil, err
@@ -120,6 +234,9 @@ func (c *Client) pieces(lines []byte, last string, known func(use string) bool) 
 			if p.id = clip(id); p.role == event.RoleTool && slices.ContainsFunc(p.calls, known) || p.text == "" {
 				continue
 			}
+			if n := len(out); p.whole && n > 0 && out[n-1].whole && out[n-1].message == p.message {
+				out = out[:n-1]
+			}
 			out = append(out, p)
 		}
 		out = announce(out, v)
@@ -140,48 +257,6 @@ func announce(out []piece, line gjson.Result) []piece {
 		}
 	}
 	return out
-}
-
-// claudeSays returns what one line of Claude Code's transcript says.
-func claudeSays(line gjson.Result) (out []piece) {
-	p := piece{subagent: clip(line.Get("agentId").Str), message: line.Get("message.id").Str}
-	kind, content := line.Get("type").Str, line.Get("message.content")
-	if content.Type == gjson.String && kind == "assistant" {
-		p.role, p.text = event.RoleAssistant, content.Str
-		return []piece{p}
-	}
-	if !content.IsArray() {
-		return nil
-	}
-	for _, block := range content.Array() {
-		next := p
-		switch what := block.Get("type").Str; {
-		case kind == "assistant" && what == "text":
-			next.role, next.text = event.RoleAssistant, block.Get("text").Str
-		case kind == "user" && what == "tool_result":
-			next.role, next.text = event.RoleTool, words(block.Get("content"))
-			next.calls = calls(block.Get("tool_use_id"))
-		default:
-			continue
-		}
-		out = append(out, next)
-	}
-	return out
-}
-
-// codexSays returns what one line of Codex' rollout says.
-func codexSays(line gjson.Result) []piece {
-	item := line.Get("payload")
-	if line.Get("type").Str != "response_item" {
-		return nil
-	}
-	switch kind := item.Get("type").Str; {
-	case kind == "message" && item.Get("role").Str == "assistant":
-		return []piece{{role: event.RoleAssistant, text: words(item.Get("content"))}}
-	case kind == "function_call_output" || kind == "custom_tool_call_output":
-		return []piece{{role: event.RoleTool, text: words(item.Get("output")), calls: calls(item.Get("call_id"))}}
-	}
-	return nil
 }
 
 func calls(id gjson.Result) []string {

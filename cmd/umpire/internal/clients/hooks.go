@@ -3,59 +3,10 @@ package clients
 import (
 	"bytes"
 	"fmt"
-	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 )
-
-// HookFile is where a client keeps its hooks, and which of them tell Umpire what it has to know.
-type HookFile struct {
-	Client string // as in umpire hook CLIENT
-	Title  string
-	User   func(Home) string
-	events []hookEvent
-	Note   string // what the user has to do then; empty if nothing
-	fails  string // what makes a hook that fails prevent a call, in the entry
-}
-
-type hookEvent struct {
-	name   string
-	blocks bool // it can prevent a call: if the hook itself fails, it does
-}
-
-// hookTimeout is how long a client waits for a hook, in seconds: longer than a call is held.
-const hookTimeout = 360
-
-// HookFiles returns the files of the clients whose hooks can be installed.
-func HookFiles() []HookFile {
-	return []HookFile{{
-		Client: "claude-code", Title: "Claude Code", fails: `, "onFailure": "block"`,
-		User: func(h Home) string {
-			return filepath.Join(h.env("CLAUDE_CONFIG_DIR", h.dot(".claude")), "settings.json")
-		},
-		events: []hookEvent{
-			{name: "SessionStart"},
-			{name: "UserPromptSubmit"},
-			{name: "PreToolUse", blocks: true},
-			{name: "PostToolUse"},
-			{name: "PostToolUseFailure"},
-			{name: "Stop"},
-			{name: "SessionEnd"},
-		},
-	}, {
-		Client: "codex", Title: "Codex", Note: "Codex runs hooks once you have reviewed them: /hooks",
-		User: func(h Home) string { return filepath.Join(h.env("CODEX_HOME", h.dot(".codex")), "hooks.json") },
-		events: []hookEvent{
-			{name: "SessionStart"},
-			{name: "UserPromptSubmit"},
-			{name: "PreToolUse", blocks: true},
-			{name: "PostToolUse"},
-			{name: "Stop"},
-		},
-	}}
-}
 
 // made marks a hook that AddHooks wrote, and says what else it had to write for it: what RemoveHooks has to take away.
 const made = "--made"
@@ -65,17 +16,20 @@ const (
 	madeEntry  = "entry"  // nothing else
 	madeEvent  = "event"  // the list of hooks of its event
 	madeHooks  = "hooks"  // the member with all hooks
+	madeBoth   = "both"   // that, and the member with the version
 	madeObject = "object" // the object that has them, in a file that was empty
 	madeFile   = "file"
 )
 
 // extent says how much was made, from little to much.
-var extent = []string{madeEntry, madeEvent, madeHooks, madeObject, madeFile}
+var extent = []string{madeEntry, madeEvent, madeHooks, madeBoth, madeObject, madeFile}
 
 // Hook is the hook of one event.
 type Hook struct {
 	Event string
 	State State // Bare if there is none of Umpire, ByHand if somebody has written it
+	// What it runs, or where it posts; empty if it is Bare.
+	Command, Program, URL string
 }
 
 // Hooks returns what a settings file has of Umpire's hooks.
@@ -85,6 +39,15 @@ func (f HookFile) Hooks(file []byte) ([]Hook, error) {
 		return nil, err
 	}
 	return s.hooks(), nil
+}
+
+// Flag returns what the command gives for a flag; empty if it does not.
+func (h Hook) Flag(name string) string {
+	w := shellWords(h.Command)
+	if i := slices.Index(w, name); i >= 0 && i+1 < len(w) {
+		return w[i+1]
+	}
+	return ""
 }
 
 // AddHooks adds Umpire's hooks for every event that has none. A nil file is one that does not exist. What it returns
@@ -104,7 +67,7 @@ func (f HookFile) AddHooks(file []byte, u Umpire) (out []byte, err error) {
 	case len(missing) == 0:
 		return file, nil
 	case file == nil:
-		out = []byte("{\n  \"hooks\": " + f.all(missing, u, madeFile, "\n", "  ", "  ") + "\n}\n")
+		out = []byte("{\n  " + f.version(",\n  ") + "\"hooks\": " + f.all(missing, u, madeFile, "\n", "  ", "  ") + "\n}\n")
 	default:
 		if out, err = s.add(missing, u); err != nil {
 			return nil, err
@@ -164,30 +127,39 @@ func (f HookFile) read(file []byte) (*settings, error) {
 	return s, nil
 }
 
-// whose tells Umpire's hooks from others: what was made for one, and whether it is one at all.
-func (f HookFile) whose(command string) (how string, ours bool) {
-	w := shellWords(command)
-	i := slices.Index(w, "hook")
-	if len(w) == 0 || !IsUmpire(w[0]) || i < 0 || i+1 >= len(w) || w[i+1] != f.Client {
-		return "", false
+// version returns the member with the version and what follows it; nothing where the format has none.
+func (f HookFile) version(between string) string {
+	if !f.versioned {
+		return ""
 	}
-	if i := slices.Index(w, made); i >= 0 && i+1 < len(w) {
-		return w[i+1], true
-	}
-	return "", true
+	return `"version": 1` + between
 }
 
-// commands calls do with the command of each hook of an event.
-func commands(event *member, do func(group *node, i int, command string)) {
-	for _, group := range event.value.items {
-		hooks := group.get("hooks")
-		if hooks == nil || hooks.value.kind != list {
+// whose tells Umpire's hooks from others: what was made for one, and whether it is one at all.
+func (f HookFile) whose(h *node) (how string, ours bool) {
+	for _, name := range []string{"command", "bash", "powershell"} {
+		w := shellWords(h.string(name))
+		i := slices.Index(w, "hook")
+		if len(w) == 0 || !IsUmpire(w[0]) || i < 0 || i+1 >= len(w) || w[i+1] != f.Client {
 			continue
 		}
-		for i, h := range hooks.value.items {
-			do(group, i, h.string("command"))
+		if i := slices.Index(w, made); i >= 0 && i+1 < len(w) {
+			return w[i+1], true
 		}
+		return "", true
 	}
+	return "", strings.HasSuffix(strings.TrimSuffix(h.string("url"), "/"), "/hooks/"+f.Client)
+}
+
+// of returns the hooks that an element of an event's list has.
+func (f HookFile) of(item *node) []*node {
+	if f.flat {
+		return []*node{item}
+	}
+	if hooks := item.get("hooks"); hooks != nil && hooks.value.kind == list {
+		return hooks.value.items
+	}
+	return nil
 }
 
 func (s *settings) hooks() (out []Hook) {
@@ -195,19 +167,32 @@ func (s *settings) hooks() (out []Hook) {
 		h := Hook{Event: e.name, State: Bare}
 		if s.all != nil {
 			if event := s.all.value.get(e.name); event != nil {
-				commands(event, func(_ *node, _ int, command string) {
-					switch how, ours := s.whose(command); {
-					case ours && how != "":
-						h.State = Wrapped
-					case ours && h.State == Bare:
-						h.State = ByHand
-					}
-				})
+				s.find(event, &h)
 			}
 		}
 		out = append(out, h)
 	}
 	return out
+}
+
+// find looks for Umpire's hook of an event.
+func (s *settings) find(event *member, h *Hook) {
+	for _, item := range event.value.items {
+		for _, n := range s.of(item) {
+			switch how, ours := s.whose(n); {
+			case ours && how != "":
+				h.State = Wrapped
+			case ours && h.State == Bare:
+				h.State = ByHand
+			default:
+				continue
+			}
+			h.URL = n.string("url")
+			if w := shellWords(n.string("command")); len(w) > 0 {
+				h.Program, h.Command = w[0], n.string("command")
+			}
+		}
+	}
 }
 
 // entry writes a hook as an element of its event's list.
@@ -221,7 +206,11 @@ func (f HookFile) entry(e hookEvent, u Umpire, how string) string {
 	if e.blocks {
 		failure = f.fails
 	}
-	return fmt.Sprintf(`{"hooks": [{"type": "command", "command": %s, "timeout": %d%s}]}`, quote(strings.Join(words, " ")), hookTimeout, failure)
+	entry := fmt.Sprintf(`{"type": "command", "command": %s, "timeout": %d%s}`, quote(strings.Join(words, " ")), f.timeout, failure)
+	if f.flat {
+		return entry
+	}
+	return `{"hooks": [` + entry + `]}`
 }
 
 func (f HookFile) event(e hookEvent, u Umpire, how string) string {
@@ -245,19 +234,23 @@ func (f HookFile) all(events []hookEvent, u Umpire, how, eol, white, unit string
 func (s *settings) add(missing []hookEvent, u Umpire) ([]byte, error) {
 	var edits splices
 	if s.all == nil {
+		how, version := madeHooks, func(string) string { return "" }
+		if s.versioned && s.root.get("version") == nil {
+			how, version = madeBoth, s.version
+		}
 		switch {
 		case len(bytes.TrimSpace(bytes.TrimPrefix(s.file, bom))) == 0: // an empty file is an empty object
-			edits.replace(len(s.file), len(s.file), "{\"hooks\": "+s.HookFile.all(missing, u, madeObject, "", "", "")+"}")
+			edits.replace(len(s.file), len(s.file), "{"+version(", ")+"\"hooks\": "+s.HookFile.all(missing, u, madeObject, "", "", "")+"}")
 		case len(s.root.members) == 0:
 			at := s.root.start + 1
-			edits.replace(at, at, `"hooks": `+s.HookFile.all(missing, u, madeHooks, "", "", ""))
+			edits.replace(at, at, version(", ")+`"hooks": `+s.HookFile.all(missing, u, how, "", "", ""))
 		default:
 			first := s.root.members[0]
 			eol, white := "", ""
 			if w, ok := indent(s.file, first.start); ok && first.start > len(w) {
 				eol, white = newline(s.file, first.start), w
 			}
-			edits.replace(first.start, first.start, `"hooks": `+s.HookFile.all(missing, u, madeHooks, eol, white, white)+first.between)
+			edits.replace(first.start, first.start, version(first.between)+`"hooks": `+s.HookFile.all(missing, u, how, eol, white, white)+first.between)
 		}
 		return edits.apply(s.file)
 	}
@@ -312,13 +305,16 @@ func (s *settings) remove(edits *splices) (gone bool) {
 		edits.cut(s.file, spansOf(s.all.value.members, s.file), func(i int) bool { return events[i] })
 		return false
 	}
-	if alone := len(s.root.members) == 1; alone && extent[most] == madeFile {
+	mine := func(m *member) bool {
+		return m == s.all || s.versioned && most >= slices.Index(extent, madeBoth) && m.name == "version" && m.value.kind == other && m.value.text == "1"
+	}
+	if alone := !slices.ContainsFunc(s.root.members, func(m *member) bool { return !mine(m) }); alone && extent[most] == madeFile {
 		return true
 	} else if alone && extent[most] == madeObject {
 		edits.replace(s.root.start, s.root.end, "")
 		return false
 	}
-	edits.cut(s.file, spansOf(s.root.members, s.file), func(i int) bool { return s.root.members[i] == s.all })
+	edits.cut(s.file, spansOf(s.root.members, s.file), func(i int) bool { return mine(s.root.members[i]) })
 	return false
 }
 
@@ -326,14 +322,16 @@ func (s *settings) remove(edits *splices) (gone bool) {
 // is in the event.
 func (s *settings) removeFrom(event *member, edits *splices) (how int, all bool) {
 	gone := map[*node][]bool{}
-	commands(event, func(group *node, i int, command string) {
-		if gone[group] == nil {
-			gone[group] = make([]bool, len(group.get("hooks").value.items))
+	for _, item := range event.value.items {
+		for i, h := range s.of(item) {
+			if gone[item] == nil {
+				gone[item] = make([]bool, len(s.of(item)))
+			}
+			if what, _ := s.whose(h); what != "" {
+				gone[item][i], how = true, max(how, slices.Index(extent, what))
+			}
 		}
-		if what, _ := s.whose(command); what != "" {
-			gone[group][i], how = true, max(how, slices.Index(extent, what))
-		}
-	})
+	}
 	whole := func(i int) bool {
 		g := gone[event.value.items[i]]
 		return len(g) > 0 && !slices.Contains(g, false)
@@ -341,7 +339,7 @@ func (s *settings) removeFrom(event *member, edits *splices) (how int, all bool)
 	all = len(gone) > 0
 	for i, group := range event.value.items {
 		if all = all && whole(i); !whole(i) && slices.Contains(gone[group], true) {
-			edits.cut(s.file, spans(group.get("hooks").value.items), func(j int) bool { return gone[group][j] })
+			edits.cut(s.file, spans(s.of(group)), func(j int) bool { return gone[group][j] })
 		}
 	}
 	edits.cut(s.file, spans(event.value.items), whole)
@@ -385,51 +383,4 @@ func (s *splices) cut(file []byte, at [][2]int, gone func(int) bool) {
 		s.replace(start, end, "")
 		i = j
 	}
-}
-
-// harmless is a word that means itself to a shell.
-var harmless = regexp.MustCompile(`^[A-Za-z0-9_./:@%+=,-]+$`)
-
-// shellQuote writes a word for a POSIX shell.
-func shellQuote(word string) string {
-	if harmless.MatchString(word) {
-		return word
-	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
-}
-
-// shellWords reads what shellQuote writes, and double quotes; nil if it is something else.
-func shellWords(command string) (words []string) {
-	var word strings.Builder
-	begun := false
-	for i := 0; i < len(command); i++ {
-		switch c := command[i]; c {
-		case ' ', '\t':
-			if begun {
-				words = append(words, word.String())
-			}
-			word.Reset()
-			begun = false
-			continue
-		case '\'', '"':
-			end := strings.IndexByte(command[i+1:], c)
-			if end < 0 {
-				return nil
-			}
-			word.WriteString(command[i+1 : i+1+end])
-			i += end + 1
-		case '\\':
-			if i++; i == len(command) {
-				return nil
-			}
-			word.WriteByte(command[i])
-		default:
-			word.WriteByte(c)
-		}
-		begun = true
-	}
-	if begun {
-		words = append(words, word.String())
-	}
-	return words
 }

@@ -39,7 +39,22 @@ type Config struct {
 	Servers  []Server
 	Policies []string            // policy files, absolute
 	Model    map[string]*url.URL // where each model API is, by its name in /model/NAME
+	Intent   Intent
 	History  History
+}
+
+// Intent is what intent: says.
+type Intent struct {
+	Servers  []string // whose calls a model is asked to explain; "*" is all
+	Argument string   // by which it does
+}
+
+// Of returns the argument by which calls of a server are explained; empty if they are not.
+func (i Intent) Of(server string) string {
+	if slices.Contains(i.Servers, server) || slices.Contains(i.Servers, "*") {
+		return i.Argument
+	}
+	return ""
 }
 
 // Server is one entry of servers:.
@@ -82,7 +97,7 @@ var models = map[string]*url.URL{
 
 // Default returns the configuration where there is no file.
 func Default() Config {
-	return Config{Listen: DefaultListen, Model: maps.Clone(models), History: History{
+	return Config{Listen: DefaultListen, Model: maps.Clone(models), Intent: Intent{Argument: wire.Intent}, History: History{
 		Keep: 90 * 24 * time.Hour, MaxSize: 4 << 30, MaxValue: 256 << 10, Redact: wire.DefaultRedact,
 		Conversation: conversation.KeepText,
 	}}
@@ -168,7 +183,7 @@ func Load(path string) (Config, error) {
 	if err != nil {
 		return cfg, err
 	}
-	for _, f := range doc.Root().Fields(append([]string{"listen", "servers", "model", "policy", "history"}, rules.Fields()...)...) {
+	for _, f := range doc.Root().Fields(append([]string{"listen", "servers", "model", "intent", "policy", "history"}, rules.Fields()...)...) {
 		switch f.Name {
 		case "listen":
 			cfg.Listen = f.Value.Text()
@@ -181,6 +196,8 @@ func Load(path string) (Config, error) {
 			}
 		case "model":
 			model(cfg.Model, f.Value)
+		case "intent":
+			intent(&cfg.Intent, f.Value)
 		case "policy":
 			for _, n := range f.Value.List(true) {
 				cfg.Policies = append(cfg.Policies, relative(path, n.Text()))
@@ -290,6 +307,29 @@ func model(apis map[string]*url.URL, n document.Node) {
 			continue
 		}
 		apis[f.Name] = u
+	}
+}
+
+var argumentName = regexp.MustCompile(`^[a-z0-9_]{1,64}$`)
+
+// intent reads which servers' calls are to be explained. An argument of another name could be a tool's own, and would have to
+// be taken out of calls for as long as any client remembers it.
+func intent(to *Intent, n document.Node) {
+	for _, f := range n.Fields("servers", "argument") {
+		switch f.Name {
+		case "servers":
+			for _, s := range f.Value.List(true) {
+				name := s.Text()
+				if err := CheckName(name); err != nil && name != "*" {
+					s.Fail(`"*" is every server`, "%v", err)
+				}
+				to.Servers = append(to.Servers, name)
+			}
+		case "argument":
+			if to.Argument = f.Value.Text(); !wire.IsIntent(to.Argument) || !argumentName.MatchString(to.Argument) {
+				f.Value.Fail("", "%q cannot be the argument: want %s, or %[2]s_ and more lower-case letters, digits and underscores", to.Argument, wire.Intent)
+			}
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -123,6 +124,26 @@ mode: observe
 	}
 	if p, err := rules.Compile(sources, config.Env()); err != nil || p.Len() != 1 {
 		t.Errorf("%v %v", p, err)
+	}
+}
+
+func TestIntentIsAskedForServerByServer(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                                      "[  ]",
+		"intent: {argument: umpire_intent_why}": "[  ]",
+		"intent: {servers: [files, billing]}":   "[umpire_intent umpire_intent ]",
+		`intent: {servers: "*"}`:                "[umpire_intent umpire_intent umpire_intent]",
+		"intent: {servers: files, argument: umpire_intent_why}": "[umpire_intent_why  ]",
+	} {
+		cfg, err := load(t, text)
+		if got := fmt.Sprint([]string{cfg.Intent.Of("files"), cfg.Intent.Of("billing"), cfg.Intent.Of("mail")}); err != nil || got != want {
+			t.Errorf("%s: %s %v", text, got, err)
+		}
+	}
+	for _, bad := range []string{"intent: yes", "intent: {servers: [a/b]}", "intent: {argument: why}", "intent: {argument: umpire_intention}", `intent: {argument: "umpire_intent_ü"}`, "intent: {server: files}"} {
+		if _, err := load(t, bad); err == nil {
+			t.Errorf("%s is read", bad)
+		}
 	}
 }
 

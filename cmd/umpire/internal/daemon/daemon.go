@@ -306,7 +306,9 @@ func (d *Daemon) pump(hello transport.Hello, client io.ReadWriteCloser, server p
 	d.serial++
 	id := fmt.Sprintf("%s:%s:%x-%d", proxy.TransportStdio, hello.Name, d.started.UnixNano(), d.serial)
 	d.mu.Unlock()
-	cfg := proxy.LinkConfig{Judge: d.gate, Cleaner: d.cleaner, Log: d.opts.Log, Origin: stdioOrigin(id, d.user, hello)}
+	cfg := proxy.LinkConfig{
+		Judge: d.gate, Cleaner: d.cleaner, Hearer: d.ear, Intent: d.opts.Config.Intent.Of(hello.Name), Log: d.opts.Log, Origin: stdioOrigin(id, d.user, hello),
+	}
 	given, ok := client.(*transport.Side)
 	if ok {
 		cfg.Ledger = given.Ledger()

@@ -31,7 +31,10 @@ func (d *Daemon) mount(mux *http.ServeMux, s config.Server) (at string, err erro
 		prefix = ""
 	}
 	kind := ""
-	relay := proxy.RelayConfig{Server: s.Name, Headers: s.Headers, Judge: d.gate, Cleaner: d.cleaner, Guard: d.guard, Log: d.opts.Log}
+	intent := d.opts.Config.Intent.Of(s.Name)
+	relay := proxy.RelayConfig{
+		Server: s.Name, Headers: s.Headers, Judge: d.gate, Cleaner: d.cleaner, Hearer: d.ear, Intent: intent, Guard: d.guard, Log: d.opts.Log,
+	}
 	if s.URL == nil {
 		relay.Dial, relay.Max = d.starter(s), maxChildren
 		at = fmt.Sprintf("%s/mcp -> a command (over stdio: umpire run --name %s)", prefix, s.Name)
@@ -57,7 +60,7 @@ func (d *Daemon) mount(mux *http.ServeMux, s config.Server) (at string, err erro
 		return at, nil
 	}
 	front, err := proxy.NewHTTP(proxy.HTTPConfig{
-		Server: s.Name, URL: s.URL, Headers: s.Headers, Judge: d.gate, Cleaner: d.cleaner, Guard: d.guard, Log: d.opts.Log,
+		Server: s.Name, URL: s.URL, Headers: s.Headers, Judge: d.gate, Cleaner: d.cleaner, Hearer: d.ear, Intent: intent, Guard: d.guard, Log: d.opts.Log,
 	})
 	if err != nil {
 		return "", err

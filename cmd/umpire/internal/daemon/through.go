@@ -94,9 +94,10 @@ func (d *Daemon) passage(name, upstream string, r *http.Request) (front any, sta
 
 // open makes the front end of a passage. d.mu is held.
 func (d *Daemon) open(name string, u *url.URL, socket bool) (any, error) {
+	intent := d.opts.Config.Intent.Of(name)
 	if !socket {
 		front, err := proxy.NewHTTP(proxy.HTTPConfig{
-			Server: name, URL: u, Judge: d.gate, Cleaner: d.cleaner, Guard: d.guard, Log: d.opts.Log,
+			Server: name, URL: u, Judge: d.gate, Cleaner: d.cleaner, Hearer: d.ear, Intent: intent, Guard: d.guard, Log: d.opts.Log,
 		})
 		if err == nil {
 			d.fronts = append(d.fronts, front)
@@ -104,7 +105,7 @@ func (d *Daemon) open(name string, u *url.URL, socket bool) (any, error) {
 		return front, err
 	}
 	front, err := proxy.NewRelay(proxy.RelayConfig{
-		Server: name, Judge: d.gate, Cleaner: d.cleaner, Guard: d.guard, Log: d.opts.Log,
+		Server: name, Judge: d.gate, Cleaner: d.cleaner, Hearer: d.ear, Intent: intent, Guard: d.guard, Log: d.opts.Log,
 		Dial: func(ctx context.Context, header http.Header) (proxy.Conn, error) {
 			return proxy.Dial(ctx, proxy.TransportWS, transport.Remote{URL: u, Header: header})
 		},

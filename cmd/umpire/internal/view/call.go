@@ -47,6 +47,9 @@ func (p *Printer) Call(c Call, now time.Time) {
 	if b := call.Bound; b != nil {
 		field("bound", "%s", bound(b))
 	}
+	if call.Intent != "" {
+		field("intent", "%s", Text(call.Intent, 0))
+	}
 	said := func(name string, e *event.Event) {
 		if e != nil {
 			field(name, "%s (#%d)", turn(e.Body.(*event.Turn)), e.Seq)

@@ -272,7 +272,11 @@ func (t *Timeline) verdict(e event.Event, v *event.Verdict) {
 func about(e event.Event) string {
 	switch b := e.Body.(type) {
 	case *event.Call:
-		return Text(b.Server+"/"+b.Tool, 80) + " " + faint.Render(JSON(b.Args, 60))
+		what := Text(b.Server+"/"+b.Tool, 80) + " " + faint.Render(JSON(b.Args, 60))
+		if b.Intent != "" {
+			what += faint.Render(` to "` + Text(b.Intent, 80) + `"`)
+		}
+		return what
 	case *event.Review:
 		return Text(b.Server+"/"+b.Tool, 80)
 	case *event.Expired:
@@ -332,7 +336,11 @@ func turn(b *event.Turn) string {
 	default:
 		said = fmt.Sprintf("%d bytes, not kept", b.Size)
 	}
-	return bold.Render(Text(who, 40)) + faint.Render(" ("+Text(b.Source, 40)+"): ") + said
+	source := Text(b.Source, 40)
+	if b.Server != "" {
+		source += " of " + Text(b.Server, 40)
+	}
+	return bold.Render(Text(who, 40)) + faint.Render(" ("+source+"): ") + said
 }
 
 func client(p event.Peer) string {
