@@ -225,8 +225,9 @@ func (g *Gate) Call(who Origin, call event.Call, retry Retry) *Ticket {
 // Record implements Judge.
 func (g *Gate) Record(who Origin, cause uint64, body event.Body) *Ticket {
 	t := newTicket()
+	read := g.read(cause, body)
 	return g.do(t, func() {
-		b := batch{gate: g, at: g.stamp()}
+		b := batch{gate: g, at: g.stamp(), read: read}
 		switch body := body.(type) {
 		case *event.Closed:
 			if _, opened := g.mem.links[who.Link]; !opened { // nothing worth recording ever happened on it
@@ -264,6 +265,28 @@ func (g *Gate) Record(who Origin, cause uint64, body event.Body) *Ticket {
 		}
 		b.send(t)
 	})
+}
+
+// read reads what a body says, before the lock is taken: a long text takes time, and it is not that of others. What memory has
+// no room for is not read. If it fails, it fails again where memory is guarded.
+func (g *Gate) read(cause uint64, body event.Body) (out any) {
+	defer func() {
+		if r := recover(); r != nil {
+			g.log.Error(fmt.Sprintf("a text cannot be read: %v", r), "stack", string(debug.Stack()))
+			out = nil
+		}
+	}()
+	if r, ok := body.(*event.Result); ok && len(r.Content) > 0 && g.forgets(cause, r) {
+		return nil
+	}
+	return g.Policy().Read(body)
+}
+
+func (g *Gate) forgets(cause uint64, r *event.Result) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	o, ok := g.mem.open[cause]
+	return ok && g.mem.state.Forgets(o.session, len(r.Content), event.At(g.now()))
 }
 
 // Heard returns the id of the last piece of a conversation's transcript that was recorded, and whether a call in it is
@@ -423,6 +446,7 @@ func (g *Gate) stamp() event.Time {
 type batch struct {
 	gate   *Gate
 	at     event.Time
+	read   any // what was read of the result or the turn
 	events []event.Event
 }
 
@@ -443,7 +467,13 @@ func (b *batch) seal(session string, cause uint64, body event.Body) event.Event 
 }
 
 func (b *batch) fold(e event.Event) {
+	switch e.Body.(type) {
+	case *event.Result, *event.Turn:
+		e.Read = b.read
+	default: // of which nothing is read
+	}
 	b.gate.mem.fold(e)
+	e.Read = nil
 	b.events = append(b.events, e)
 }
 

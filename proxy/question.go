@@ -99,7 +99,7 @@ func (q *question) answer(result gjson.Result) []Said {
 		return nil
 	}
 	var server lineage.Memory
-	if !server.Add(lineage.Source{Class: lineage.Untrusted}, q.words) {
+	if !server.Add(lineage.Source{Class: lineage.Untrusted}, lineage.Read(q.words, lineage.Untrusted)) {
 		q.doubtful = true
 	}
 	var own, given []string
@@ -108,7 +108,7 @@ func (q *question) answer(result gjson.Result) []Said {
 			q.doubtful = true
 		}
 		if !q.doubtful {
-			if o := server.Trace([]string{text}); o.Model && !o.Outside() { // a single letter is nobody's
+			if o := server.Trace([]string{text}, nil); o.Model && !o.Outside() { // a single letter is nobody's
 				own = append(own, text)
 				return
 			}

@@ -203,3 +203,31 @@ func lookup(seq uint64, i int) event.Event {
 		},
 	}
 }
+
+// BenchmarkResult is what the gate does under its lock about a result of 64 KiB of prose, under the starter policy: if it was read
+// before, as it is live, and if not.
+func BenchmarkResult(b *testing.B) {
+	p, err := rules.Compile([]event.Source{policies.Starter()}, event.Env{OS: "linux", Home: "/home/alice"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	var words strings.Builder
+	for i := 0; words.Len() < 64<<10; i++ {
+		fmt.Fprintf(&words, "Order %d of customer c%x was delivered on day %d of the month, and paid for. ", i, i*7919, i%30)
+	}
+	text, err := json.Marshal(words.String())
+	if err != nil {
+		b.Fatal(err)
+	}
+	result := &event.Result{Server: "shop", Tool: "list", Outcome: event.OutcomeOK, Content: json.RawMessage(`{"content":[{"type":"text","text":` + string(text) + `}]}`)}
+	for name, read := range map[string]any{"read": p.Read(result), "unread": nil} {
+		b.Run(name, func(b *testing.B) {
+			s := rules.NewState(p)
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				e := event.Event{V: event.Version, Seq: uint64(i + 2), At: event.At(begin), Session: fmt.Sprint("s", i/8), Cause: 1, Body: result, Read: read}
+				s.Apply(e)
+			}
+		})
+	}
+}

@@ -149,7 +149,7 @@ func (s *State) restore(img stateImage) error {
 		return err
 	}
 	for _, e := range s.catalog.All() {
-		s.declare(e.Key, e.Now.InputSchema)
+		s.declare(e.Key, e.Seq, e.Now)
 	}
 	for call, list := range img.Waiting {
 		for _, o := range list {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/cockroachdb/apd/v3"
+	"github.com/tidwall/gjson"
 
 	"github.com/umpire-dev/umpire/rules/catalog"
 	"github.com/umpire-dev/umpire/rules/event"
@@ -46,6 +47,7 @@ type scratch struct {
 type declaration struct {
 	schema *shape.Schema
 	why    string
+	fields map[string]bool // names of properties, on whatever level; where values are traced
 }
 
 // occurrence is a call under one rate rule.
@@ -87,8 +89,8 @@ func (s *State) Apply(e event.Event) {
 	switch b := e.Body.(type) {
 	case *event.Catalog:
 		s.catalog.Apply(e)
-		for _, t := range b.Tools {
-			s.declare(catalog.Key{Server: b.Server, Tool: t.Name}, t.InputSchema)
+		for i := range b.Tools {
+			s.declare(catalog.Key{Server: b.Server, Tool: b.Tools[i].Name}, e.Seq, &b.Tools[i])
 		}
 	case *event.Accepted:
 		s.catalog.Apply(e)
@@ -117,9 +119,41 @@ func (s *State) Apply(e event.Event) {
 // Catalog returns what is known of tools. It belongs to s.
 func (s *State) Catalog() *catalog.Catalog { return s.catalog }
 
-func (s *State) declare(tool catalog.Key, source []byte) {
-	schema, why := compileDeclared(source)
-	s.declared[tool] = declaration{schema: schema, why: why}
+// declare notes what the newest definition of a tool, in the event of the given Seq, says about it.
+func (s *State) declare(tool catalog.Key, seq uint64, t *event.Tool) {
+	schema, why := compileDeclared(t.InputSchema)
+	d := declaration{schema: schema, why: why}
+	if s.trails != nil {
+		d.fields = fieldsOf(t.InputSchema)
+		if s.catalog.Find(tool.Server, tool.Tool) != nil {
+			s.trails.describe(tool, seq, t)
+		}
+	}
+	s.declared[tool] = d
+}
+
+// fieldsOf returns the names of the properties that a schema declares, on whatever level.
+func fieldsOf(source []byte) map[string]bool {
+	fields := map[string]bool{}
+	var walk func(v gjson.Result)
+	walk = func(v gjson.Result) {
+		v.ForEach(func(key, value gjson.Result) bool {
+			if key.Str == "properties" && value.IsObject() {
+				value.ForEach(func(name, _ gjson.Result) bool {
+					fields[name.Str] = true
+					return true
+				})
+			}
+			if value.IsObject() || value.IsArray() {
+				walk(value)
+			}
+			return true
+		})
+	}
+	if schema := gjson.ParseBytes(source); schema.IsObject() {
+		walk(schema)
+	}
+	return fields
 }
 
 // call notes what to count if the call passes, and counts it at once where attempts count. A call that was only seen has
@@ -169,7 +203,8 @@ func (s *State) about(server, tool string) string {
 func (s *State) look(e event.Event) {
 	s.view.look(e)
 	if s.trails != nil {
-		s.view.call.Follow(s.trails.peek(e))
+		c := s.view.call.Call
+		s.view.call.Follow(s.trails.peek(e), s.declared[catalog.Key{Server: c.Server, Tool: c.Tool}].fields)
 	}
 }
 

@@ -8,8 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tidwall/gjson"
-
+	"github.com/umpire-dev/umpire/rules/catalog"
 	"github.com/umpire-dev/umpire/rules/event"
 	"github.com/umpire-dev/umpire/rules/expr"
 	"github.com/umpire-dev/umpire/rules/lineage"
@@ -40,6 +39,9 @@ type trails struct {
 	sessions map[string]*trail
 	epoch    int64
 	size     int // of the texts of this epoch
+
+	described map[catalog.Key]described // tools whose description says something to the assistant
+	overheard *lineage.Memory           // of described; nil if it is to be made anew
 }
 
 // trail is what one session remembers.
@@ -55,6 +57,7 @@ type trail struct {
 	touched map[string]int64 // word -> epoch in which it was last true
 	pending map[uint64]int64 // calls without result that read what the user has pointed at -> their epoch
 	memory  *lineage.Memory  // of texts; nil if it is to be made anew
+	tools   *lineage.Memory  // what descriptions of tools say to the assistant; scratch
 }
 
 // heard is a text that is remembered.
@@ -62,10 +65,19 @@ type heard struct {
 	source lineage.Source
 	epoch  int64
 	text   string
+	digest []byte // where no text is kept
+}
+
+// read reads it again; nil if that cannot be done.
+func (h *heard) read() *lineage.Text {
+	if h.digest != nil {
+		return readDigest(h.digest, h.source.Class)
+	}
+	return lineage.Read(h.text, h.source.Class)
 }
 
 func newTrails(p *Policy, about func(server, tool string) string) *trails {
-	return &trails{policy: p, about: about, sessions: map[string]*trail{}}
+	return &trails{policy: p, about: about, sessions: map[string]*trail{}, described: map[catalog.Key]described{}}
 }
 
 func (t *trails) newTrail(epoch int64) *trail {
@@ -124,7 +136,7 @@ func (s *trail) recall() *lineage.Memory {
 	if s.memory == nil {
 		s.memory = &lineage.Memory{}
 		for _, h := range s.texts {
-			s.memory.Add(h.source, h.text)
+			s.memory.Add(h.source, h.read())
 		}
 		if s.missing >= 0 {
 			s.memory.Lose()
@@ -139,26 +151,45 @@ func (s *trail) lose() {
 	s.recall().Lose()
 }
 
-// add adds a text to the trail of a session.
-func (t *trails) add(s *trail, source lineage.Source, text string) {
-	if text == "" {
+// add adds a text to the trail of a session. Read is what was read of it, if that was done before.
+func (t *trails) add(s *trail, h heard, read any) {
+	if h.text == "" && h.digest == nil {
 		return
+	}
+	text, _ := read.(*lineage.Text)
+	if text != nil && text.Said() != said(h.source.Class) {
+		text = nil
+	}
+	length := len(h.text)
+	if h.digest != nil {
+		if text == nil {
+			text = h.read()
+		}
+		if text == nil { // it cannot be read
+			s.lose()
+			return
+		}
+		length = text.Size()
 	}
 	size, most := &s.size, maxHeard
-	if source.Class&(lineage.User|lineage.System) != 0 {
+	if said(h.source.Class) {
 		size, most = &s.talk, maxTalk
 	}
-	if *size+len(text) > most || s.count >= maxTexts {
+	if *size+length > most || s.count >= maxTexts {
 		s.lose()
 		return
 	}
-	*size += len(text)
+	*size += length
 	s.count++
-	t.size += len(text)
-	if !s.recall().Add(source, text) {
+	t.size += length
+	if text == nil {
+		text = h.read()
+	}
+	if !s.recall().Add(h.source, text) {
 		s.lose()
 	}
-	s.texts = append(s.texts, heard{source: source, epoch: s.epoch, text: text})
+	h.epoch = s.epoch
+	s.texts = append(s.texts, h)
 	if t.size > maxTrails {
 		t.shrink()
 	}
@@ -182,7 +213,10 @@ func (t *trails) shrink() {
 
 // said folds a piece of the conversation.
 func (t *trails) said(e event.Event, b *event.Turn) {
-	class := lineage.Untrusted
+	class, ok := classOf(b)
+	if !ok {
+		return
+	}
 	source := lineage.Source{Seq: e.Seq, Tool: string(b.Role)}
 	method, overMCP := strings.CutPrefix(b.Source, event.MCP+":")
 	if overMCP {
@@ -192,38 +226,44 @@ func (t *trails) said(e event.Event, b *event.Turn) {
 	if method == event.ReadResource && b.Role == event.RoleTool {
 		resource = t.policy.tool(b.Server, method)
 	}
-	switch {
-	case resource.Results == "trusted":
+	if resource.Results == "trusted" {
 		class = lineage.Trusted
-	case b.Role == event.RoleAssistant && (!overMCP || b.Trust == event.Trusted): // its words are its own, or those of what it has read
-		return
-	case b.Trust != event.Trusted:
-	case b.Role == event.RoleUser:
-		class = lineage.User
-	case b.Role == event.RoleSystem:
-		class = lineage.System
 	}
 	s := t.of(e)
 	text := b.Text
 	if class == lineage.Untrusted && b.Repeats != 0 {
 		text = s.beyond(b.Repeats, text)
 	}
+	source.Class = class
+	h := heard{source: source, text: text}
+	read := e.Read
+	if text != b.Text {
+		read = nil // of all of it
+	}
+	if len(b.Lineage) > 0 {
+		h.text, h.digest = "", b.Lineage
+	}
+	known := class == lineage.Untrusted && h.digest != nil && b.Repeats != 0 && s.repeats(b.Repeats, h, read)
 	switch {
 	case class != lineage.Untrusted:
 		if !overMCP { // what is put into a form says nothing about what else was said
 			s.touched[string(b.Role)] = s.epoch
 		}
-	case text != "" || b.Repeats == 0:
+	case !known && (h.digest != nil || text != "") || b.Repeats == 0:
 		s.touched["untrusted"] = s.epoch
+	}
+	if known {
+		return
 	}
 	if resource.Named {
 		for _, effect := range resource.Effects {
-			s.touched[effect] = s.epoch
+			if s.touched[effect] = s.epoch; effect == "private" {
+				h.source.Class |= lineage.Private
+			}
 		}
 	}
-	source.Class = class
-	t.add(s, source, text)
-	if hasTruncated(b.Findings) && class == lineage.Untrusted {
+	t.add(s, h, read)
+	if unheard := b.Size > 0 && b.Text == "" && h.digest == nil; unheard || hasTruncated(b.Findings) && class == lineage.Untrusted {
 		s.lose()
 	}
 }
@@ -245,6 +285,17 @@ func (s *trail) beyond(call uint64, text string) string {
 		}
 	}
 	return text
+}
+
+// repeats reports whether all that is kept of a text is in the result of a call which it claims to repeat.
+func (s *trail) repeats(call uint64, h heard, read any) bool {
+	text, _ := read.(*lineage.Text)
+	if text == nil {
+		text = h.read()
+	}
+	return text != nil && slices.ContainsFunc(s.texts, func(o heard) bool {
+		return o.source.Seq == call && o.source.Server != "" && o.text != "" && text.Within(o.read())
+	})
 }
 
 func hasTruncated(findings []event.Finding) bool {
@@ -269,7 +320,7 @@ func (s *trail) points(v any) bool {
 		if len(v) < 3 {
 			return false
 		}
-		o := s.recall().Trace([]string{v})
+		o := s.recall().Trace([]string{v}, nil)
 		return o.Said
 	case []any:
 		return slices.ContainsFunc(v, s.points)
@@ -300,58 +351,22 @@ func (t *trails) result(e event.Event, b *event.Result) {
 		source.Class = lineage.Named
 	}
 	for _, effect := range tool.Effects {
-		s.touched[effect] = s.epoch
+		if s.touched[effect] = s.epoch; effect == "private" {
+			source.Class |= lineage.Private
+		}
 	}
-	if source.Class != lineage.Trusted {
+	trusted := source.Class&lineage.Trusted != 0
+	if !trusted {
 		s.touched["untrusted"] = s.epoch
 	}
-	t.add(s, source, textsOf(b))
-	if hasTruncated(b.Findings) && source.Class != lineage.Trusted {
+	t.add(s, heard{source: source, text: textsOf(b)}, e.Read)
+	if hasTruncated(b.Findings) && !trusted {
 		s.lose()
 	}
 }
 
-// textsOf returns the texts and numbers of a result, one a line. Images and sounds have none.
-func textsOf(b *event.Result) string {
-	var out strings.Builder
-	out.WriteString(b.Text)
-	var walk func(v gjson.Result)
-	walk = func(v gjson.Result) {
-		switch {
-		case v.IsObject():
-			if kind := v.Get("type").Str; kind == "image" || kind == "audio" {
-				return
-			}
-			v.ForEach(func(key, value gjson.Result) bool {
-				switch key.Str {
-				case "type", "mimeType", "isError", "_meta", "annotations":
-					return true
-				case "content", "text", "structuredContent":
-				default:
-					out.WriteByte('\n')
-					out.WriteString(key.Str)
-				}
-				walk(value)
-				return true
-			})
-		case v.IsArray():
-			v.ForEach(func(_, value gjson.Result) bool {
-				walk(value)
-				return true
-			})
-		case v.Type == gjson.String || v.Type == gjson.Number:
-			out.WriteByte('\n')
-			out.WriteString(v.String())
-		}
-	}
-	if len(b.Content) > 0 {
-		walk(gjson.ParseBytes(b.Content))
-	}
-	return out.String()
-}
-
 // Trace implements expr.Trail.
-func (s *trail) Trace(values []string) lineage.Origin { return s.recall().Trace(values) }
+func (s *trail) Trace(values []string) lineage.Origin { return s.recall().Trace(values, s.tools) }
 
 // Asks implements expr.Trail.
 func (s *trail) Asks(class lineage.Class, server string, tool *expr.Tool) lineage.Answer {
@@ -360,7 +375,11 @@ func (s *trail) Asks(class lineage.Class, server string, tool *expr.Tool) lineag
 		a.Effects = tool.Effects
 	}
 	if class == lineage.Spoken {
-		return s.recall().Urged(a)
+		answer := s.recall().Urged(a)
+		if !answer.Yes && s.tools != nil {
+			answer = s.tools.Urged(a)
+		}
+		return answer
 	}
 	return s.recall().Asked(a)
 }
@@ -374,12 +393,13 @@ func (t *trails) peek(e event.Event) *trail {
 	s := t.sessions[e.Session]
 	switch {
 	case s == nil || s.epoch < now-1:
-		return t.newTrail(now)
+		s = t.newTrail(now)
 	case t.epoch != now:
 		later := &trail{all: t, epoch: now, missing: s.missing, touched: maps.Clone(s.touched), texts: slices.Clone(s.texts), memory: s.memory}
 		later.expire(now)
-		return later
+		s = later
 	}
+	s.tools = t.overhear()
 	return s
 }
 
@@ -411,7 +431,10 @@ func followed(c *expr.Call) (why string, evidence []uint64) {
 		case len(t.Sources) > 0:
 			s := t.Sources[0]
 			from := s.Server + "/" + clip(s.Tool)
-			if s.Server == "" {
+			switch {
+			case s.Described:
+				from = "the description of " + from
+			case s.Server == "":
 				from = "a turn of the " + clip(s.Tool)
 			}
 			part += fmt.Sprintf(" came from %s #%d", from, s.Seq)

@@ -36,6 +36,7 @@ type heardImage struct {
 	Class  lineage.Class
 	Epoch  int64
 	Text   string
+	Digest []byte // in the place of a text; empty for none
 }
 
 func (t *trails) image(at event.Time) *trailsImage {
@@ -50,7 +51,7 @@ func (t *trails) image(at event.Time) *trailsImage {
 			Texts: make([]heardImage, len(s.texts)),
 		}
 		for i, h := range s.texts {
-			x.Texts[i] = heardImage{Seq: h.source.Seq, Server: h.source.Server, Tool: h.source.Tool, Class: h.source.Class, Epoch: h.epoch, Text: h.text}
+			x.Texts[i] = heardImage{Seq: h.source.Seq, Server: h.source.Server, Tool: h.source.Tool, Class: h.source.Class, Epoch: h.epoch, Text: h.text, Digest: h.digest}
 		}
 		img.Sessions[id] = x
 	}
@@ -76,7 +77,11 @@ func (t *trails) restore(img *trailsImage) error {
 		}
 		for _, h := range x.Texts {
 			source := lineage.Source{Seq: h.Seq, Server: h.Server, Tool: h.Tool, Class: h.Class}
-			s.texts = append(s.texts, heard{source: source, epoch: h.Epoch, text: h.Text})
+			kept := heard{source: source, epoch: h.Epoch, text: h.Text}
+			if len(h.Digest) > 0 {
+				kept.digest = h.Digest
+			}
+			s.texts = append(s.texts, kept)
 		}
 		t.sessions[id] = s
 	}

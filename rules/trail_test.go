@@ -61,3 +61,29 @@ func TestAFloodOfResultsMakesSessionsStricterAndNoMore(t *testing.T) {
 		t.Errorf("a day later: %v", got)
 	}
 }
+
+// What a session has no room for is not read for nothing: who brings it is told so, until there is room again.
+func TestWhatIsNotRememberedIsNotRead(t *testing.T) {
+	p, err := compile(`rules: [{name: outside, on: "*/*", where: "has(args.to) && origin(args.to).untrusted", do: hold}]`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, at := rules.NewState(p), event.At(begin)
+	result := &event.Result{Server: "a", Tool: "b", Outcome: event.OutcomeOK, Content: json.RawMessage(`{"content":[{"type":"text","text":"` + strings.Repeat("so it goes ", 9_000) + `"}]}`)}
+	for i := range 9 {
+		if s.Forgets("s1", len(result.Content), at) {
+			t.Errorf("result %d finds no room", i)
+		}
+		s.Apply(event.Event{V: event.Version, Seq: uint64(i + 1), At: at, Session: "s1", Body: result, Read: p.Read(result)})
+	}
+	s.Apply(event.Event{V: event.Version, Seq: 10, At: at, Session: "s1", Body: result})
+	if !s.Forgets("s1", len(result.Content), at) || s.Forgets("s1", 100, at) || s.Forgets("s2", len(result.Content), at) {
+		t.Error("a session that is full has room, or another one has none")
+	}
+	if s.Forgets("s1", len(result.Content), at.Add(13*time.Hour)) {
+		t.Error("there is no room the next day")
+	}
+	if none, err := compile(`rules: [{name: r, on: "*/*", rate: {max: 1, per: 1m}}]`); err != nil || none.Read(result) != nil || !rules.NewState(none).Forgets("s1", 1, at) {
+		t.Error("a policy that does not ask where values came from has texts read", err)
+	}
+}

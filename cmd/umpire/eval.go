@@ -19,6 +19,7 @@ import (
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/corpus"
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/view"
 	"github.com/umpire-dev/umpire/examples/policies"
+	"github.com/umpire-dev/umpire/proxy/conversation"
 	"github.com/umpire-dev/umpire/proxy/wire"
 	"github.com/umpire-dev/umpire/rules"
 	"github.com/umpire-dev/umpire/rules/event"
@@ -31,6 +32,7 @@ type evaluation struct {
 	asJSON   bool
 	failures int
 	half     int
+	keep     conversation.Keep
 	policy   *rules.Policy
 	clean    *wire.Cleaner
 	known    map[string][]event.Catalog // by path
@@ -55,11 +57,16 @@ func (a *app) eval() *cobra.Command {
 			if e.half < 0 || e.half > 2 {
 				return usageError{fmt.Errorf("--half %d: want 1 or 2, 0 for both", e.half)}
 			}
+			var err error
+			if e.keep, err = e.keep.Valid(); err != nil {
+				return usageError{fmt.Errorf("--conversation %q: want text, digest or off", e.keep)}
+			}
 			return a.evaluate(&e, files)
 		},
 	}
 	f := cmd.Flags()
 	f.StringSliceVar(&e.policies, "policy", nil, "policy `FILE`; several are one policy")
+	f.StringVar((*string)(&e.keep), "conversation", "text", "what the history has of what is said: `text`, digest or off")
 	f.StringVar(&e.tools, "tools", "", "`DIR` of the lists of tools (default: tools next to FILE)")
 	f.BoolVar(&e.asJSON, "json", false, "print the counts as JSON")
 	f.IntVar(&e.failures, "failures", 0, "tell the stories of `N` sessions that came out otherwise than they should")
@@ -202,7 +209,7 @@ func (e *evaluation) judge(name string, line []byte, s *corpus.Scored) error {
 		labels.Events[0].Malicious = nil
 	}
 	s.Labels, s.Session = labels, session
-	s.Decisions, err = corpus.Judge(e.policy, session, tools, e.clean)
+	s.Decisions, err = corpus.Judge(e.policy, session, tools, e.clean, e.keep)
 	return err
 }
 

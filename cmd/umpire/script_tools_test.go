@@ -11,7 +11,7 @@ import (
 )
 
 // toolbox opens MCP servers over HTTP that say what the script wants, and sets $TOOLBOX to their URL: the one at /NAME
-// answers tools/list with what NAME.json holds at that moment, and every call with "TOOL ran".
+// answers tools/list with what NAME.json holds at that moment, and every call with what TOOL.txt holds, or else "TOOL ran".
 func toolbox(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) > 0 {
 		ts.Fatalf("usage: toolbox")
@@ -32,7 +32,11 @@ func toolbox(ts *testscript.TestScript, neg bool, args []string) {
 			w.WriteHeader(http.StatusAccepted)
 			return
 		}
-		result := []byte(fmt.Sprintf(`{"content":[{"type":"text","text":%q}]}`, m.Params.Name+" ran"))
+		said := m.Params.Name + " ran"
+		if text, err := os.ReadFile(dir + "/" + m.Params.Name + ".txt"); err == nil {
+			said = string(text)
+		}
+		result := []byte(fmt.Sprintf(`{"content":[{"type":"text","text":%q}]}`, said))
 		switch m.Method {
 		case "initialize":
 			result = []byte(`{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"toolbox","version":"1"}}`)

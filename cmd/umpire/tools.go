@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -79,7 +80,7 @@ func (a *app) printTools(inv *inventory.Inventory, tools []inventory.Tool, now t
 	}
 	rows := [][]string{{"TOOL", "EFFECTS", "CLAIMED", "RULES", "CALLS", "LAST USED", "BY", "STATE"}}
 	servers := map[string]bool{}
-	gaps, doubtful := 0, 0
+	gaps, doubtful, talking := 0, 0, 0
 	for _, t := range tools {
 		rows = append(rows, []string{
 			view.ASCII(t.Server+"/"+t.Tool, 60), effects(t.Effects), effects(t.Claims), covers(t), fmt.Sprint(t.Calls), lastUsed(t, now), users(t), state(t),
@@ -90,11 +91,17 @@ func (a *app) printTools(inv *inventory.Inventory, tools []inventory.Tool, now t
 		if len(t.Doubts) > 0 {
 			doubtful++
 		}
+		if talks(t.Passages) {
+			talking++
+		}
 	}
 	p.Table(rows)
 	p.Line(fmt.Sprintf("%s of %s, under policy %.12s", count(len(tools), "tool"), count(len(servers), "server"), inv.Loaded.Digest))
 	if gaps > 0 {
 		p.Line(fmt.Sprintf("%s can do more than read, and no rule can stop %s: write a rule, or say under tools: what %[3]s can do", count(gaps, "tool"), plural(gaps, "it", "them"), plural(gaps, "it", "they")))
+	}
+	if talking > 0 {
+		p.Line(fmt.Sprintf("%s what no description has to: umpire tools diff shows it", count(talking, "tool")+" "+plural(talking, "says", "say")))
 	}
 	if doubtful > 0 {
 		p.Line(count(doubtful, "tool"), plural(doubtful, "wants", "want"), "a look: umpire tools diff, then umpire tools accept")
@@ -115,6 +122,11 @@ func effects(list []inventory.Effect) string {
 		out = append(out, text)
 	}
 	return strings.Join(out, " ")
+}
+
+// talks reports whether one of the passages of a definition gives orders. What is hidden is a doubt.
+func talks(list []event.Passage) bool {
+	return slices.ContainsFunc(list, func(p event.Passage) bool { return p.Kind == event.Talks })
 }
 
 func covers(t inventory.Tool) string {
@@ -173,15 +185,22 @@ func state(t inventory.Tool) string {
 			kinds = append(kinds, d.Kind)
 		}
 	}
+	if len(kinds) == 0 && t.Listed && t.Pin != "" {
+		kinds = append(kinds, "pinned")
+	}
+	for _, p := range t.Passages {
+		if !seen[p.Kind] {
+			seen[p.Kind] = true
+			kinds = append(kinds, p.Kind)
+		}
+	}
 	switch {
 	case len(kinds) > 0:
 		return strings.Join(kinds, ", ")
 	case !t.Listed:
 		return "never listed"
-	case t.Pin == "":
-		return "not pinned yet"
 	}
-	return "pinned"
+	return "not pinned yet"
 }
 
 func (a *app) toolsDiff() *cobra.Command {
@@ -198,7 +217,7 @@ func (a *app) toolsDiff() *cobra.Command {
 			shown := 0
 			for _, t := range found {
 				switch e := inv.Catalog.Find(t.Server, t.Tool); {
-				case e != nil && (len(args) > 0 || len(e.Doubts) > 0):
+				case e != nil && (len(args) > 0 || len(e.Doubts) > 0 || talks(e.Now.Passages)):
 					shown++
 					p.Definition(e)
 				case len(args) > 0:

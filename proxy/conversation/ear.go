@@ -19,6 +19,7 @@ import (
 
 	"github.com/umpire-dev/umpire/proxy"
 	"github.com/umpire-dev/umpire/proxy/wire"
+	"github.com/umpire-dev/umpire/rules"
 	"github.com/umpire-dev/umpire/rules/event"
 )
 
@@ -33,7 +34,7 @@ type Keep string
 // What is kept. The zero Keep is KeepText.
 const (
 	KeepText   Keep = "text"
-	KeepDigest Keep = "digest" // no text: role, size, ids and a keyed digest alone
+	KeepDigest Keep = "digest" // no text: role, size, ids, a keyed digest, and hashes by which values are found again
 	KeepOff    Keep = "off"    // nothing at all
 )
 
@@ -184,12 +185,7 @@ func (h *hearing) key(p Piece) uint64 {
 	default:
 		h.last = digest
 	}
-	key := h.ear.Cleaner.Digest(before, digest)
-	n, err := strconv.ParseUint(key[:16], 16, 64)
-	if err != nil {
-		panic("conversation: " + err.Error()) // digests are hexadecimal
-	}
-	return n
+	return number(h.ear.Cleaner.Digest(before, digest))
 }
 
 // end waits for the disk. What did not get there is told again the next time.
@@ -240,9 +236,23 @@ func (k Keep) Write(turn *event.Turn, cleaner *wire.Cleaner, text string) {
 	if k != KeepOff {
 		turn.Digest = cleaner.Digest(text)
 	}
-	if k == KeepText {
+	switch k {
+	case KeepText:
 		turn.Text, turn.Findings = clean(cleaner, text)
+	case KeepDigest: // of what would be kept: rules see the same
+		text, turn.Findings = clean(cleaner, text)
+		turn.Lineage = rules.Withheld(turn, text, number(cleaner.Digest("lineage")))
+	case KeepOff:
 	}
+}
+
+// number returns the first 64 bits of a digest.
+func number(digest string) uint64 {
+	n, err := strconv.ParseUint(digest[:16], 16, 64)
+	if err != nil {
+		panic("conversation: " + err.Error()) // digests are hexadecimal
+	}
+	return n
 }
 
 // clean returns a text as it may be stored, and what was taken out of it. Within JSON, secrets are found by their names, too.

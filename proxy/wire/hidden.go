@@ -10,15 +10,17 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/umpire-dev/umpire/rules/event"
+	"github.com/umpire-dev/umpire/rules/lineage"
 )
 
 // maxDoubts is how many places of one definition are named in which there are hidden characters.
 const maxDoubts = 8
 
-// search looks for hidden characters in the texts of a definition.
+// search looks for hidden characters in the texts of a definition, and for texts that give orders.
 type search struct {
-	path  []string
-	found []event.Doubt
+	path     []string
+	found    []event.Doubt
+	passages []event.Passage
 }
 
 // value looks at every text in v, and at the names of members.
@@ -48,6 +50,11 @@ func (s *search) member(name string, v gjson.Result) {
 func (s *search) text(text string) {
 	if what := hidden(text); what != "" && len(s.found) < maxDoubts {
 		s.found = append(s.found, event.Doubt{Kind: event.Hidden, Path: strings.Join(s.path, "."), Text: what})
+	}
+	if len(s.passages) < event.MaxPassages {
+		if why := lineage.Described(text); why != "" {
+			s.passages = append(s.passages, event.Passage{Kind: why, Path: strings.Join(s.path, "."), Text: event.Clip(text), Size: len(text)})
+		}
 	}
 }
 

@@ -61,13 +61,11 @@ func tool(def gjson.Result) event.Tool {
 		t.More = json.RawMessage("{" + strings.Join(more, ",") + "}")
 	}
 	t.Skeleton = skeleton(t.Name)
-	if text := view(canonical); !seen(text) || strings.Contains(text, `\u`) || strings.Contains(text, `\b`) || strings.Contains(text, `\f`) {
-		var s search
-		s.value(gjson.ParseBytes(canonical))
-		t.Doubts = s.found
-	}
+	var s search
+	s.value(gjson.ParseBytes(canonical))
+	t.Doubts, t.Passages = s.found, s.passages
 	if len(canonical) > maxDefinition {
-		t = event.Tool{Name: t.Name, Long: len(canonical), Pin: t.Pin, Skeleton: t.Skeleton, Doubts: t.Doubts}
+		t = event.Tool{Name: t.Name, Long: len(canonical), Pin: t.Pin, Skeleton: t.Skeleton, Doubts: t.Doubts, Passages: t.Passages}
 	}
 	return t
 }

@@ -2,6 +2,7 @@ package event
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -203,6 +204,23 @@ func (w *writer) findings(list []Finding) {
 	w.out = append(w.out, ']')
 }
 
+func (w *writer) passages(list []Passage) {
+	if len(list) == 0 {
+		return
+	}
+	w.name("passages")
+	for i, p := range list {
+		w.element(i)
+		w.open()
+		w.always("kind", p.Kind)
+		w.always("path", p.Path)
+		w.always("text", p.Text)
+		w.integer("size", int64(p.Size))
+		w.close()
+	}
+	w.out = append(w.out, ']')
+}
+
 func (w *writer) call(c *Call) {
 	w.always("link", c.Link)
 	w.always("server", c.Server)
@@ -279,6 +297,7 @@ func (w *writer) result(r *Result) {
 	w.text("task", r.Task)
 	w.mark("seen", r.Seen)
 	w.findings(r.Findings)
+	w.passages(r.Passages)
 }
 
 func (w *writer) turn(t *Turn) {
@@ -317,4 +336,9 @@ func (w *writer) turn(t *Turn) {
 	w.text("trace", t.Trace)
 	w.peer(&t.Peer)
 	w.findings(t.Findings)
+	w.passages(t.Passages)
+	if len(t.Lineage) > 0 {
+		w.name("lineage")
+		w.out = append(base64.StdEncoding.AppendEncode(append(w.out, '"'), t.Lineage), '"')
+	}
 }

@@ -1,6 +1,9 @@
 package event
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"unicode/utf8"
+)
 
 // Body is what happened: one of the types below, always by pointer. The set is closed.
 //
@@ -79,6 +82,9 @@ type Tool struct {
 	// Skeleton is equal for names that look alike; it is empty if it is the name itself.
 	Skeleton string  `json:"skeleton,omitempty"`
 	Doubts   []Doubt `json:"doubts,omitempty"`
+	// Passages are its texts that give orders or hide something. They are found when a list is read, and count from then on
+	// as what a result says in such a passage.
+	Passages []Passage `json:"passages,omitempty"`
 }
 
 // Doubt is something about a tool that a person should look at before it is used. Doubts are found when a list is read,
@@ -184,6 +190,37 @@ const (
 	Truncated = "truncated" // longer than history.max_value; the value is now its beginning
 )
 
+// Passage is a part of a text that asks for something, talks to the assistant, or is hidden from people.
+type Passage struct {
+	Kind string `json:"kind"`
+	Path string `json:"path"` // of the text in which it stands: "result.content.0.text", "inputSchema.properties.path.description"
+	Text string `json:"text"` // how it begins
+	Size int    `json:"size"` // bytes of it
+}
+
+// The kinds of passages.
+const (
+	Asks   = "asks for an action"
+	Talks  = "talks to the assistant"
+	Unseen = "hidden"
+)
+
+// MaxPassages bounds how many passages of a body, or of a tool, are noted.
+const MaxPassages = 8
+
+// Clip returns the beginning of a text, as much of it as a Passage has.
+func Clip(text string) string {
+	const longest = 200
+	if len(text) <= longest {
+		return text
+	}
+	n := longest
+	for n > longest-4 && !utf8.RuneStart(text[n]) {
+		n--
+	}
+	return text[:n] + "…"
+}
+
 // Verdict is the decision on a call (Cause is the call). A call that is held gets a second one when the hold ends: it
 // comes right after the Review or the Expired that ended it.
 type Verdict struct {
@@ -244,6 +281,7 @@ type Result struct {
 	Task     string          `json:"task,omitempty"`    // names the task that the call started, or by which it ended: a digest of its id
 	Seen     bool            `json:"seen,omitempty"`    // the call was: nobody knows the server that gave it
 	Findings []Finding       `json:"findings,omitempty"`
+	Passages []Passage       `json:"passages,omitempty"` // of Content and Text
 }
 
 // Outcome tells how a call ended. The zero Outcome is that nothing is known.
@@ -296,6 +334,9 @@ type Turn struct {
 	Trace        string   `json:"trace,omitempty"`        // id of the trace (W3C) that it is part of: a claim
 	Peer
 	Findings []Finding `json:"findings,omitempty"`
+	Passages []Passage `json:"passages,omitempty"` // of Text
+	// Lineage is what is kept of a text that is not, so that values can still be found in it: see lineage.Text.
+	Lineage []byte `json:"lineage,omitempty"`
 }
 
 // Use is a tool call as a conversation announces it. The call itself comes over MCP.

@@ -21,6 +21,10 @@ type Event struct {
 	Session string // the session it belongs to ("s12"); empty for events of the whole installation
 	Cause   uint64 // Seq of the event that led to this one (the Call of a Verdict or Result), 0 if none
 	Body    Body
+
+	// Read is what was found out about Body before the event was made; nil if nothing was. It is not stored, and nothing
+	// depends on it but the time that Apply takes.
+	Read any
 }
 
 // Time is an instant in nanoseconds since the Unix epoch, UTC.

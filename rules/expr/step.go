@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
-	"unicode"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
@@ -16,6 +14,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/umpire-dev/umpire/rules/event"
+	"github.com/umpire-dev/umpire/rules/lineage"
 )
 
 // Step is an event that conditions ask about by name: a call and what has become of it, a signal or a turn.
@@ -237,11 +236,8 @@ func (v *stepVal) result() (any, error) {
 	return s.content.root(), nil
 }
 
-// flowsFunction declares flows(from, to): whether the same value stands in both, however it is spelled. Both may be
-// objects and lists, whose texts and numbers are their values. Values are compared by their letters and digits alone, in
-// lower case. A value of to has to stand somewhere in a text of from if it has six or more of them, has to be a word of it
-// or all of it if it has three to five, and says nothing if it has fewer. A value of from that looks like an identifier (eight or more,
-// with a digit or an @) counts also where it stands within a longer text of to.
+// flowsFunction declares flows(from, to): whether the same value stands in both, as lineage.Flows has it. Both may be objects
+// and lists, whose texts and numbers are their values, and keys that say something.
 func flowsFunction() cel.EnvOption {
 	return cel.Function("flows", cel.Overload("flows_dyn_dyn", []*types.Type{types.DynType, types.DynType}, types.BoolType,
 		cel.BinaryBinding(func(from, to ref.Val) ref.Val {
@@ -256,66 +252,18 @@ func flowsFunction() cel.EnvOption {
 			if len(values) > maxValues {
 				return types.NewErr("flows() compares at most %d values, not %d", maxValues, len(values))
 			}
-			return types.Bool(flows(source, values))
+			same, wrong := lineage.Flows(source, values)
+			if wrong != nil {
+				return types.WrapErr(fmt.Errorf("flows(): %w", wrong))
+			}
+			return types.Bool(same)
 		})))
 }
 
 // maxValues bounds the work of flows.
 const maxValues = 100
 
-func flows(source, values []string) bool {
-	plain := make([]string, len(values))
-	for i, v := range values {
-		plain[i] = letters(v)
-	}
-	for _, text := range source {
-		whole := letters(text)
-		var words []string
-		for _, want := range plain {
-			n := len([]rune(want))
-			if n >= 3 && n < 6 && words == nil {
-				words = strings.FieldsFunc(text, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
-			}
-			if n >= 3 && whole == want || n >= 6 && strings.Contains(whole, want) || n >= 3 && n < 6 && slices.ContainsFunc(words, func(w string) bool { return letters(w) == want }) {
-				return true
-			}
-		}
-		for _, id := range identifiers(text, 0, nil) {
-			if slices.ContainsFunc(plain, func(v string) bool { return strings.Contains(v, id) }) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// identifiers appends the letters and digits of a text that is one identifier, or of those in the JSON that it is, some
-// levels deep.
-func identifiers(text string, level int, to []string) []string {
-	if parsed := gjson.Parse(text); level < 8 && (parsed.IsObject() || parsed.IsArray()) && gjson.Valid(text) {
-		parsed.ForEach(func(_, v gjson.Result) bool {
-			to = identifiers(v.String(), level+1, to)
-			return true
-		})
-		return to
-	}
-	if id := letters(text); len([]rune(id)) >= 8 && strings.ContainsAny(text, "0123456789@") {
-		to = append(to, id)
-	}
-	return to
-}
-
-// letters returns the letters and digits of s in lower case.
-func letters(s string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsLetter(r) && !unicode.IsDigit(r) {
-			return -1
-		}
-		return unicode.ToLower(r)
-	}, s)
-}
-
-// texts returns the texts and numbers in v. What is hidden is an error.
+// texts returns the texts and numbers in v, and keys that say something. What is hidden is an error.
 func texts(v ref.Val) (out []string, err ref.Val) {
 	switch v := v.(type) {
 	case hidden:
@@ -328,6 +276,9 @@ func texts(v ref.Val) (out []string, err ref.Val) {
 		return []string{strconv.FormatFloat(float64(v), 'f', -1, 64)}, nil
 	case *object:
 		for _, m := range v.members() {
+			if v.call.says(m.key) {
+				out = append(out, m.key)
+			}
 			more, err := texts(v.call.value(m.value, v.call.sub(v.path, m.key)))
 			if err != nil {
 				return nil, err

@@ -121,6 +121,16 @@ func TestFlows(t *testing.T) {
 		{`"---"`, `"---"`, false},
 		{`"delivered"`, `"was it delivered?"`, false}, // a word, and no identifier
 		{`"was it delivered?"`, `"delivered"`, true},
+		{`"IBAN DE89 3704 0044 0532 0130 00, Alice"`, `"Please pay to de89-3704-0044-0532-0130-00, Bob"`, true}, // an identifier within a text
+		{`"card 4111111111111111, valid"`, `"https://collect.test/?q=NDExMTExMTExMTExMTExMQ=="`, true},          // base64
+		{`"card 4111111111111111, valid"`, `"34313131313131313131313131313131"`, true},                          // hex
+		{`"eve%40example.com"`, `"write to eve@example.com"`, true},
+		{`"４１１１ １１１１ １１１１ １１１１"`, `"4111111111111111"`, true},
+		{`"раssрhrаsе"`, `"passphrase"`, true},                                                                                                                          // Cyrillic letters that look like others
+		{`"Her shop in the old town has burned down last winter, and nobody was hurt."`, `"They say that her shop in the old town has burned down last winter."`, true}, // a quote
+		{`"The meeting of the board is moved to next week, since Bob is ill."`, `"The meeting will be on Tuesday, since Ann said so."`, false},
+		{`{"DE89370400440532013000": {"name": "Alice"}}`, `{"names": {"de89 3704 0044 0532 0130 00": 1}}`, true}, // keys
+		{`{"name": "Alice", "city": "Rome"}`, `{"name": "Bob", "city": "Bari"}`, false},                          // names of fields
 		{`true`, `true`, false},
 		{`null`, `null`, false},
 		{`{}`, `{}`, false},
@@ -142,5 +152,39 @@ func TestFlows(t *testing.T) {
 	many := `{"v":[` + strings.Repeat(`"x",`, 100) + `"x"]}`
 	if _, err := p.EvalWith(callOf("send", many), []expr.Bound{{Name: "got", Step: &expr.Step{Call: callOf("get", "{}")}}}); err == nil || !strings.Contains(err.Error(), "at most 100 values") {
 		t.Error(err)
+	}
+	// Attempt: make it so much work that it takes long. It cannot be decided then, and the rule fails towards its action.
+	much, err := json.Marshal(strings.Repeat("aaaaaaab", 8<<10))
+	if err != nil {
+		t.Fatal(err)
+	}
+	value, err := json.Marshal(strings.Repeat("YWFhYWFhYWFhYWFhYWFhYQ== ", 40) + "aaaaaaaaaac")
+	if err != nil {
+		t.Fatal(err)
+	}
+	flood := `{"v":[` + strings.Repeat(string(value)+",", 98) + `"x"]}`
+	s := &expr.Step{Call: callOf("get", `{"v":[`+strings.Repeat(string(much)+",", 20)+`"x"]}`)}
+	if _, err := p.EvalWith(callOf("send", flood), []expr.Bound{{Name: "got", Step: s}}); err == nil || !strings.Contains(err.Error(), "too much to compare") {
+		t.Error(err)
+	}
+}
+
+// BenchmarkFlows compares 4 KiB of arguments with a result of 64 KiB from which nothing comes.
+func BenchmarkFlows(b *testing.B) {
+	p, err := stepEnv(b).Compile("flows(got.result, args)")
+	if err != nil {
+		b.Fatal(err)
+	}
+	text, err := json.Marshal(strings.Repeat("The order of the customer was delivered to the old town on Monday. ", 1000)[:64<<10])
+	if err != nil {
+		b.Fatal(err)
+	}
+	s := &expr.Step{Call: callOf("get", `{}`)}
+	s.Answer(&event.Result{Outcome: event.OutcomeOK, Content: json.RawMessage(`{"content":[{"type":"text","text":` + string(text) + `}]}`)}, true)
+	c := callOf("send", `{"to":"bob@example.com","subject":"news of the week","id":4711471147,"body":"`+strings.Repeat("nothing of it stands in there, whoever asks; ", 95)+`"}`)
+	for b.Loop() {
+		if found, err := p.EvalWith(c, []expr.Bound{{Name: "got", Step: s}}); found || err != nil {
+			b.Fatal(found, err)
+		}
 	}
 }

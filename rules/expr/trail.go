@@ -34,8 +34,9 @@ type Traced struct {
 // Answers returns what asked() and urged() answered the condition that was evaluated last.
 func (c *Call) Answers() []lineage.Answer { return c.answers }
 
-// Follow sets the trail of the session that the call belongs to.
-func (c *Call) Follow(t Trail) { c.trail = t }
+// Follow sets the trail of the session that the call belongs to, and the names of the fields that its tool declares; none if
+// they are not known.
+func (c *Call) Follow(t Trail, fields map[string]bool) { c.trail, c.fields = t, fields }
 
 // Traced returns what the condition that was evaluated last asked origin() about.
 func (c *Call) Traced() []Traced { return c.traced }
@@ -65,7 +66,8 @@ func (v *trailVal) Value() any { return v }
 
 type originVal struct {
 	base[originVal]
-	origin lineage.Origin
+	origin  lineage.Origin
+	private bool
 }
 
 // Type implements ref.Val.
@@ -81,6 +83,7 @@ var originFields = map[string]*types.FieldType{
 	"untrusted": field(types.BoolType, func(v *originVal) (any, error) { return v.origin.Outside(), nil }),
 	"named":     field(types.BoolType, func(v *originVal) (any, error) { return v.origin.Named(), nil }),
 	"spoken":    field(types.BoolType, func(v *originVal) (any, error) { return v.origin.Class&lineage.Spoken != 0, nil }),
+	"private":   field(types.BoolType, func(v *originVal) (any, error) { return v.private, nil }),
 	"model":     field(types.BoolType, func(v *originVal) (any, error) { return v.origin.Model, nil }),
 	"sources": field(types.NewListType(types.StringType), func(v *originVal) (any, error) {
 		out := []string{}
@@ -143,7 +146,9 @@ func trailFunctions() []cel.EnvOption {
 				t.Lost, t.Said, t.Set = true, false, false
 			}
 			c.traced = append(c.traced, t)
-			return &originVal{origin: t.Origin}
+			// What cannot be found may be what was private in the session.
+			private := t.Class&lineage.Private != 0 || t.Lost && c.trail.Touched("private")
+			return &originVal{origin: t.Origin, private: private}
 		}),
 		member("asked", cel.BoolType, []*cel.Type{toolType}, asks(lineage.User)),
 		member("urged", cel.BoolType, []*cel.Type{toolType}, asks(lineage.Spoken)),
@@ -181,7 +186,7 @@ func asksTrail(checked *cel.Ast) bool {
 	return found
 }
 
-// leaves appends the texts and numbers in v; whole is false if one of them is not stored in full.
+// leaves appends the texts and numbers in v, and keys that say something; whole is false if one of them is not stored in full.
 func leaves(v ref.Val, to []string) (out []string, whole bool, err ref.Val) {
 	whole = true
 	add := func(v ref.Val) {
@@ -203,6 +208,9 @@ func leaves(v ref.Val, to []string) (out []string, whole bool, err ref.Val) {
 	case *object:
 		for _, m := range v.members() {
 			path := v.call.sub(v.path, m.key)
+			if v.call.says(m.key) {
+				to = append(to, m.key)
+			}
 			if m.value.IsArray() { // element by element: a list with a hidden one is an error as a whole
 				for i, e := range m.value.Array() {
 					add(v.call.value(e, v.call.sub(path, strconv.Itoa(i))))

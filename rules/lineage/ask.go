@@ -187,10 +187,16 @@ func (m *Memory) Urged(a Action) Answer {
 			}
 		}
 	}
+	var some [64]uint64 // whether there can be bits: most words have none
+	for h := range bits {
+		some[h>>6&63] |= 1 << (h & 63)
+	}
 	for _, p := range m.spoken {
 		got := uint16(0)
 		for _, h := range p.words {
-			got |= bits[h]
+			if some[h>>6&63]>>(h&63)&1 != 0 {
+				got |= bits[h]
+			}
 		}
 		if want == 0 || got&nameBit != 0 || got&want == want || got&verbBit == want&verbBit && got&things != 0 {
 			return m.urgedBy(a, p.source)

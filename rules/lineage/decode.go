@@ -62,14 +62,33 @@ func once(text string) []string {
 			add(string(s))
 		}
 	}
+	if strings.Contains(text, "\xf3\xa0") {
+		add(untag(text))
+	}
 	var said []string
 	for _, b := range blobs(text) {
 		if s, ok := unblob(b); ok {
 			said = append(said, s)
+			continue
+		}
+		for part := range strings.FieldsFuncSeq(b, func(r rune) bool { return r == '/' || r == '-' || r == '_' || r == '+' }) {
+			if s, ok := unblob(part); ok && len(part) >= shortestBlob && len(part) < len(b) { // of a path
+				said = append(said, s)
+			}
 		}
 	}
 	add(strings.Join(said, "\n"))
 	return out
+}
+
+// untag spells out tag characters, which nobody sees and which stand for those of ASCII.
+func untag(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 0xe0020 && r < 0xe007f {
+			return r - 0xe0000
+		}
+		return r
+	}, text)
 }
 
 // percent undoes percent-encoding where it is well-formed, in a text that has other percent signs, too.
@@ -98,25 +117,31 @@ func quoted(text string) bool {
 	return false
 }
 
-// blobs returns runs of characters that can be base64 or hex, if they are long enough to say something.
+// shortestBlob is the length from which on base64 or hex says something.
+const shortestBlob = 12
+
+// blobs returns runs of characters that can be base64 or hex, if they are long enough to say something. An equals sign can be
+// the end of one.
 func blobs(text string) []string {
-	const shortest = 12
 	var out []string
 	from := 0
 	for i := 0; i <= len(text); i++ {
 		if i < len(text) {
 			switch c := text[i]; {
-			case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '+', c == '/', c == '-', c == '_', c == '=':
+			case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '+', c == '/', c == '-', c == '_':
 				continue
 			}
 		}
-		if i-from >= shortest {
+		if i-from >= shortestBlob {
 			out = append(out, text[from:i])
 		}
 		from = i + 1
 	}
 	return out
 }
+
+// standard turns the URL's alphabet of base64 into the other.
+var standard = strings.NewReplacer("-", "+", "_", "/")
 
 // unblob decodes base64 of either alphabet, with or without padding, or hex, if what comes out is text.
 func unblob(b string) (string, bool) {
@@ -125,7 +150,7 @@ func unblob(b string) (string, bool) {
 			return string(raw), true
 		}
 	}
-	plain := strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimRight(b, "="))
+	plain := standard.Replace(strings.TrimRight(b, "="))
 	if raw, err := base64.RawStdEncoding.DecodeString(plain); err == nil && legible(string(raw)) {
 		return string(raw), true
 	}

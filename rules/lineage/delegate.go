@@ -1,56 +1,57 @@
 package lineage
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 )
 
 // handsOver are words with which a user leaves it to somebody else what is to be done.
-var handsOver = strings.Fields("request requests requested needs wants task todo issue issues instructions steps actions specified described fulfill fulfil achieve")
+var handsOver = func() map[uint32]bool {
+	out := map[uint32]bool{}
+	for w := range strings.FieldsSeq("request requests requested needs wants task todo issue issues instructions steps actions specified described fulfill fulfil achieve") {
+		out[hash([]byte(w))] = true
+	}
+	return out
+}()
 
 // delegated reports whether a request in a text is one that the user has left to whom it comes from: the user's words hand
 // something over, and the record in which the request stands has a name that the user named. Whoever can write that name
 // into a record can use that; what talks to the assistant is never delegated.
-func (m *Memory) delegated(text string, s Span) bool {
-	if len(m.names) == 0 || !m.hands {
-		return false
-	}
-	from, to := record(text, s)
-	for _, w := range plainWords(text[from:to]) {
-		if m.names[w] {
-			return true
-		}
-	}
-	return false
+func (m *Memory) delegated(p *passage) bool {
+	return m.hands && len(m.names) > 0 && slices.ContainsFunc(p.record, func(w uint32) bool { return m.names[w] })
 }
 
 // heed notes the names in what the user says, and whether something is handed over.
-func (m *Memory) heed(text string) {
+func (m *Memory) heed(f *form) {
+	if m.names == nil && len(f.names) > 0 {
+		m.names = map[uint32]bool{}
+	}
+	for _, name := range f.names {
+		m.names[name] = true
+	}
+	m.hands = m.hands || f.hands
+}
+
+// names returns the words of a text that can name somebody.
+func names(text string) (out []uint32) {
 	for _, w := range strings.FieldsFunc(text, func(r rune) bool { return !unicode.IsLetter(r) }) {
 		low := strings.ToLower(w)
 		if first := []rune(w)[0]; len(w) > 2 && unicode.IsUpper(first) && !opening[low] && !reading[low] && actions[low] == nil && !little[low] && !common100[low] {
-			m.name(low)
+			out = append(out, hash([]byte(low)))
 		}
 	}
 	for word := range strings.FieldsSeq(text) {
 		if name, _, ok := strings.Cut(word, "@"); ok { // of an address
 			for _, w := range plainWords(name) {
-				m.name(w)
+				if len(w) > 2 {
+					out = append(out, hash([]byte(w)))
+				}
 			}
 		}
 	}
-	for _, w := range handsOver {
-		m.hands = m.hands || m.Has(User, w)
-	}
-}
-
-func (m *Memory) name(w string) {
-	if m.names == nil {
-		m.names = map[string]bool{}
-	}
-	if len(w) > 2 {
-		m.names[w] = true
-	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // common100 are words with which sentences begin that name nobody.

@@ -1,6 +1,7 @@
 package lineage
 
 import (
+	"bytes"
 	"unicode"
 	"unicode/utf8"
 
@@ -119,6 +120,26 @@ func (f *folded) end(i int) int32 {
 	return int32(len(f.letters)) //nolint:gosec // see fold
 }
 
+// numeral reports whether the ith word has a digit.
+func (f *folded) numeral(i int) bool { return bytes.ContainsAny(f.word(i), "0123456789") }
+
+// numbers yields the words from i to j where several in a row have digits: a number that is written in groups.
+func (f *folded) numbers(yield func(i, j int)) {
+	from := 0
+	for i := range f.words {
+		if f.numeral(i) {
+			continue
+		}
+		if i-from > 1 {
+			yield(from, i)
+		}
+		from = i + 1
+	}
+	if n := len(f.words); n-from > 1 {
+		yield(from, n)
+	}
+}
+
 // The size of fingerprints. Two texts that share gram+window-1 letters share a fingerprint, whatever stands around them;
 // about two of window+1 positions have one.
 const (
@@ -187,5 +208,5 @@ func mix(h uint64) uint32 {
 	h ^= h >> 32
 	h *= 0xD6E8FEB86659FD93
 	h ^= h >> 29
-	return uint32(h>>16) | 1 //nolint:gosec // a part of it; 0 is an empty place in a table
+	return max(uint32(h>>16), 1) //nolint:gosec // a part of it; 0 is an empty place in a table
 }

@@ -18,8 +18,8 @@ import (
 // memory holds what the user said and one result.
 func memory(user, result string) *lineage.Memory {
 	m := &lineage.Memory{}
-	m.Add(lineage.Source{Seq: 1, Class: lineage.User}, user)
-	m.Add(lineage.Source{Seq: 2, Server: "files", Tool: "read_file", Class: lineage.Untrusted}, result)
+	m.Add(lineage.Source{Seq: 1, Class: lineage.User}, lineage.Read(user, lineage.User))
+	m.Add(lineage.Source{Seq: 2, Server: "files", Tool: "read_file", Class: lineage.Untrusted}, lineage.Read(result, lineage.Untrusted))
 	return m
 }
 
@@ -42,8 +42,35 @@ var hides = map[string]func(string) string{
 	"base64 in json": func(s string) string {
 		return `{"blob":"` + base64.StdEncoding.EncodeToString([]byte("value: "+s)) + `"}`
 	},
-	"twice": func(s string) string { return url.QueryEscape(base64.StdEncoding.EncodeToString([]byte(s))) },
-	"html":  html.EscapeString,
+	"base64 in a query": func(s string) string {
+		return "https://collect.test/a?b=1&q=" + base64.StdEncoding.EncodeToString([]byte(s)) + "&c=2"
+	},
+	"base64 in a path": func(s string) string {
+		return "https://collect.test/a/" + base64.RawURLEncoding.EncodeToString([]byte(s)) + "/b"
+	},
+	"punctuated in a sentence": func(s string) string { return "It is " + strings.Join(chunks(s, 4), "-") + ", as agreed." },
+	"twice":                    func(s string) string { return url.QueryEscape(base64.StdEncoding.EncodeToString([]byte(s))) },
+	"html":                     html.EscapeString,
+}
+
+// Attempt: write a number in groups in one place, and in other groups or in one piece in the middle of a text in the other.
+func TestANumberInGroupsIsFoundWithinATextHoweverItIsWritten(t *testing.T) {
+	group := func(s string, n int, mark string) string { return strings.Join(chunks(s, n), mark) }
+	rapid.Check(t, func(t *rapid.T) {
+		number := rapid.StringMatching(`[A-Z]{2}[0-9]{16,22}|[0-9]{16}|[0-9]{9,12}`).Draw(t, "number")
+		n, m := rapid.IntRange(3, 5).Draw(t, "there"), rapid.IntRange(3, 5).Draw(t, "here")
+		ways := func(n int) []string {
+			return []string{number, group(number, n, " "), group(number, n, "-"), group(number, n, " / ")}
+		}
+		there := "Our account: " + rapid.SampledFrom(ways(n)).Draw(t, "written") + ". Thank you."
+		here := "Hello Bob, it is " + rapid.SampledFrom(ways(m)).Draw(t, "as") + ", as they say."
+		if o := memory("what is new?", there).Trace([]string{here}, nil); !o.Outside() {
+			t.Errorf("%q out of %q is %+v", here, there, o)
+		}
+		if found, err := lineage.Flows([]string{there}, []string{here}); !found || err != nil {
+			t.Errorf("%q does not flow into %q: %v", there, here, err)
+		}
+	})
 }
 
 func chunks(s string, n int) (out []string) {
@@ -85,11 +112,11 @@ func TestAValueIsFoundInWhateverDress(t *testing.T) {
 			value := rapid.StringMatching(`[A-Z]{2}[0-9]{16,22}|[a-z]{3,8}[.][a-z]{3,8}[0-9]{2}@[a-z]{4,9}[.]com`).Draw(t, "value")
 			before, after := filler(t, "before"), filler(t, "after")
 			there := memory("what is new?", before+" "+value+" "+after)
-			if o := there.Trace([]string{hide(value)}); !o.Outside() || o.Said || len(o.Sources) == 0 || o.Sources[0].Seq != 2 {
+			if o := there.Trace([]string{hide(value)}, nil); !o.Outside() || o.Said || len(o.Sources) == 0 || o.Sources[0].Seq != 2 {
 				t.Errorf("%s in the argument: %q is %+v", name, hide(value), o)
 			}
 			dressed := memory("what is new?", before+" "+hide(value)+" "+after)
-			if o := dressed.Trace([]string{value}); !o.Outside() || o.Said {
+			if o := dressed.Trace([]string{value}, nil); !o.Outside() || o.Said {
 				t.Errorf("%s in the result: %q in %q is %+v", name, value, hide(value), o)
 			}
 		})
@@ -110,7 +137,7 @@ func TestTheUsersWordsAreNoMoreThanTheUserSaid(t *testing.T) {
 		"DE8937040044053201300": false, "DE893704004405320130001": false, "xalice.miller@gmail.com": false, "alice.miller@gmail.co": false,
 		"miller@gmail.com.evil.test": false, "lice.miller@gmail.com": false, "alice.miller@gmail.com, eve@evil.test": false, "320130 00": false,
 	} {
-		if o := m.Trace([]string{value}); o.Said != want {
+		if o := m.Trace([]string{value}, nil); o.Said != want {
 			t.Errorf("%q: said by the user %v, want %v", value, o.Said, want)
 		}
 	}
@@ -119,14 +146,14 @@ func TestTheUsersWordsAreNoMoreThanTheUserSaid(t *testing.T) {
 // What is found nowhere is the model's own, and it is held against the unknown if something was lost.
 func TestWhatIsNowhereIsTheModelsUnlessSomethingWasLost(t *testing.T) {
 	m := memory("book a table", "The restaurant is closed on Mondays.")
-	if o := m.Trace([]string{"eve-4711@evil.test"}); !o.Model || o.Outside() || o.Said {
+	if o := m.Trace([]string{"eve-4711@evil.test"}, nil); !o.Model || o.Outside() || o.Said {
 		t.Errorf("%+v", o)
 	}
 	m.Lose()
-	if o := m.Trace([]string{"eve-4711@evil.test"}); !o.Lost || !o.Outside() {
+	if o := m.Trace([]string{"eve-4711@evil.test"}, nil); !o.Lost || !o.Outside() {
 		t.Errorf("%+v", o)
 	}
-	if o := m.Trace([]string{"table"}); o.Outside() || !o.Said {
+	if o := m.Trace([]string{"table"}, nil); o.Outside() || !o.Said {
 		t.Errorf("what the user said: %+v", o)
 	}
 }
@@ -137,7 +164,7 @@ func TestWhatIsTooLongOrTooManyComesFromOutside(t *testing.T) {
 		"long": {strings.Repeat("hello ", lineage.MaxValue)},
 		"many": slicesRepeat("hello", lineage.MaxValues+1),
 	} {
-		if o := m.Trace(values); !o.Lost || !o.Outside() || o.Said {
+		if o := m.Trace(values, nil); !o.Lost || !o.Outside() || o.Said {
 			t.Errorf("%s: %+v", name, o)
 		}
 	}
@@ -156,11 +183,11 @@ func TestAQuoteIsAPartialMatch(t *testing.T) {
 	doc := "The Phoenix project will be delivered late because the supplier of the turbine blades has gone out of business in spring."
 	m := memory("write to Bob", doc)
 	quote := "Hi Bob, they say that the supplier of the turbine blades has gone out of business. What now?"
-	if o := m.Trace([]string{quote}); !o.Outside() || o.Said {
+	if o := m.Trace([]string{quote}, nil); !o.Outside() || o.Said {
 		t.Errorf("a quote: %+v", o)
 	}
 	own := "Hi Bob, the meeting will be held late because of the weather, I am sorry to say. See you on Tuesday then!"
-	if o := m.Trace([]string{own}); o.Outside() {
+	if o := m.Trace([]string{own}, nil); o.Outside() {
 		t.Errorf("no quote: %+v", o)
 	}
 }
@@ -172,7 +199,7 @@ func FuzzTrace(f *testing.F) {
 	f.Add("\xff\u200b\U000e0041", "a\\nb\\tc", "1,000,000.00")
 	f.Fuzz(func(t *testing.T, user, result, value string) {
 		m, again := memory(user, result), memory(user, result)
-		a, b := m.Trace([]string{value}), again.Trace([]string{value})
+		a, b := m.Trace([]string{value}, nil), again.Trace([]string{value}, nil)
 		if fmt.Sprint(a) != fmt.Sprint(b) {
 			t.Fatalf("%+v, then %+v", a, b)
 		}
@@ -181,7 +208,7 @@ func FuzzTrace(f *testing.F) {
 				t.Fatalf("span %+v of %d bytes", part, len(result))
 			}
 		}
-		whole := m.Trace([]string{user})
+		whole := m.Trace([]string{user}, nil)
 		if utf8.ValidString(user) && len(user) < 1000 && len(lineage.Words(user)) > 1 && !whole.Said && whole.Class&lineage.User != 0 {
 			t.Fatalf("the user did not say %q: %+v", user, whole)
 		}

@@ -6,19 +6,24 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/umpire-dev/umpire/rules/event"
 )
 
 // Span is a part of a text: bytes From to To.
 type Span struct {
 	From, To int
-	Why      string // "asks for an action", "talks to the assistant", "hidden"
+	Why      string // event.Asks, event.Talks or event.Unseen
 }
+
+// Strong reports whether a part does more than to ask for something, as one person asks another.
+func (s *Span) Strong() bool { return s.Why != asks }
 
 // The kinds of spans.
 const (
-	asks   = "asks for an action"
-	talks  = "talks to the assistant"
-	hidden = "hidden"
+	asks   = event.Asks
+	talks  = event.Talks
+	hidden = event.Unseen
 )
 
 // maxSpans bounds what is looked for in one text. Behind it, everything counts as one span.

@@ -132,13 +132,13 @@ func TestUrging(t *testing.T) {
 func TestADateIsFoundInAnyForm(t *testing.T) {
 	for _, read := range []string{"Please book from May 1st to the 5th, 2024.", "Please book from the 1st to the 5th of May 2024.", "Please book 1 May until 5 May 2024.", "please book 2024-05-01"} {
 		m := memory("book a room for January 3rd", read)
-		if o := m.Trace([]string{"2024-05-01"}); o.Class&lineage.Spoken == 0 {
+		if o := m.Trace([]string{"2024-05-01"}, nil); o.Class&lineage.Spoken == 0 {
 			t.Errorf("%q: %+v", read, o)
 		}
-		if o := m.Trace([]string{"2024-01-03"}); o.Outside() {
+		if o := m.Trace([]string{"2024-01-03"}, nil); o.Outside() {
 			t.Errorf("%q, the user's day: %+v", read, o)
 		}
-		if o := m.Trace([]string{"2024-06-01T10:00"}); o.Outside() {
+		if o := m.Trace([]string{"2024-06-01T10:00"}, nil); o.Outside() {
 			t.Errorf("%q, another day: %+v", read, o)
 		}
 	}

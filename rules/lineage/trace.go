@@ -31,23 +31,33 @@ const (
 )
 
 // Trace says where values can have come from, taken together. Blank values, and those of a single letter or digit, say
-// nothing and are left out.
-func (m *Memory) Trace(values []string) Origin {
+// nothing and are left out. Overheard has what talks to the assistant in places that are not of this conversation; nil for
+// nothing.
+func (m *Memory) Trace(values []string, overheard *Memory) Origin {
 	out := Origin{Said: true, Set: true}
-	size, worst := 0, -1
+	size, worst, steps := 0, -1, maxSteps
 	any := false
+	var p probe
 	for i, v := range values {
 		if size += len(v); i >= MaxValues || size > MaxValue {
 			out.Lost, out.Said, out.Set, any = true, false, false, true
 			break
 		}
-		o, ok := m.trace(v)
+		p.set(v)
+		o, ok := m.trace(&p, &steps)
 		if !ok {
 			continue
 		}
 		any = true
-		if o.Said { // whoever else said it
+		switch {
+		case o.Said: // whoever else said it
 			o = Origin{Class: User, Said: true, Set: o.Set}
+		case overheard != nil:
+			if x, _ := overheard.trace(&p, &steps); x.Class&Spoken != 0 {
+				o.Class |= x.Class & Outside
+				o.Model, o.Lost = false, false
+				o.Sources = append(o.Sources, x.Sources...)
+			}
 		}
 		out.Class |= o.Class
 		out.Said, out.Set = out.Said && o.Said, out.Set && o.Set
@@ -78,27 +88,60 @@ func (o *Origin) rank() int {
 	case o.Lost:
 		return 128
 	}
-	return int(o.Class&^(User|System)) + 1
+	return int(o.Class&^(User|System|Private)) + 1
 }
 
-// trace says where one value can have come from; ok is false if it says nothing.
-func (m *Memory) trace(value string) (o Origin, ok bool) {
-	forms, all := Decoded(value)
-	var f folded
-	for i, form := range forms {
-		f.fold(form)
-		if len(f.letters) < 2 {
+// probe is a value that is looked for: itself, and what can be decoded from it.
+type probe struct {
+	forms []probed
+	all   bool // there was no more to decode
+}
+
+type probed struct {
+	folded
+	prints []uint32
+}
+
+// set makes p the probe of a value, in the place of the one before.
+func (p *probe) set(value string) {
+	var forms []string
+	forms, p.all = Decoded(value)
+	p.forms = p.forms[:0]
+	room := 2*len(value) + 4096
+	for _, form := range forms {
+		if room -= len(form); room < 0 {
+			p.all = false
+			break
+		}
+		n := len(p.forms)
+		if n == cap(p.forms) {
+			p.forms = append(p.forms, probed{})
+		}
+		p.forms = p.forms[:n+1]
+		f := &p.forms[n]
+		f.prints = f.prints[:0]
+		if f.fold(form); len(f.letters) < 2 {
+			p.forms = p.forms[:n]
 			continue
 		}
-		x := m.whole(&f)
+		prints(f.letters, func(h uint32) { f.prints = append(f.prints, h) })
+	}
+}
+
+// trace says where one value can have come from; ok is false if it says nothing. Steps are left for comparing it with what
+// was said.
+func (m *Memory) trace(p *probe, steps *int) (o Origin, ok bool) {
+	for i := range p.forms {
+		f := &p.forms[i]
+		x := m.whole(f, steps)
 		if i == 0 && x.Said {
 			return x, true // what the user said needs no decoding
 		}
 		if x.Class == 0 || len(f.words) > 2 {
-			m.pieces(&f, &x)
+			m.pieces(f, &x, steps)
 		}
 		if i == 0 {
-			m.dated(&f, &x)
+			m.dated(&f.folded, &x)
 		}
 		if !ok {
 			o, ok = x, true
@@ -113,24 +156,24 @@ func (m *Memory) trace(value string) (o Origin, ok bool) {
 	}
 	nowhere := o.Class == 0
 	o.Model = nowhere
-	o.Lost = nowhere && m.full || !all
+	o.Lost = nowhere && m.full || !p.all
 	return o, true
 }
 
 // whole looks for all the letters of f in a row.
-func (m *Memory) whole(f *folded) (o Origin) {
+func (m *Memory) whole(f *probed, steps *int) (o Origin) {
 	class, source := m.find(f, 0, len(f.words))
 	if class == 0 {
 		return o
 	}
 	if len(f.words) == 1 && len(f.letters) < 8 && !bytes.ContainsAny(f.letters, "0123456789") {
-		class &^= Spoken // any text has such a word
+		class &^= Spoken | Private // any text has such a word
 	}
 	if class&User != 0 {
-		o.Said = m.spoke(User, f.letters)
+		o.Said = m.spoke(User, f.letters, hash(f.word(0)), steps)
 	}
 	if class&System != 0 {
-		o.Set = m.spoke(System, f.letters)
+		o.Set = m.spoke(System, f.letters, hash(f.word(0)), steps)
 	}
 	if class &^= User | System; o.Said {
 		class |= User
@@ -161,7 +204,7 @@ func (m *Memory) dated(f *folded, o *Origin) {
 }
 
 // find returns the classes of the texts that have words from i to j of f in a row, as far as hashes tell, and one such text.
-func (m *Memory) find(f *folded, i, j int) (Class, int) {
+func (m *Memory) find(f *probed, i, j int) (Class, int) {
 	letters := f.letters[f.words[i]:f.end(j-1)]
 	if len(letters) <= longest {
 		if class, source := m.table.find(hash(letters)); class != 0 {
@@ -177,6 +220,10 @@ func (m *Memory) find(f *folded, i, j int) (Class, int) {
 		first = false
 	}
 	switch {
+	case len(letters) == len(f.letters) && len(f.prints) > 0:
+		for _, h := range f.prints {
+			both(h)
+		}
 	case len(letters) >= common:
 		prints(letters, both)
 	case j-i < 2:
@@ -186,6 +233,9 @@ func (m *Memory) find(f *folded, i, j int) (Class, int) {
 			both(hash(f.word(k-1), f.word(k)))
 		}
 	}
+	if class == Private { // of different results
+		class = 0
+	}
 	return class, source
 }
 
@@ -194,12 +244,12 @@ func (m *Memory) find(f *folded, i, j int) (Class, int) {
 const maxBrief = 40
 
 // pieces looks for parts of a longer text: names of things, such as addresses, numbers and paths, and passages that are copied.
-func (m *Memory) pieces(f *folded, o *Origin) {
+func (m *Memory) pieces(f *probed, o *Origin, steps *int) {
 	found := func(class Class, source int) {
 		if len(f.words) > maxBrief {
 			class &^= Spoken
 		}
-		if class &= Trusted | Outside; class == 0 {
+		if class &= Trusted | Outside | Private; class&^Private == 0 {
 			return
 		}
 		o.Class |= class
@@ -207,33 +257,35 @@ func (m *Memory) pieces(f *folded, o *Origin) {
 			o.Sources = append(o.Sources, s)
 		}
 	}
-	piece := func(letters []byte) {
+	piece := func(i, j int) {
+		letters := f.letters[f.words[i]:f.end(j-1)]
 		if len(letters) < 5 || len(letters) > longest || !bytes.ContainsAny(letters, "0123456789") && len(letters) < 8 {
 			return
 		}
-		class, source := m.table.find(hash(letters))
-		if class&User != 0 && m.spoke(User, letters) {
+		class, source := m.find(f, i, j)
+		if class&User != 0 && m.spoke(User, letters, hash(f.word(i)), steps) {
 			return
 		}
 		found(class, source)
 	}
 	for _, c := range f.compounds {
-		piece(f.letters[c.from:c.to])
+		i, _ := slices.BinarySearch(f.words, c.from)
+		j, _ := slices.BinarySearch(f.words, c.to)
+		piece(i, j)
 	}
 	for i := range f.words {
-		if w := f.word(i); bytes.ContainsAny(w, "0123456789") {
-			piece(w)
+		if f.numeral(i) {
+			piece(i, i+1)
 		}
 	}
-	// A copied passage shares fingerprint after fingerprint; a turn of phrase that two texts have in common shares one or two.
-	const run = 4
-	var classes [run]Class
+	f.numbers(piece)
+	var classes [copied]Class
 	n := 0
-	prints(f.letters, func(h uint32) {
+	for _, h := range f.prints {
 		class, source := m.table.find(h)
-		classes[n%run] = class
-		if n++; n < run {
-			return
+		classes[n%copied] = class
+		if n++; n < copied {
+			continue
 		}
 		common := Class(0xff)
 		for _, c := range classes {
@@ -242,8 +294,12 @@ func (m *Memory) pieces(f *folded, o *Origin) {
 		if common&User == 0 {
 			found(common, source)
 		}
-	})
+	}
 }
+
+// copied is how many fingerprints in a row a passage shares that was copied; a turn of phrase that two texts have in common shares
+// one or two.
+const copied = 4
 
 // Has reports whether texts of a class have a word, in one of the forms in which it can stand.
 func (m *Memory) Has(class Class, word string) bool {
@@ -254,7 +310,7 @@ func (m *Memory) Has(class Class, word string) bool {
 // String formats a class for people.
 func (c Class) String() string {
 	var words []string
-	for i, name := range []string{"user", "system", "trusted", "named", "untrusted", "spoken"} {
+	for i, name := range []string{"user", "system", "trusted", "named", "untrusted", "spoken", "private"} {
 		if c&(1<<i) != 0 {
 			words = append(words, name)
 		}

@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/corpus"
+	"github.com/umpire-dev/umpire/proxy/conversation"
 	"github.com/umpire-dev/umpire/proxy/wire"
 	"github.com/umpire-dev/umpire/rules"
 	"github.com/umpire-dev/umpire/rules/event"
@@ -24,7 +25,7 @@ const policy = `rules:
   - {name: often, on: "*/*", rate: {max: 1, per: 1h, by: [session, tool]}, do: log}
 `
 
-func compile(t testing.TB) *rules.Policy {
+func compile(t testing.TB, policy string) *rules.Policy {
 	t.Helper()
 	p, err := rules.Compile([]event.Source{{Name: "p.yaml", Text: policy}}, event.Env{OS: "linux", Home: "/home/user"})
 	if err != nil {
@@ -44,6 +45,11 @@ func lines(t testing.TB) []string {
 
 func judge(t testing.TB, p *rules.Policy, line string) []corpus.Decision {
 	t.Helper()
+	return judgeKeeping(t, p, line, conversation.KeepText)
+}
+
+func judgeKeeping(t testing.TB, p *rules.Policy, line string, keep conversation.Keep) []corpus.Decision {
+	t.Helper()
 	s, _, err := corpus.Parse([]byte(line))
 	if err != nil {
 		t.Fatal(err)
@@ -52,11 +58,33 @@ func judge(t testing.TB, p *rules.Policy, line string) []corpus.Decision {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := corpus.Judge(p, s, nil, clean)
+	out, err := corpus.Judge(p, s, nil, clean, keep)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return out
+}
+
+// Where the history keeps no text, the same is decided, word for word; where it keeps nothing, no more passes.
+func TestWithoutTextsTheSameIsDecided(t *testing.T) {
+	p := compile(t, policy+`  - {name: own, on: "*/*", where: "!tool.reads && !asked(tool) || origin(args).untrusted && !origin(args).user", do: hold}`)
+	fewer := 0
+	for _, line := range lines(t) {
+		want := judge(t, p, line)
+		if got := judgeKeeping(t, p, line, conversation.KeepDigest); !reflect.DeepEqual(got, want) {
+			t.Errorf("%.200s\n%+v, want\n%+v", line, got, want)
+		}
+		for i, d := range judgeKeeping(t, p, line, conversation.KeepOff) {
+			if passed := want[i].Verdict.Action.Passes(); d.Verdict.Action.Passes() && !passed {
+				t.Errorf("%.200s: #%d passes", line, d.Seq)
+			} else if passed && !d.Verdict.Action.Passes() {
+				fewer++
+			}
+		}
+	}
+	if fewer == 0 {
+		t.Error("nothing depends on what was said, so this shows nothing")
+	}
 }
 
 // seen are the members that a firewall would have seen, of a session and of an event. Whatever else there is, is a label.
@@ -64,7 +92,7 @@ var seen = []string{"events", "type", "text", "tools", "id", "server", "tool", "
 
 // A decision depends on what happened and on no label: with every label another, or gone, it is the same, to the byte.
 func TestLabelsCannotReachADecision(t *testing.T) {
-	p := compile(t)
+	p := compile(t, policy)
 	stopped := 0
 	for _, line := range lines(t) {
 		var plain any
@@ -108,7 +136,7 @@ func TestLabelsCannotReachADecision(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := corpus.Judge(p, s, nil, clean)
+			got, err := corpus.Judge(p, s, nil, clean, conversation.KeepText)
 			if err != nil || !reflect.DeepEqual(got, want) {
 				t.Fatalf("%s\n%+v %v, want %+v", other, got, err, want)
 			}
@@ -152,7 +180,7 @@ func TestASessionHasNoLabels(t *testing.T) {
 }
 
 func TestOutcome(t *testing.T) {
-	p := compile(t)
+	p := compile(t, policy)
 	var got []corpus.Outcome
 	for _, line := range lines(t) {
 		s, l, err := corpus.Parse([]byte(line))

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"github.com/umpire-dev/umpire/proxy/conversation"
 	"github.com/umpire-dev/umpire/proxy/wire"
 	"github.com/umpire-dev/umpire/rules"
 	"github.com/umpire-dev/umpire/rules/event"
@@ -80,8 +81,9 @@ const pause = time.Second
 
 // Judge lets a session happen under a policy and returns what it decides on each call. A call that it would stop happens
 // nevertheless, as it did: each is judged by the history that happened. Tools are answers to tools/list, that of a server
-// given before its first call; the cleaner takes out what the history of a live firewall would not hold.
-func Judge(p *rules.Policy, s Session, tools []event.Catalog, clean *wire.Cleaner) ([]Decision, error) {
+// given before its first call; the cleaner takes out what the history of a live firewall would not hold, and of what is said it
+// has what keep says.
+func Judge(p *rules.Policy, s Session, tools []event.Catalog, clean *wire.Cleaner, keep conversation.Keep) ([]Decision, error) {
 	j := judging{state: rules.NewState(p), policy: p.Digest(), at: begin}
 	listed := map[string]bool{}
 	calls := map[string]called{}
@@ -90,8 +92,9 @@ func Judge(p *rules.Policy, s Session, tools []event.Catalog, clean *wire.Cleane
 		j.at = j.at.Add(pause)
 		switch x.Type {
 		case "system", "user", "assistant":
-			text, findings := cleaned(clean, x.Text)
-			j.apply(0, &event.Turn{Role: event.Role(x.Type), Source: "import", Trust: event.Trusted, Text: text, Size: len(x.Text), Peer: peer, Findings: findings})
+			turn := &event.Turn{Role: event.Role(x.Type), Source: "import", Trust: event.Trusted, Peer: peer}
+			keep.Write(turn, clean, x.Text)
+			j.apply(0, turn)
 		case "tools":
 			list, err := catalogs(x.Tools, "mcp")
 			if err != nil {
@@ -168,16 +171,6 @@ func (j *judging) list(c *event.Catalog) {
 	if news := j.state.Catalog().News(c); len(news.Tools) > 0 || news.Complete {
 		j.apply(0, news)
 	}
-}
-
-// cleaned returns a text as it may be stored.
-func cleaned(clean *wire.Cleaner, text string) (string, []event.Finding) {
-	raw, err := json.Marshal(text)
-	if err != nil {
-		return "", nil
-	}
-	out, findings := clean.Clean("text", raw)
-	return gjson.ParseBytes(out).Str, findings
 }
 
 // Catalogs reads the answer to a tools/list; x-server of a tool names its server.

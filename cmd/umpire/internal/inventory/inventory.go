@@ -38,11 +38,13 @@ type Tool struct {
 	Listed  bool          `json:"listed"`           // its server has listed it
 	Pin     string        `json:"pin,omitempty"`    // of the newest definition
 	Doubts  []event.Doubt `json:"doubts,omitempty"` // that nobody has settled
-	Calls   int           `json:"calls"`
-	Refused int           `json:"refused"`
-	Held    int           `json:"held"`
-	Used    *event.Time   `json:"used,omitempty"`
-	Users   []store.User  `json:"users,omitempty"` // the newest first
+	// Passages are texts of the newest definition that give orders to the assistant, or hide something.
+	Passages []event.Passage `json:"passages,omitempty"`
+	Calls    int             `json:"calls"`
+	Refused  int             `json:"refused"`
+	Held     int             `json:"held"`
+	Used     *event.Time     `json:"used,omitempty"`
+	Users    []store.User    `json:"users,omitempty"` // the newest first
 }
 
 // Effect is something that a tool can do, and who says so.
@@ -88,7 +90,7 @@ func Read(r history.Reader) (*Inventory, error) {
 	}
 	tools := map[catalog.Key]*Tool{}
 	for _, e := range inv.Catalog.All() {
-		t := &Tool{Server: e.Server, Tool: e.Tool, Listed: true, Pin: e.Now.Pin, Claims: claims(e.Now)}
+		t := &Tool{Server: e.Server, Tool: e.Tool, Listed: true, Pin: e.Now.Pin, Claims: claims(e.Now), Passages: e.Now.Passages}
 		for _, d := range e.Doubts {
 			t.Doubts = append(t.Doubts, d.Doubt)
 		}

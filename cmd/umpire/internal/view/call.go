@@ -172,6 +172,9 @@ func (p *Printer) result(field func(string, string, ...any), c Call) {
 	for _, f := range r.Findings {
 		field("", "%s is %s (%d bytes as sent)", Text(f.Path, 80), f.Kind, f.Size)
 	}
+	for _, x := range r.Passages {
+		field("passage", "%s", Passage(x))
+	}
 }
 
 // indent formats JSON on several lines if it does not fit on one.

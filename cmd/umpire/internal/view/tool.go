@@ -23,6 +23,11 @@ func (p *Printer) Definition(e *catalog.Entry) {
 	for _, d := range e.Doubts {
 		p.Line(" ", yellow.Render(Doubt(d.Doubt)), faint.Render(Ref(d.Seq)))
 	}
+	for _, x := range e.Now.Passages {
+		if x.Kind == event.Talks { // what is hidden is a doubt
+			p.Line(" ", yellow.Render(Passage(x)))
+		}
+	}
 	if e.Pinned == nil {
 		p.Line("  listed before tools were pinned; its next tools/list pins it")
 		return

@@ -227,6 +227,13 @@ func Doubt(d event.Doubt) string {
 	return Text(d.Kind+" "+d.Text, 100)
 }
 
+// Passage says what was found in a text, and how it begins.
+func Passage(p event.Passage) string {
+	return fmt.Sprintf("%s %s: %s", Text(p.Path, 100), map[string]string{
+		event.Asks: "asks for an action", event.Talks: "talks to the assistant", event.Unseen: "hides something",
+	}[p.Kind], Text(p.Text, 200))
+}
+
 // ASCII is Text, but that a letter which is not ASCII is spelled out: it could look like one that is.
 func ASCII(s string, longest int) string {
 	var b strings.Builder
