@@ -194,7 +194,16 @@ func (r *reader) sentences(text string) (out [][]uint32) {
 // mentions returns the hashes of the words of a sentence, and those of doing of the words that can be verbs where they stand.
 func (r *reader) mentions(sentence string) (out []uint32) {
 	f := &r.fold
-	for clause := range strings.SplitSeq(sentence, ",") {
+	clauses := func(yield func(string) bool) {
+		for part := range strings.SplitSeq(sentence, ": ") {
+			for clause := range strings.SplitSeq(part, ",") {
+				if !yield(clause) {
+					return
+				}
+			}
+		}
+	}
+	for clause := range clauses {
 		f.fold(clause)
 		for i := range f.words {
 			w := f.word(i)

@@ -72,7 +72,7 @@ var (
 	things = groups(
 		"email mail emails inbox message reply",
 		"message text dm chat email mail reply",
-		"money owe debt cost spend dollar euro cent share payment transaction bill rent invoice fund amount fee salary refund tax pay transfer",
+		"money owe debt cost spend dollar euro cent usd eur gbp chf share payment transaction bill rent invoice fund amount fee salary refund tax pay transfer",
 		"transaction payment bill rent invoice money transfer refund subscription pay",
 		"payment transaction bill rent invoice money transfer refund pay",
 		"bill payment invoice pay",
@@ -86,7 +86,7 @@ var (
 		"info information detail data address phone",
 		"repository repo project codebase git",
 		"repo repository project git",
-		"collaborator member contributor",
+		"collaborator member contributor repository repo project",
 		"reservation booking room table",
 		"hotel room stay accommodation",
 		"restaurant table dinner lunch",
