@@ -29,6 +29,7 @@ type finding struct {
 	unknown  bool // the rule cannot tell, and a person has to
 	why      string
 	evidence []uint64
+	origins  []event.Origin
 	hint     string
 	retry    time.Duration
 }
@@ -62,7 +63,7 @@ func (s *State) decide(e event.Event, approved bool) event.Verdict {
 		if v.Rule != "" { // a stricter rule takes over
 			v.Also = append(v.Also, event.Match{Action: v.Action, Rule: v.Rule, Why: v.Why, Evidence: v.Evidence})
 		}
-		decided, v.Action, v.Rule, v.Why, v.Evidence, v.Hint = do, do, r, f.why, f.evidence, f.hint
+		decided, v.Action, v.Rule, v.Why, v.Evidence, v.Origins, v.Hint = do, do, r, f.why, f.evidence, f.origins, f.hint
 		v.RetryMS = int64((f.retry + time.Millisecond - 1) / time.Millisecond)
 	}
 	if p.allowed && !p.allows(call.Server, call.Tool) {
@@ -154,6 +155,7 @@ func (*State) explain(f *finding, c *expr.Call) {
 	if why, evidence := followed(c); why != "" {
 		f.why, f.evidence = why+"; "+f.why, evidence
 	}
+	f.origins = origins(c)
 }
 
 // oneLine formats a condition for a sentence.

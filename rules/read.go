@@ -20,9 +20,9 @@ func (p *Policy) Read(body event.Body) any {
 	var t *lineage.Text
 	switch b := body.(type) {
 	case *event.Result:
-		text := textsOf(b)
+		text := Texts(b)
 		if t = reads(text, lineage.Untrusted); t != nil {
-			b.Passages = passages(t, text, func(at int) string { return pathAt(b, at) })
+			b.Passages = passages(t, text, func(at int) string { return PathAt(b, at) })
 		}
 	case *event.Turn:
 		class, ok := classOf(b)
@@ -132,8 +132,9 @@ func passages(t *lineage.Text, text string, path func(at int) string) (out []eve
 	return out
 }
 
-// textsOf returns the texts and numbers of a result, one a line. Images and sounds have none.
-func textsOf(b *event.Result) string {
+// Texts returns the texts and numbers of a result, one a line: what rules see of it that ask where values came from. Images and
+// sounds have none.
+func Texts(b *event.Result) string {
 	var out strings.Builder
 	eachText(b, func(_ []string, text string) bool {
 		out.WriteString(text)
@@ -142,8 +143,8 @@ func textsOf(b *event.Result) string {
 	return out.String()
 }
 
-// pathAt returns where that stands in a result which is at a place of textsOf.
-func pathAt(b *event.Result, at int) (path string) {
+// PathAt returns the path of what is at a place of Texts: "result.content.0.text".
+func PathAt(b *event.Result, at int) (path string) {
 	eachText(b, func(of []string, text string) bool {
 		path = strings.Join(of, ".")
 		at -= len(text)

@@ -2,7 +2,6 @@ package rules
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -359,7 +358,7 @@ func (t *trails) result(e event.Event, b *event.Result) {
 	if !trusted {
 		s.touched["untrusted"] = s.epoch
 	}
-	t.add(s, heard{source: source, text: textsOf(b)}, e.Read)
+	t.add(s, heard{source: source, text: Texts(b)}, e.Read)
 	if hasTruncated(b.Findings) && !trusted {
 		s.lose()
 	}
@@ -384,6 +383,18 @@ func (s *trail) Asks(class lineage.Class, server string, tool *expr.Tool) lineag
 	return s.recall().Asked(a)
 }
 
+// Locate implements expr.Trail.
+func (s *trail) Locate(source lineage.Source, value string) (from, to int) {
+	for _, h := range s.texts {
+		if h.source == source {
+			if from, to, ok := lineage.Locate(h.text, value); ok {
+				return from, to
+			}
+		}
+	}
+	return 0, 0
+}
+
 // Touched implements expr.Trail.
 func (s *trail) Touched(word string) bool { _, ok := s.touched[word]; return ok }
 
@@ -401,56 +412,4 @@ func (t *trails) peek(e event.Event) *trail {
 	}
 	s.tools = t.overhear()
 	return s
-}
-
-// followed says in a sentence what a condition was told that asked who asks for a call, and where its values came from. It
-// returns the calls as evidence.
-func followed(c *expr.Call) (why string, evidence []uint64) {
-	var parts []string
-	cite := func(sources []lineage.Source) {
-		for _, s := range sources {
-			if !slices.Contains(evidence, s.Seq) && len(evidence) < event.MaxEvidence {
-				evidence = append(evidence, s.Seq)
-			}
-		}
-	}
-	for _, a := range c.Answers() {
-		parts = append(parts, a.Why)
-		cite(a.From)
-	}
-	for _, t := range c.Traced() {
-		if len(t.Sources) == 0 && !t.Lost && !t.Model || t.Said {
-			continue
-		}
-		path := t.Path
-		if path == "" {
-			path = "a value"
-		}
-		part := fmt.Sprintf("%s %q", strings.TrimPrefix(path, "args."), clip(t.Value))
-		switch {
-		case len(t.Sources) > 0:
-			s := t.Sources[0]
-			from := s.Server + "/" + clip(s.Tool)
-			switch {
-			case s.Described:
-				from = "the description of " + from
-			case s.Server == "":
-				from = "a turn of the " + clip(s.Tool)
-			}
-			part += fmt.Sprintf(" came from %s #%d", from, s.Seq)
-			if t.Class&lineage.Spoken != 0 {
-				part += ", from a passage that talks to the assistant"
-			}
-		case t.Lost:
-			part += " may have come from something that is not remembered"
-		default:
-			part += " stands nowhere, so the model made it up"
-		}
-		if part += ", not from the user"; !slices.Contains(parts, part) {
-			parts = append(parts, part)
-		}
-		cite(t.Sources)
-	}
-	slices.Sort(evidence)
-	return strings.Join(parts, "; "), evidence
 }

@@ -135,6 +135,9 @@ func (a *app) showCall(r history.Reader, seq uint64, asJSON bool) error {
 	if err := narrate(r, &c); err != nil {
 		return err
 	}
+	if err := quotes(r, &c); err != nil {
+		return err
+	}
 	if asJSON {
 		return a.printAll(c)
 	}

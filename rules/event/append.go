@@ -253,11 +253,34 @@ func (w *writer) bound(b *Bound) {
 	w.close()
 }
 
+func (w *writer) origins(list []Origin) {
+	if len(list) == 0 {
+		return
+	}
+	w.name("origins")
+	for i, o := range list {
+		w.element(i)
+		w.open()
+		w.text("path", o.Path)
+		w.name("seq")
+		w.out = strconv.AppendUint(w.out, o.Seq, 10)
+		if o.From != 0 {
+			w.integer("from", int64(o.From))
+		}
+		if o.To != 0 {
+			w.integer("to", int64(o.To))
+		}
+		w.close()
+	}
+	w.out = append(w.out, ']')
+}
+
 func (w *writer) verdict(v *Verdict) {
 	w.action(v.Action)
 	w.text("rule", v.Rule)
 	w.text("why", v.Why)
 	w.numbers("evidence", v.Evidence)
+	w.origins(v.Origins)
 	w.text("hint", v.Hint)
 	if v.RetryMS != 0 {
 		w.integer("retry_ms", v.RetryMS)

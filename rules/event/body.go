@@ -228,11 +228,22 @@ type Verdict struct {
 	Rule     string   `json:"rule,omitempty"`     // the rule that decided; empty if none matched
 	Why      string   `json:"why,omitempty"`      // one sentence with its numbers
 	Evidence []uint64 `json:"evidence,omitempty"` // Seqs of the calls that caused it, oldest first, at most MaxEvidence
+	Origins  []Origin `json:"origins,omitempty"`  // where values of the call came from about which the rule asked; at most MaxEvidence
 	Hint     string   `json:"hint,omitempty"`     // what would be allowed
 	RetryMS  int64    `json:"retry_ms,omitempty"` // after so many milliseconds the same call could pass; 0 if waiting does not help
 	Policy   string   `json:"policy"`             // digest of the policy
 	After    uint64   `json:"after,omitempty"`    // Seq of the Review or Expired that ended the hold; 0 for a first verdict
 	Also     []Match  `json:"also,omitempty"`     // every other rule that matched, in the order of the policy
+}
+
+// Origin says where a value of a call can have come from.
+type Origin struct {
+	Path string `json:"path,omitempty"` // of the value: "args.recipient"; empty if the rule spells none
+	Seq  uint64 `json:"seq"`            // of the call whose result has it, of the turn, or of the list of tools
+	// Bytes From to To of what that says: of the text of a turn, or of the texts of a result (rules.Texts). Both are 0 if the value
+	// stands there in another form, or if no text is kept.
+	From int `json:"from,omitempty"`
+	To   int `json:"to,omitempty"`
 }
 
 // MaxEvidence bounds Verdict.Evidence and Match.Evidence: the newest ones are kept.

@@ -1,15 +1,19 @@
 package expr
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/common/types/traits"
+
+	"github.com/tidwall/gjson"
 
 	"github.com/umpire-dev/umpire/rules/lineage"
 )
@@ -21,6 +25,8 @@ type Trail interface {
 	// Asks says whether the user's words ask for what a tool does, or, for lineage.Spoken, whether a passage of a result does
 	// that talks to the assistant.
 	Asks(class lineage.Class, server string, tool *Tool) lineage.Answer
+	// Locate returns where a value stands in the text of a source; to is 0 if it stands there in another form.
+	Locate(source lineage.Source, value string) (from, to int)
 	// Touched reports whether the session has used a tool with an effect, or for "untrusted" read an untrusted result.
 	Touched(word string) bool
 }
@@ -33,6 +39,39 @@ type Traced struct {
 
 // Answers returns what asked() and urged() answered the condition that was evaluated last.
 func (c *Call) Answers() []lineage.Answer { return c.answers }
+
+// Leaf returns the path of a text or number among the arguments that is at or below a path: "args.recipient" for what is
+// below "args". It returns the path itself if there is none.
+func (c *Call) Leaf(path, value string) string {
+	below := func(at string) bool {
+		return path == "" || at == path || strings.HasPrefix(at, path) && strings.ContainsAny(at[len(path):len(path)+1], ".[")
+	}
+	var find func(at string, v gjson.Result) string
+	find = func(at string, v gjson.Result) (found string) {
+		switch {
+		case v.IsObject(), v.IsArray():
+			i := 0
+			v.ForEach(func(key, x gjson.Result) bool {
+				name := at + "." + key.Str
+				if v.IsArray() {
+					name = fmt.Sprintf("%s[%d]", at, i)
+				}
+				i++
+				found = find(name, x)
+				return found == ""
+			})
+		case v.String() == value && below(at):
+			return at
+		}
+		return found
+	}
+	return cmp.Or(find("args", c.root().json), path)
+}
+
+// Locate asks the trail of the session where a value stands.
+func (c *Call) Locate(source lineage.Source, value string) (from, to int) {
+	return c.trail.Locate(source, value)
+}
 
 // Follow sets the trail of the session that the call belongs to, and the names of the fields that its tool declares; none if
 // they are not known.

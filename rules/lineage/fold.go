@@ -15,6 +15,7 @@ import (
 type folded struct {
 	letters   []byte
 	words     []int32 // where each begins: what was between two of them is anything but a letter or digit
+	places    []int32 // where each begins in the text; nil if nobody asks
 	compounds []span  // of several words with no space in between: addresses, paths, dates, names_with_underscores
 }
 
@@ -23,7 +24,8 @@ type span struct{ from, to int32 }
 
 // fold folds text in the place of what f held.
 func (f *folded) fold(text string) {
-	f.letters, f.words, f.compounds = f.letters[:0], f.words[:0], f.compounds[:0]
+	f.letters, f.words, f.places, f.compounds = f.letters[:0], f.words[:0], f.places[:0], f.compounds[:0]
+	i := 0                                     // where it is in the text
 	inWord, tight, many := false, false, false // tight: nothing but joints since the word before; many: a second word of a compound
 	first := int32(0)                          // of the compound
 	add := func() {
@@ -33,6 +35,9 @@ func (f *folded) fold(text string) {
 				first = at
 			}
 			f.words = append(f.words, at)
+			if f.places != nil {
+				f.places = append(f.places, int32(i)) //nolint:gosec // see above
+			}
 			inWord, tight = true, true
 		}
 	}
@@ -42,7 +47,7 @@ func (f *folded) fold(text string) {
 		}
 		inWord, tight, many = false, false, false
 	}
-	for i := 0; i < len(text); {
+	for i < len(text) {
 		c := text[i]
 		switch {
 		case 'a' <= c && c <= 'z' || '0' <= c && c <= '9':

@@ -19,10 +19,19 @@ type Call struct {
 	Settled  *event.Event // the verdict that came after it
 	Result   *event.Event // nil if there is none yet
 	Evidence []event.Event
+	Quotes   []Quote
 
 	// What was said about it, as far as it is known: the Turns of the user, of the model that makes the call, and what was
 	// said next.
 	Prompt, Words, Next *event.Event
+}
+
+// Quote is a value of a call where it stands in what was read or said before.
+type Quote struct {
+	event.Origin
+	Event                uint64 // Seq of the result or the turn
+	At                   string // where in it
+	Before, Value, After string // empty if it stands there in another form
 }
 
 // Call prints a call: who, what, why, with the evidence, and how it ended.
@@ -63,6 +72,13 @@ func (p *Printer) Call(c Call, now time.Time) {
 	}
 	if v, ok := c.Verdict.Body.(*event.Verdict); ok {
 		p.verdict(field, v)
+		for _, q := range c.Quotes {
+			what := "in another form"
+			if q.Value != "" {
+				what = fmt.Sprintf("%s: %s%s%s", Text(q.At, 80), Text(q.Before, 0), bold.Render(Text(q.Value, 80)), Text(q.After, 0))
+			}
+			field("came from", "%s: #%d %s", Text(strings.TrimPrefix(q.Path, "args."), 80), q.Event, what)
+		}
 		if c.Settled != nil {
 			p.settled(field, c)
 		}
