@@ -245,6 +245,78 @@ func TestWhatIsAnsweredIsNoLongerInHand(t *testing.T) {
 	s.hears(s.client, result("4", okResult))
 }
 
+// ending is a connection to a client that is given up right after something is written to it.
+type ending struct {
+	*transport.Lines
+	end func()
+}
+
+// Write implements proxy.Conn.
+func (e ending) Write(frames ...[]byte) error {
+	err := e.Lines.Write(frames...)
+	e.end()
+	return err
+}
+
+// A process that gives the pipes up while it answers notes first that it has: the next one does not answer again.
+func TestWhatIsAnsweredAtTheEndIsNotAnsweredAgain(t *testing.T) {
+	for name, tc := range map[string]struct{ before, asks, says string }{
+		"a result":                         {asks: toolCall("1", "read", "{}"), says: result("1", okResult)},
+		"a denial":                         {asks: toolCall("1", "delete_order", "{}")},
+		"a message that cannot be read":    {asks: `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":[]}`},
+		"what the process before had owed": {before: toolCall("1", "read", "{}")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newHeirs(t, noDeletes)
+			if tc.before != "" {
+				s.say(s.client, tc.before, "")
+				s.hears(s.server, tc.before)
+			}
+			s.leave()
+			s.leave = func() {} // it has
+			client, server, err := s.pipes.Sides(func() {})
+			if err != nil {
+				t.Fatal(err)
+			}
+			closed := make(chan struct{})
+			near := ending{Lines: transport.NewLines(client, wire.MaxSize), end: sync.OnceFunc(func() {
+				go func() {
+					client.Drop()
+					client.Close()
+					server.Close()
+					close(closed)
+				}()
+				select {
+				case <-closed:
+					t.Error("the ledger is closed, and does not say that this was answered")
+				case <-time.After(20 * time.Millisecond): // it waits
+				}
+			})}
+			link := proxy.NewLink(proxy.LinkConfig{Judge: s.gate, Cleaner: cleaner(t), Origin: support, Ledger: client.Ledger()})
+			ended := make(chan error, 1)
+			go func() { ended <- link.Pump(near, transport.NewLines(server, wire.MaxSize)) }()
+			if tc.asks != "" {
+				s.say(s.client, tc.asks, "")
+			}
+			if tc.says != "" {
+				s.hears(s.server, tc.asks)
+				s.say(s.server, tc.says, "")
+			}
+			if line, err := s.client.lines.ReadString('\n'); err != nil || gjson.Get(line, "id").Raw != "1" {
+				t.Errorf("%s %v", line, err)
+			}
+			receive(t, closed, "the end of the pipes")
+			receiveErr(t, ended) //nolint:errcheck // it was ended
+
+			s.next()
+			s.say(s.client, toolCall("2", "read", "{}"), "")
+			s.hears(s.server, toolCall("2", "read", "{}"))
+			s.say(s.server, result("2", okResult), "")
+			s.hears(s.client, result("2", okResult)) // and nothing before it
+		})
+	}
+}
+
 // What could not be written to a client, because this process has given the pipes up, is not taken for answered.
 func TestWhatIsNotWrittenIsOwed(t *testing.T) {
 	s := newHeirs(t, noDeletes)

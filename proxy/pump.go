@@ -48,9 +48,7 @@ func (l *Link) Pump(client, server Conn) error {
 	var done sync.WaitGroup
 	if keys, answers := p.debts.inherited(); len(answers) > 0 {
 		done.Go(func() {
-			if p.client.write(answers...) == nil {
-				p.debts.pay(keys...)
-			}
+			p.client.write(keys, answers...) //nolint:errcheck // noted
 		})
 	}
 	done.Go(func() {
@@ -68,10 +66,10 @@ func (l *Link) Pump(client, server Conn) error {
 	down.release()
 	why, lost := l.ending()
 	unanswered := l.Fail(wire.CodeUnavailable, event.OutcomeLost, lost, nil)
-	p.client.write(unanswered...) //nolint:errcheck // noted
-	client.CloseWrite()           //nolint:errcheck // it may be gone already
-	client.Close()                //nolint:errcheck // ends the read in progress
-	server.Close()                //nolint:errcheck // as above
+	p.client.write(nil, unanswered...) //nolint:errcheck // noted
+	client.CloseWrite()                //nolint:errcheck // it may be gone already
+	client.Close()                     //nolint:errcheck // ends the read in progress
+	server.Close()                     //nolint:errcheck // as above
 	done.Wait()
 	l.Close(why)
 	return p.err
@@ -123,8 +121,9 @@ type outlet struct {
 // errGone says that a side can no longer be written to.
 var errGone = errors.New("nothing can be written any more")
 
-// write writes the frames that are not nil.
-func (o *outlet) write(frames ...[]byte) error {
+// write writes the frames that are not nil. What they pay is paid when they are written: the ledger is not closed in between,
+// or the next process would answer again.
+func (o *outlet) write(pays []string, frames ...[]byte) error {
 	frames = slices.DeleteFunc(frames, func(f []byte) bool { return f == nil })
 	if len(frames) == 0 {
 		return nil
@@ -132,7 +131,17 @@ func (o *outlet) write(frames ...[]byte) error {
 	if o.gone.Load() {
 		return errGone
 	}
-	err := o.Write(frames...)
+	var err error
+	answer := func() {
+		if err = o.Write(frames...); err == nil {
+			o.pump.debts.pay(pays...)
+		}
+	}
+	if len(pays) > 0 {
+		o.pump.debts.ledger.Together(answer)
+	} else {
+		answer() // to a server, it can take until that is closed
+	}
 	if err != nil {
 		o.gone.Store(true)
 		o.pump.fail(err)
@@ -177,13 +186,12 @@ func (n *lane) write(g *gathered) {
 	if g.rulings == 0 {
 		return
 	}
-	toClient, back := n.to.write(g.forward...), n.back.write(g.replies...)
+	forward, back := g.pays, []string(nil)
 	if n.side == wire.FromClient {
-		toClient = back
+		forward, back = back, forward
 	}
-	if toClient == nil {
-		n.pump.debts.pay(g.pays...)
-	}
+	n.to.write(forward, g.forward...) //nolint:errcheck // noted
+	n.back.write(back, g.replies...)  //nolint:errcheck // noted
 	clear(g.forward)
 	clear(g.replies)
 	*g = gathered{forward: g.forward[:0], replies: g.replies[:0], pays: g.pays[:0]}
@@ -232,7 +240,7 @@ func (n *lane) release() {
 		}
 		n.unsent.Add(-1)
 		held.Go(func() {
-			attend([]*wait{w}, n.pump.link.keepAlive, n.pump.left, func(i int) error { return n.back.write(w.progress(i)) })
+			attend([]*wait{w}, n.pump.link.keepAlive, n.pump.left, func(i int) error { return n.back.write(nil, w.progress(i)) })
 			var g gathered
 			n.add(&g, r)
 			n.write(&g)

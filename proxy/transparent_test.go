@@ -129,7 +129,7 @@ type httpPair struct {
 	news          chan string
 	mu            sync.Mutex
 	asked         map[string]chan string // by id: what the server says within an answer
-	posts         sync.WaitGroup
+	posts         sync.WaitGroup         // that are not answered
 }
 
 func httpBetween(t *testing.T, modern, plain bool) *httpPair {
@@ -176,7 +176,7 @@ func httpBetween(t *testing.T, modern, plain bool) *httpPair {
 
 // listen hands on what the events of a response hold.
 func (p *httpPair) listen(resp *http.Response) {
-	p.posts.Go(func() {
+	go func() {
 		if resp.Header.Get("Content-Type") == "application/json" {
 			buf := make([]byte, 1<<16)
 			n := 0
@@ -200,7 +200,7 @@ func (p *httpPair) listen(resp *http.Response) {
 			}
 			p.down <- string(e.Data)
 		}
-	})
+	}()
 }
 
 func (p *httpPair) say(from, raw string) {
@@ -214,7 +214,7 @@ func (p *httpPair) say(from, raw string) {
 		p.posts.Go(func() {
 			resp, err := http.DefaultTransport.RoundTrip(r)
 			if err != nil {
-				if p.t.Context().Err() == nil { // else the test was over before the answer to a notification
+				if p.t.Context().Err() == nil { // else the test has failed before
 					p.t.Error(err)
 				}
 				return
@@ -304,6 +304,7 @@ func TestEveryKindOfMessagePassesUnchanged(t *testing.T) {
 			case linePair:
 				events = x.log()
 			case *httpPair:
+				x.posts.Wait() // what is no request is answered, too
 				events = x.log()
 			}
 			for _, e := range events {

@@ -19,9 +19,10 @@ import (
 // One process at a time may use it. Its methods are safe for concurrent use; nil keeps nothing. What other processes write
 // meanwhile harms nobody but the two sides: whatever the memory says is looked at once, and bounded.
 type Ledger struct {
-	mu    sync.Mutex // guards what follows
-	file  *os.File   // nil if other processes cannot share it
-	mem   []byte     // nil when it is closed
+	whole sync.RWMutex // held for what belongs together
+	mu    sync.Mutex   // guards what follows
+	file  *os.File     // nil if other processes cannot share it
+	mem   []byte       // nil when it is closed
 	books *books
 	free  []int32 // slots that were used and are not
 }
@@ -361,8 +362,23 @@ func (l *Ledger) writing(side int, begins bool) {
 	l.books.lanes[side].writing.Store(v)
 }
 
+// Together calls do, of which Close waits for the end: an answer that is written is noted as well. It must end if the pipes
+// are closed.
+func (l *Ledger) Together(do func()) {
+	if l != nil {
+		l.whole.RLock()
+		defer l.whole.RUnlock()
+	}
+	do()
+}
+
 // Close gives the memory back to the system. What it says stays for whoever shares it.
 func (l *Ledger) Close() error {
+	if l == nil {
+		return nil
+	}
+	l.whole.Lock()
+	defer l.whole.Unlock()
 	if !l.open() {
 		return nil
 	}
