@@ -96,6 +96,10 @@ func (s *soak) quit(pid int) (stacks []string) {
 	for _, path := range logs {
 		text, _ := os.ReadFile(path) // as above
 		for _, part := range strings.Split(string(text[before[path]:]), "\n\n") {
+			first, _, _ := strings.Cut(part, "\n")
+			if strings.HasSuffix(first, "[runnable]:") { // what stays behind waits: this one has seen its connection close
+				continue
+			}
 			if strings.HasPrefix(part, "goroutine ") && ofProgram.MatchString(part) {
 				stacks = append(stacks, part)
 			}

@@ -41,7 +41,7 @@ type Source struct {
 const MaxSources = 1<<15 - 1
 
 // Memory holds the texts of one conversation, as far as it takes to find a value again. Of results it holds fingerprints:
-// that a word which is not there is taken to come from them has a chance of n in 2³² with n hashes, one in 8,000 for 2 MiB
+// that a word which is not there is taken to come from them has a chance of n in 2³² with n hashes, one in 5,000 for 2 MiB
 // of prose and at most one in 2,000 for what else fits into a session, and a longer text has the product of such chances. What the user or the configuration said is
 // compared letter by letter, or where no text is kept, by sums (see Text.Digest).
 type Memory struct {
