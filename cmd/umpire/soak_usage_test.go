@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -96,10 +97,6 @@ func (s *soak) quit(pid int) (stacks []string) {
 	for _, path := range logs {
 		text, _ := os.ReadFile(path) // as above
 		for _, part := range strings.Split(string(text[before[path]:]), "\n\n") {
-			first, _, _ := strings.Cut(part, "\n")
-			if strings.HasSuffix(first, "[runnable]:") { // what stays behind waits: this one has seen its connection close
-				continue
-			}
 			if strings.HasPrefix(part, "goroutine ") && ofProgram.MatchString(part) {
 				stacks = append(stacks, part)
 			}
@@ -149,7 +146,10 @@ func (s *soak) leavesNothing(fresh usage) {
 		}
 		return fmt.Sprintf("%+v, when hardly anybody had used it: %+v", u, fresh)
 	})
-	stacks := s.quit(pid)
+	stacks := slices.DeleteFunc(s.quit(pid), func(stack string) bool {
+		first, _, _ := strings.Cut(stack, "\n")
+		return strings.HasSuffix(first, "[runnable]:") // what stays behind waits: this one has seen its connection close
+	})
 	if last.idle > len(s.clients) {
 		s.fault("the daemon keeps %d connections, and there were %d clients", last.idle, len(s.clients))
 	}
