@@ -286,7 +286,9 @@ func (h *Hooks) hear(t *talk, in *Input, from Caller) (told *event.Turn, err err
 	record := func(turn *event.Turn) { last = h.Gate.Record(t.by(in.Subagent), 0, turn) }
 	switch in.Kind {
 	case Prompt:
-		record(h.prompt(t, in, from))
+		for _, turn := range h.prompt(t, in, from) {
+			record(turn)
+		}
 	case Before:
 		if in.MCP == nil {
 			break
@@ -324,18 +326,22 @@ func (h *Hooks) hear(t *talk, in *Input, from Caller) (told *event.Turn, err err
 	return told, last.Wait()
 }
 
-// prompt makes a Turn of what the user has said. What an agent asks of its sub-agent is the agent's, and what a client puts
+// prompt makes Turns of what the user has said. What an agent asks of its sub-agent is the agent's, and what a client puts
 // among the user's words is nobody's whom one could trust.
-func (h *Hooks) prompt(t *talk, in *Input, from Caller) *event.Turn {
-	role := event.RoleUser
+func (h *Hooks) prompt(t *talk, in *Input, from Caller) (turns []*event.Turn) {
 	if in.Subagent != "" {
-		role = event.RoleAssistant
+		return []*event.Turn{h.turn(t, in, from, event.RoleAssistant, in.Text)}
 	}
-	turn := h.turn(t, in, from, role, in.Text)
-	if role == event.RoleUser && conversation.ByClient(in.Text) {
-		turn.Role, turn.Trust = event.RoleSystem, event.Untrusted
+	own, quoted := conversation.OfUser(in.Text)
+	if own != "" || quoted == "" {
+		turns = append(turns, h.turn(t, in, from, event.RoleUser, own))
 	}
-	return turn
+	if quoted != "" {
+		turn := h.turn(t, in, from, event.RoleSystem, quoted)
+		turn.Trust, turn.ID = event.Untrusted, "" // the id is that of what the user says
+		turns = append(turns, turn)
+	}
+	return turns
 }
 
 // words makes a Turn of what the model says; nil if it stood in the transcript already. t.mu is held.
