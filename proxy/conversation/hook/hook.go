@@ -106,8 +106,8 @@ func (h *Hooks) Hear(ctx context.Context, c *Client, raw []byte, from Caller) An
 		return c.Refuse(raw, err)
 	}
 	t := h.talk(in, from)
-	if in.repeats {
-		return t.once(ctx, sha256.Sum256(raw), func() Answer { return h.take(ctx, t, in, from) })
+	if in.again != "" {
+		return t.once(ctx, sha256.Sum256([]byte(in.again)), func() Answer { return h.take(ctx, t, in, from) })
 	}
 	return h.take(ctx, t, in, from)
 }
@@ -125,7 +125,7 @@ func (t *talk) once(ctx context.Context, id [sha256.Size]byte, do func() Answer)
 	last := t.last
 	again := last != nil && last.id == id
 	if !again {
-		last = &reply{id: id, done: make(chan struct{})}
+		last = &reply{id: id, done: make(chan struct{}), answer: Answer{Exit: exitBlock, Stderr: "umpire: the hook was not heard"}}
 		t.last = last
 	}
 	t.mu.Unlock()

@@ -32,7 +32,7 @@ type Input struct {
 
 	asked     Kind   // what the client waits for, which is more than Kind where another hook tells the rest
 	refused   bool   // the tool was not used: somebody did not let it
-	repeats   bool   // the client tells it to several hooks, byte for byte
+	again     string // names what the client tells to several hooks; empty if it does not
 	mcpServer string // of the tool, where the client says it
 }
 
@@ -90,7 +90,9 @@ func (c *Client) Parse(raw []byte) (*Input, error) {
 		in.Text = r.text(c.fields.words, false, wire.MaxSize)
 	case Silent, Ended:
 	}
-	in.repeats = c.repeats && root.Get("timestamp").Exists() && (in.Kind != Before || in.Use != "")
+	if c.again != nil {
+		in.again = c.again(in, raw)
+	}
 	return in, r.err
 }
 
