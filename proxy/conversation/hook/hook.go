@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
 	"sync"
 	"time"
 
@@ -90,6 +89,7 @@ type talk struct {
 	open    int                  // all of those
 	told    map[string][]uint64  // the Turns that announced calls without an id, by their keys
 	last    *reply               // to the last hook, of clients that repeat them
+	lost    conversation.Losing
 }
 
 // errFlood says what a hook that is not admitted is told.
@@ -199,9 +199,9 @@ func (c *Client) Refuse(raw []byte, why error) Answer {
 	return Answer{Exit: exitProblem, Stderr: "umpire: " + why.Error()}
 }
 
-// talk returns the conversation that in is about.
+// talk returns the conversation that in is about. Who is not believed ends no call of those who are, and takes none of their room.
 func (h *Hooks) talk(in *Input, from Caller) *talk {
-	id := sha256.Sum256([]byte(strconv.Quote(from.Principal) + strconv.Quote(in.Conversation)))
+	id := sha256.Sum256(fmt.Appendf(nil, "%q%q%t", from.Principal, in.Conversation, from.Believed))
 	link := "hook:" + in.Client.Name + ":" + hex.EncodeToString(id[:8])
 	now := h.Now()
 	var over []*talk
@@ -280,6 +280,11 @@ func (h *Hooks) hear(t *talk, in *Input, from Caller) (told *event.Turn, err err
 	defer t.mu.Unlock()
 	if !h.admit(t, from, in.size()) {
 		h.flood(t, in, in.Event+" is not recorded: too much is said in a short time")
+		if size := len(in.Response) + len(in.Text); (in.Kind == After || in.Kind == Failed) && size > 0 && t.lost.Due(h.Now()) {
+			turn := conversation.Unheard(proxy.HookSource+in.Client.Name, t.by(in.Subagent).Peer, size)
+			turn.Conversation = in.Conversation
+			h.Gate.Record(t.by(in.Subagent), 0, turn)
+		}
 		return nil, errFlood
 	}
 	last := h.transcribe(t, in, from)
