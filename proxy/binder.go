@@ -170,8 +170,8 @@ func (b *binder) call(e event.Event, c *event.Call) {
 	}
 	taken := false
 	for _, u := range b.uses {
-		if taken || u.Call != 0 || u.Peer.Principal != c.Principal || u.ID != c.Bound.Use {
-			continue
+		if taken || u.Call != 0 || u.Peer.Principal != c.Principal || u.ID != c.Bound.Use || u.Server != "" && u.Server != c.Server {
+			continue // of another server: its hook was judged as well
 		}
 		if taken = u.ID != "" || u.Turn == c.Bound.Turn; taken {
 			u.Call = e.Seq

@@ -404,3 +404,29 @@ func TestACallThatCursorTellsToBothHooksIsJudgedOnce(t *testing.T) {
 		"call client/Shell call exact", "allow", "lost the client has another call with this id, or too many",
 		"call client/Shell call exact", "allow")
 }
+
+// Attempt: a server that Umpire knows is configured anew, without it. The first call that goes there tells; those that follow are
+// judged by their hook, until one comes through Umpire again.
+func TestACallThatGoesAnotherWayIsJudgedTheNextTime(t *testing.T) {
+	x := newDesk(t)
+	x.listed("fix", "echo")
+	call := func(use string, comes bool) {
+		x.passes(x.uses(use, "mcp__fix__echo", `{"text":"`+use+`"}`))
+		if comes {
+			x.comes("claude-code", "fix", "echo", `{"text":"`+use+`"}`)
+		}
+		x.used(use, "mcp__fix__echo", `"ok"`)
+	}
+	call("u1", false)
+	call("u2", false)
+	call("u3", true)
+	call("u4", true)
+	const gave = `ok {"content":[{"type":"text","text":"ok"}]}`
+	x.wants(
+		`trusted assistant "" announces fix/echo u1`,
+		"passed-by: mcp__fix__echo was called, and the call did not come through Umpire",
+		`trusted assistant "" announces fix/echo u2`, "call client/mcp__fix__echo call exact", "allow", gave,
+		`trusted assistant "" announces fix/echo u3`, "call client/mcp__fix__echo call exact", "allow", "call fix/echo arguments likely", "allow", gave,
+		`trusted assistant "" announces fix/echo u4`, "call fix/echo arguments likely", "allow",
+	)
+}

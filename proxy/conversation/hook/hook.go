@@ -40,9 +40,10 @@ type Hooks struct {
 	Config
 	signals proxy.Quota
 
-	mu    sync.Mutex
-	talks map[string]*talk            // by link
-	rooms map[bool]*conversation.Room // of those that are believed, and of those that are not: they cannot silence the others
+	mu     sync.Mutex
+	talks  map[string]*talk            // by link
+	astray map[string]bool             // tools over MCP whose calls did not come through Umpire the last time
+	rooms  map[bool]*conversation.Room // of those that are believed, and of those that are not: they cannot silence the others
 }
 
 // The bounds of Hooks.
@@ -50,6 +51,7 @@ const (
 	maxTalks   = 1000
 	maxPending = 1000 // calls of a conversation that have passed and of which the client has not told how they ended
 	maxAlike   = 64   // announced calls that cannot be told apart
+	maxAstray  = 1000 // tools
 	maxScripts = 64   // transcripts of a conversation: its own, and those of its sub-agents
 	idle       = time.Hour
 )
@@ -71,7 +73,7 @@ func New(cfg Config) (*Hooks, error) {
 	}
 	now := cfg.Now()
 	believed, others := conversation.NewSharedRoom(now), conversation.NewSharedRoom(now)
-	return &Hooks{Config: cfg, talks: map[string]*talk{}, rooms: map[bool]*conversation.Room{true: &believed, false: &others}}, nil
+	return &Hooks{Config: cfg, talks: map[string]*talk{}, astray: map[string]bool{}, rooms: map[bool]*conversation.Room{true: &believed, false: &others}}, nil
 }
 
 // talk is one conversation of one client.
@@ -310,6 +312,9 @@ func (h *Hooks) hear(t *talk, in *Input, from Caller) (told *event.Turn, err err
 		}
 		if record(told); in.Use == "" && last.Wait() == nil {
 			t.tell(in.key(), last.Seq)
+		}
+		if h.strayed(in, from) {
+			told = nil // nobody else may judge it
 		}
 	case After, Failed:
 		if r := h.result(t, in, from); r != nil {

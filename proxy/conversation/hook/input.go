@@ -44,6 +44,11 @@ func (in *Input) key() string {
 	return " " + in.Subagent + " " + in.Tool + " " + proxy.ArgsDigest(in.Args)
 }
 
+// tool names the tool among those of everybody.
+func (in *Input) tool(from Caller) string {
+	return fmt.Sprintf("%q%t%q%q", from.Principal, from.Believed, in.Client.Name, in.Tool)
+}
+
 // size is how much there is to record of it.
 func (in *Input) size() int { return len(in.Text) + len(in.Args) + len(in.Response) }
 
