@@ -170,8 +170,8 @@ func (b *binder) call(e event.Event, c *event.Call) {
 	}
 	taken := false
 	for _, u := range b.uses {
-		if taken || u.Call != 0 || u.Peer.Principal != c.Principal || u.ID != c.Bound.Use {
-			continue
+		if taken || u.Call != 0 || u.Peer.Principal != c.Principal || u.ID != c.Bound.Use || u.Server != "" && u.Server != c.Server {
+			continue // of another server: its hook was judged as well
 		}
 		if taken = u.ID != "" || u.Turn == c.Bound.Turn; taken {
 			u.Call = e.Seq
@@ -235,7 +235,8 @@ func (b *binder) bind(who *Origin, c *event.Call, at event.Time) (*event.Bound, 
 	s := search{binder: b, call: c, at: at}
 	bound, u := s.find()
 	last, hooks := b.hooked[agentKey(&c.Peer)]
-	missing := hooks && at.Sub(last) <= hooksFor && (u == nil || bound.By == event.ByArguments && u.Peer.Agent != c.Agent)
+	distant := u != nil && (bound.By == event.ByArguments || bound.By == event.ByTrace) && u.Peer.Agent != c.Agent // another one has announced it
+	missing := hooks && at.Sub(last) <= hooksFor && (u == nil || distant)
 	if bound == nil && missing {
 		bound = &event.Bound{By: event.ByNothing, Confidence: event.Unsure}
 	}

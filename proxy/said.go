@@ -19,7 +19,7 @@ import (
 const (
 	askModel     = "sampling/createMessage"
 	askUser      = "elicitation/create"
-	getPrompt    = "prompts/get"
+	getPrompt    = event.GetPrompt
 	readResource = event.ReadResource
 )
 

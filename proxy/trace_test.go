@@ -82,6 +82,22 @@ func TestACallBelongsToWhatWasSaidInItsTrace(t *testing.T) {
 	call(asserting("agent"), traceID, fmt.Sprintf("arguments likely #%d", args))
 }
 
+// Attempt: an agent whose hooks have not told of a call has another one announce it in the same trace.
+func TestATraceDoesNotStandInForTheHooksOfAnAgent(t *testing.T) {
+	x := newTable(t)
+	x.turn(asserting("agent"), event.Turn{Role: event.RoleUser, Text: "hello"}) // it has hooks
+	x.turn(asserting("other"), event.Turn{Role: event.RoleAssistant, Source: "api", Trace: traceID, Calls: []string{"call_1"}})
+	p := asserting("agent")
+	who := proxy.Origin{Link: "http:bank:1", Server: "bank", Transport: proxy.TransportHTTP, Peer: p}
+	tk := x.gate.Call(who, event.Call{Link: who.Link, Server: "bank", Tool: "pay", ID: []byte("1"), Args: []byte("{}"), Peer: p, Trace: traceID}, proxy.Retry{})
+	if err := tk.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if b := log(t, x.disk)[tk.Seq-1].Body.(*event.Call).Bound; b == nil || b.By != event.ByTrace || !b.Missing {
+		t.Errorf("bound %+v", b)
+	}
+}
+
 // A call that is under way names its trace in _meta, or else its request does so in a header, whatever stands behind it.
 func TestTheTraceOfACallIsRecorded(t *testing.T) {
 	const (

@@ -229,9 +229,14 @@ func (t *trails) said(e event.Event, b *event.Turn) {
 		class = lineage.Trusted
 	}
 	s := t.of(e)
-	text := b.Text
-	if class == lineage.Untrusted && b.Repeats != 0 {
+	text, others := b.Text, ""
+	switch {
+	case class == lineage.Untrusted && b.Repeats != 0:
 		text = s.beyond(b.Repeats, text)
+	case class == lineage.User && overMCP:
+		text, others = s.typed(text)
+	case class == lineage.User && s.quotes(text):
+		class = lineage.Untrusted
 	}
 	source.Class = class
 	h := heard{source: source, text: text}
@@ -251,7 +256,7 @@ func (t *trails) said(e event.Event, b *event.Turn) {
 	case !known && (h.digest != nil || text != "") || b.Repeats == 0:
 		s.touched["untrusted"] = s.epoch
 	}
-	if known {
+	if known || h.digest != nil && class == lineage.User && overMCP { // whose words these are, a digest does not tell
 		return
 	}
 	if resource.Named {
@@ -262,6 +267,7 @@ func (t *trails) said(e event.Event, b *event.Turn) {
 		}
 	}
 	t.add(s, h, read)
+	t.add(s, heard{source: lineage.Source{Seq: e.Seq, Server: source.Server, Tool: source.Tool, Class: lineage.Untrusted}, text: others}, nil)
 	if unheard := b.Size > 0 && b.Text == "" && h.digest == nil; unheard || hasTruncated(b.Findings) && class == lineage.Untrusted {
 		s.lose()
 	}

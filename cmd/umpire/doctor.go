@@ -53,7 +53,7 @@ func (a *app) doctor() *cobra.Command {
 				d.file(f)
 			}
 			if hooked := d.hooks(args, files, user); len(files) == 0 && !hooked {
-				d.add(finding{Problems: []problem{{What: noConfig(looked).Error(), Mend: ""}}})
+				d.findings[0].wrong("", "%v", noConfig(looked)) // that of Umpire: of no client
 			}
 			d.ask(ctx)
 			if ctx.Err() != nil {

@@ -83,29 +83,63 @@ var clientTags = []string{
 	"<turn_aborted>", "<task-notification>", "<local-command-stdout>", "<bash-stdout>", "<user_shell_command>", "<session_context>",
 }
 
-// ByClient reports whether a client has put a text among the user's words.
-func ByClient(text string) bool {
+// addedByClient reports whether a client has put a text among the user's words.
+func addedByClient(text string) bool {
 	text = strings.TrimSpace(text)
 	return slices.ContainsFunc(clientTags, func(tag string) bool { return strings.HasPrefix(text, tag) })
 }
 
+// referenced is the line behind which Gemini CLI quotes what the user has only named, as @FILE or @SERVER:URI, in what it sends
+// to the model as in what it tells its hooks.
+const referenced = "--- Content from referenced files ---"
+
+// clientMarks begin lines behind which a client puts what is not the user's.
+var clientMarks = []string{referenced, "<system-reminder>"}
+
+// OfUser divides what a client gives as the user's words into these, and what the client has put there, which somebody else
+// can have written. A user who writes a mark himself has said what stands before it.
+func OfUser(text string) (own, quoted string) {
+	if addedByClient(text) {
+		return "", text
+	}
+	at := len(text)
+	for _, mark := range clientMarks {
+		if strings.HasPrefix(text, mark) {
+			at = 0
+		} else if i := strings.Index(text, "\n"+mark); i >= 0 {
+			at = min(at, i)
+		}
+	}
+	return text[:at], text[at:]
+}
+
 // input returns what a client sends as the words of a role.
-func input(role, text string) []Piece {
+func input(role, text string) (out []Piece) {
 	if text == "" {
 		return nil
 	}
 	p := Piece{Role: event.RoleTool, Trust: event.Trusted, Text: text}
 	switch role {
 	case "user":
-		if p.Role = event.RoleUser; ByClient(text) {
-			p.Role, p.Trust = event.RoleSystem, event.Untrusted
+		own, quoted := OfUser(text)
+		if own != "" {
+			out = append(out, Piece{Role: event.RoleUser, Trust: event.Trusted, Text: own})
 		}
+		if quoted != "" {
+			out = append(out, byOthers(quoted))
+		}
+		return out
 	case "system", "developer":
 		p.Role = event.RoleSystem
 	case "assistant", "model":
 		p.Role = event.RoleAssistant
 	}
 	return []Piece{p}
+}
+
+// byOthers is what a client has put among the user's words.
+func byOthers(text string) Piece {
+	return Piece{Role: event.RoleSystem, Trust: event.Untrusted, Text: text}
 }
 
 // given returns what a tool has given.

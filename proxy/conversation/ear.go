@@ -132,7 +132,7 @@ func (h *hearing) hear(pieces ...Piece) {
 	m := e.memory(h.talk)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	left := 0
+	left, size := 0, 0 // size of what is not the user's or the model's
 	for _, p := range pieces {
 		key := h.key(p)
 		h.times[key]++
@@ -140,7 +140,9 @@ func (h *hearing) hear(pieces ...Piece) {
 			continue
 		}
 		if !e.admit(m, len(p.Text)) {
-			left++
+			if left++; p.Role == event.RoleTool || p.Trust != event.Trusted {
+				size += len(p.Text)
+			}
 			continue
 		}
 		e.remember(m, key, h.times[key])
@@ -148,6 +150,11 @@ func (h *hearing) hear(pieces ...Piece) {
 	}
 	if left > 0 {
 		e.signal(h.talk, "flood", "", fmt.Sprintf("%d turns are not recorded: too much is said in a short time", left))
+	}
+	if size > 0 && m.lost.Due(e.Now()) {
+		turn := Unheard(h.talk.Source, h.talk.Peer, size)
+		turn.Conversation = h.talk.ID
+		h.tickets = append(h.tickets, e.Recorder.Record(h.talk.origin(), 0, turn))
 	}
 }
 

@@ -1,6 +1,10 @@
 package conversation
 
-import "github.com/tidwall/gjson"
+import (
+	"strings"
+
+	"github.com/tidwall/gjson"
+)
 
 // gemini is POST …:generateContent and …:streamGenerateContent.
 type gemini struct {
@@ -25,11 +29,16 @@ func (g *gemini) asked(request gjson.Result) (out []Piece) {
 		if role == "" {
 			role = "user"
 		}
+		quoted := false // parts that follow a mark are quoted, too
 		c.Get("parts").ForEach(func(_, p gjson.Result) bool {
+			text := p.Get("text").Str
 			if r := either(p, "functionResponse", "function_response"); r.Exists() {
 				out = append(out, given(r.Get("id").Str, response(r.Get("response"))))
+			} else if quoted && text != "" {
+				out = append(out, byOthers(text))
 			} else {
-				out = append(out, input(role, p.Get("text").Str)...)
+				quoted = role == "user" && strings.Contains(text, referenced)
+				out = append(out, input(role, text)...)
 			}
 			return true
 		})

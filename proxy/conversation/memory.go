@@ -27,7 +27,7 @@ type memory struct {
 	mu   sync.Mutex
 	seen map[uint64]int // how often each piece was told at most within one hearing
 	room Room
-	lost time.Time // when it was recorded last that more was said
+	lost Losing
 
 	// Of the Ear, behind its lock.
 	used time.Time

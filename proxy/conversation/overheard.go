@@ -29,16 +29,31 @@ func (e *Ear) Said(who proxy.Origin, said ...proxy.Said) (tickets []*proxy.Ticke
 			tickets = append(tickets, e.overhear(who, s))
 		}
 	}
-	now := e.Now()
-	if left == 0 || !m.lost.IsZero() && now.Sub(m.lost) < lostEvery {
+	if left == 0 || !m.lost.Due(e.Now()) {
 		return tickets
 	}
-	m.lost = now
 	e.note(who, event.MCP, "flood", who.Server, fmt.Sprintf("%d turns are not recorded: too much is said in a short time", left))
-	return append(tickets, e.Recorder.Record(who, 0, &event.Turn{
-		Role: event.RoleTool, Source: event.MCP, Trust: event.Untrusted, Server: who.Server, Size: size, Peer: who.Peer,
-		Findings: missing(size),
-	}))
+	turn := Unheard(event.MCP, who.Peer, size)
+	turn.Server = who.Server
+	return append(tickets, e.Recorder.Record(who, 0, turn))
+}
+
+// Unheard is the Turn of words that are not recorded, of whoever is not believed: rules take what they do not find elsewhere to
+// have come from there.
+func Unheard(source string, who event.Peer, size int) *event.Turn {
+	return &event.Turn{Role: event.RoleTool, Source: source, Trust: event.Untrusted, Size: size, Peer: who, Findings: missing(size)}
+}
+
+// Losing says when it was recorded last of a conversation that more was said. The zero Losing is never.
+type Losing struct{ at time.Time }
+
+// Due reports whether it is to be recorded again, and then takes it to be.
+func (l *Losing) Due(now time.Time) bool {
+	if !l.at.IsZero() && now.Sub(l.at) < lostEvery {
+		return false
+	}
+	l.at = now
+	return true
 }
 
 // overhear makes what was said an event.

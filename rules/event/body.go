@@ -363,6 +363,7 @@ type Use struct {
 const (
 	MCP          = "mcp"
 	ReadResource = "resources/read"
+	GetPrompt    = "prompts/get"
 )
 
 // Role is whose words a Turn holds.

@@ -62,6 +62,12 @@ func (h *Hooks) result(t *talk, in *Input, from Caller) *proxy.Ticket {
 	if in.Kind == Failed {
 		outcome = event.OutcomeFailed
 	}
+	announced, came := false, false
+	if in.MCP != nil {
+		if announced, came = h.announced(t, in); announced {
+			h.stray(in, from, came)
+		}
+	}
 	if p, ours := t.ended(in); ours {
 		raw := asResult(in.Response, in.Text)
 		clean, findings := h.Cleaner.Clean("result", raw)
@@ -72,7 +78,7 @@ func (h *Hooks) result(t *talk, in *Input, from Caller) *proxy.Ticket {
 	if in.refused {
 		return nil
 	}
-	if announced, came := h.announced(t, in); announced {
+	if announced {
 		if came || in.Kind == Failed {
 			return nil // the proxy has the result, or there is none
 		}
@@ -125,6 +131,26 @@ func (h *Hooks) announced(t *talk, in *Input) (announced, came bool) {
 		t.told[key] = turns[1:]
 	}
 	return h.Gate.Announced(&t.who.Peer, func(_ event.Use, turn uint64) bool { return turn == turns[0] })
+}
+
+// stray notes whether a call that was announced came, or went to its server by another way.
+func (h *Hooks) stray(in *Input, from Caller, came bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch key := in.tool(from); {
+	case came:
+		delete(h.astray, key)
+	case in.Kind == After && len(h.astray) < maxAstray:
+		h.astray[key] = true
+	}
+}
+
+// strayed reports whether the last call of the tool of in did not come through Umpire: then its hook judges it as well, until one
+// comes.
+func (h *Hooks) strayed(in *Input, from Caller) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.astray[in.tool(from)] || len(h.astray) >= maxAstray
 }
 
 // tell notes which Turn has announced a call without an id. t.mu is held.

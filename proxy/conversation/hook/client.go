@@ -45,10 +45,10 @@ type Client struct {
 	tool    func(in *Input, root gjson.Result) // finishes what Parse has read about a tool
 	pass    func(Kind) Answer                  // nil is Pass
 	deny    func(reason string) Answer
-	status  int       // of the refusal of a call, beside what deny says
-	tells   tells     // nil if it cannot be told from others
-	others  []*Client // that run the hooks in its files, too
-	repeats bool      // it tells the same to several hooks, byte for byte, with the time
+	status  int                                // of the refusal of a call, beside what deny says
+	tells   tells                              // nil if it cannot be told from others
+	others  []*Client                          // that run the hooks in its files, too
+	again   func(in *Input, raw []byte) string // names what it tells to several hooks; empty if it does not
 }
 
 // tells recognises what a client tells the hooks of another.

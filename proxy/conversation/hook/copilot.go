@@ -103,7 +103,12 @@ var vscode = &Client{
 		path := filepath.ToSlash(root.Get("transcript_path").Str)
 		return root.Get("tool_use_id").Exists() || root.Get("hookEventName").Exists() || path != "" && !strings.HasSuffix(path, "/events.jsonl")
 	},
-	repeats: true,
+	again: func(in *Input, raw []byte) string { // byte for byte, with the time
+		if !gjson.GetBytes(raw, "timestamp").Exists() || in.Kind == Before && in.Use == "" {
+			return ""
+		}
+		return string(raw)
+	},
 }
 
 // vscodeName returns what VS Code calls a tool (McpPrefixGenerator in src/vs/workbench/contrib/mcp): of two servers whose names

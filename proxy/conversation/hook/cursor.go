@@ -2,9 +2,6 @@ package hook
 
 import (
 	"encoding/json"
-	"net"
-	"net/url"
-	"path"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -47,6 +44,12 @@ var cursor = &Client{
 		return say(map[string]string{"permission": "deny", "user_message": reason, "agent_message": reason})
 	},
 	tells: func(root gjson.Result) bool { return root.Get("cursor_version").Exists() },
+	again: func(in *Input, _ []byte) string { // of one tool call, to its own hooks and to Claude Code's
+		if in.Use == "" {
+			return ""
+		}
+		return strings.ToLower(in.Event) + " " + in.Use + " " + in.Tool + " " + string(in.Args)
+	},
 }
 
 // The tools of Cursor that some hooks are about without naming them.
@@ -73,10 +76,14 @@ func cursorTool(in *Input, root gjson.Result) {
 		if inner := root.Get("tool_input"); inner.Type == gjson.String && gjson.Valid(inner.Str) {
 			in.Args = []byte(inner.Str)
 		}
-		in.MCP = behind(root, in.Workspace, strings.TrimPrefix(in.Tool, cursorMCP))
-	case "preToolUse", "PreToolUse":
+		in.MCP = behind(root.Get("url").Str, strings.Fields(root.Get("command").Str), in.Workspace, "", strings.TrimPrefix(in.Tool, cursorMCP))
+	case "preToolUse":
 		if strings.HasPrefix(in.Tool, cursorMCP) {
 			in.Kind = Silent // beforeMCPExecution tells of it
+		}
+	case "PreToolUse": // among Claude Code's, nothing else tells of a call over MCP, nor of its server
+		if tool, over := strings.CutPrefix(in.Tool, cursorMCP); over {
+			in.MCP = behind("", nil, "", "", tool)
 		}
 	case "postToolUse", "PostToolUse", "postToolUseFailure", "PostToolUseFailure":
 		if strings.HasPrefix(in.Tool, cursorMCP) {
@@ -96,55 +103,4 @@ func object(name string, value gjson.Result) []byte {
 		return nil
 	}
 	return raw
-}
-
-// behind returns which tool is meant, if the server that Cursor connects to is Umpire: else nobody judges the call but its hook.
-func behind(root gjson.Result, workspace, tool string) func(server, tool string) bool {
-	if name := mounted(root.Get("url").Str); name != "" {
-		return func(s, t string) bool { return s == name && t == tool }
-	}
-	words := strings.Fields(root.Get("command").Str)
-	if len(words) == 0 || !umpires(words[0], workspace) {
-		return nil
-	}
-	for i, w := range words {
-		if w == "--name" && i+1 < len(words) {
-			name := words[i+1]
-			return func(s, t string) bool { return s == name && t == tool }
-		}
-		if w == "--" {
-			break
-		}
-	}
-	return func(_, t string) bool { return t == tool } // one of those, if it is the only one
-}
-
-// umpires reports whether a program can be Umpire: it is called so, and not one that a project brings along.
-func umpires(program, workspace string) bool {
-	program, workspace = strings.ReplaceAll(program, `\`, "/"), strings.ReplaceAll(workspace, `\`, "/")
-	absolute := strings.HasPrefix(program, "/") || len(program) > 2 && program[1:3] == ":/"
-	if strings.TrimSuffix(path.Base(program), ".exe") != "umpire" || !absolute && strings.Contains(program, "/") {
-		return false
-	}
-	return workspace == "" || !strings.HasPrefix(path.Clean(program), path.Clean(workspace)+"/")
-}
-
-// mounted returns the name under which Umpire has a server at a URL of this machine: http://127.0.0.1:7777/NAME/to/….
-func mounted(text string) string {
-	u, err := url.Parse(text)
-	if err != nil {
-		return ""
-	}
-	if ip := net.ParseIP(u.Hostname()); u.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return ""
-	}
-	part := strings.SplitN(strings.TrimPrefix(u.Path, "/"), "/", 3)
-	if len(part) < 2 || part[0] == "" {
-		return ""
-	}
-	switch part[1] {
-	case "to", "mcp", "sse", "ws":
-		return part[0]
-	}
-	return ""
 }

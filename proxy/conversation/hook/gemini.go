@@ -30,8 +30,7 @@ var gemini = &Client{
 	said:  geminiSays,
 	tool: func(in *Input, root gjson.Result) {
 		if context := root.Get("mcp_context"); context.Exists() {
-			server, tool := context.Get("server_name").Str, context.Get("tool_name").Str
-			in.MCP = func(s, t string) bool { return s == server && t == tool }
+			in.MCP = geminiServer(context, in.Workspace)
 		}
 		if in.Kind == After && in.Text != "" {
 			in.Kind = Failed
@@ -41,6 +40,22 @@ var gemini = &Client{
 		return say(map[string]string{"decision": "deny", "reason": reason})
 	},
 	status: exitBlock,
+}
+
+// geminiServer returns which tool of an MCP server is meant, if that is reached through Umpire.
+func geminiServer(context gjson.Result, workspace string) func(server, tool string) bool {
+	server := context.Get("server_name").Str
+	if server == "" || context.Get("tcp").Exists() {
+		return nil
+	}
+	var command []string
+	if program := context.Get("command").Str; program != "" {
+		command = append(command, program)
+		for _, arg := range context.Get("args").Array() {
+			command = append(command, arg.Str)
+		}
+	}
+	return behind(context.Get("url").Str, command, workspace, server, context.Get("tool_name").Str)
 }
 
 // geminiSays returns what one line of a chat of Gemini CLI says. A line is written again as the message grows.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
 	"sync"
 	"time"
 
@@ -41,9 +40,10 @@ type Hooks struct {
 	Config
 	signals proxy.Quota
 
-	mu    sync.Mutex
-	talks map[string]*talk            // by link
-	rooms map[bool]*conversation.Room // of those that are believed, and of those that are not: they cannot silence the others
+	mu     sync.Mutex
+	talks  map[string]*talk            // by link
+	astray map[string]bool             // tools over MCP whose calls did not come through Umpire the last time
+	rooms  map[bool]*conversation.Room // of those that are believed, and of those that are not: they cannot silence the others
 }
 
 // The bounds of Hooks.
@@ -51,6 +51,7 @@ const (
 	maxTalks   = 1000
 	maxPending = 1000 // calls of a conversation that have passed and of which the client has not told how they ended
 	maxAlike   = 64   // announced calls that cannot be told apart
+	maxAstray  = 1000 // tools
 	maxScripts = 64   // transcripts of a conversation: its own, and those of its sub-agents
 	idle       = time.Hour
 )
@@ -72,7 +73,7 @@ func New(cfg Config) (*Hooks, error) {
 	}
 	now := cfg.Now()
 	believed, others := conversation.NewSharedRoom(now), conversation.NewSharedRoom(now)
-	return &Hooks{Config: cfg, talks: map[string]*talk{}, rooms: map[bool]*conversation.Room{true: &believed, false: &others}}, nil
+	return &Hooks{Config: cfg, talks: map[string]*talk{}, astray: map[string]bool{}, rooms: map[bool]*conversation.Room{true: &believed, false: &others}}, nil
 }
 
 // talk is one conversation of one client.
@@ -90,6 +91,7 @@ type talk struct {
 	open    int                  // all of those
 	told    map[string][]uint64  // the Turns that announced calls without an id, by their keys
 	last    *reply               // to the last hook, of clients that repeat them
+	lost    conversation.Losing
 }
 
 // errFlood says what a hook that is not admitted is told.
@@ -106,8 +108,8 @@ func (h *Hooks) Hear(ctx context.Context, c *Client, raw []byte, from Caller) An
 		return c.Refuse(raw, err)
 	}
 	t := h.talk(in, from)
-	if in.repeats {
-		return t.once(ctx, sha256.Sum256(raw), func() Answer { return h.take(ctx, t, in, from) })
+	if in.again != "" {
+		return t.once(ctx, sha256.Sum256([]byte(in.again)), func() Answer { return h.take(ctx, t, in, from) })
 	}
 	return h.take(ctx, t, in, from)
 }
@@ -125,7 +127,7 @@ func (t *talk) once(ctx context.Context, id [sha256.Size]byte, do func() Answer)
 	last := t.last
 	again := last != nil && last.id == id
 	if !again {
-		last = &reply{id: id, done: make(chan struct{})}
+		last = &reply{id: id, done: make(chan struct{}), answer: Answer{Exit: exitBlock, Stderr: "umpire: the hook was not heard"}}
 		t.last = last
 	}
 	t.mu.Unlock()
@@ -199,9 +201,9 @@ func (c *Client) Refuse(raw []byte, why error) Answer {
 	return Answer{Exit: exitProblem, Stderr: "umpire: " + why.Error()}
 }
 
-// talk returns the conversation that in is about.
+// talk returns the conversation that in is about. Who is not believed ends no call of those who are, and takes none of their room.
 func (h *Hooks) talk(in *Input, from Caller) *talk {
-	id := sha256.Sum256([]byte(strconv.Quote(from.Principal) + strconv.Quote(in.Conversation)))
+	id := sha256.Sum256(fmt.Appendf(nil, "%q%q%t", from.Principal, in.Conversation, from.Believed))
 	link := "hook:" + in.Client.Name + ":" + hex.EncodeToString(id[:8])
 	now := h.Now()
 	var over []*talk
@@ -280,13 +282,20 @@ func (h *Hooks) hear(t *talk, in *Input, from Caller) (told *event.Turn, err err
 	defer t.mu.Unlock()
 	if !h.admit(t, from, in.size()) {
 		h.flood(t, in, in.Event+" is not recorded: too much is said in a short time")
+		if size := len(in.Response) + len(in.Text); (in.Kind == After || in.Kind == Failed) && size > 0 && t.lost.Due(h.Now()) {
+			turn := conversation.Unheard(proxy.HookSource+in.Client.Name, t.by(in.Subagent).Peer, size)
+			turn.Conversation = in.Conversation
+			h.Gate.Record(t.by(in.Subagent), 0, turn)
+		}
 		return nil, errFlood
 	}
 	last := h.transcribe(t, in, from)
 	record := func(turn *event.Turn) { last = h.Gate.Record(t.by(in.Subagent), 0, turn) }
 	switch in.Kind {
 	case Prompt:
-		record(h.prompt(t, in, from))
+		for _, turn := range h.prompt(t, in, from) {
+			record(turn)
+		}
 	case Before:
 		if in.MCP == nil {
 			break
@@ -303,6 +312,9 @@ func (h *Hooks) hear(t *talk, in *Input, from Caller) (told *event.Turn, err err
 		}
 		if record(told); in.Use == "" && last.Wait() == nil {
 			t.tell(in.key(), last.Seq)
+		}
+		if h.strayed(in, from) {
+			told = nil // nobody else may judge it
 		}
 	case After, Failed:
 		if r := h.result(t, in, from); r != nil {
@@ -324,18 +336,22 @@ func (h *Hooks) hear(t *talk, in *Input, from Caller) (told *event.Turn, err err
 	return told, last.Wait()
 }
 
-// prompt makes a Turn of what the user has said. What an agent asks of its sub-agent is the agent's, and what a client puts
+// prompt makes Turns of what the user has said. What an agent asks of its sub-agent is the agent's, and what a client puts
 // among the user's words is nobody's whom one could trust.
-func (h *Hooks) prompt(t *talk, in *Input, from Caller) *event.Turn {
-	role := event.RoleUser
+func (h *Hooks) prompt(t *talk, in *Input, from Caller) (turns []*event.Turn) {
 	if in.Subagent != "" {
-		role = event.RoleAssistant
+		return []*event.Turn{h.turn(t, in, from, event.RoleAssistant, in.Text)}
 	}
-	turn := h.turn(t, in, from, role, in.Text)
-	if role == event.RoleUser && conversation.ByClient(in.Text) {
-		turn.Role, turn.Trust = event.RoleSystem, event.Untrusted
+	own, quoted := conversation.OfUser(in.Text)
+	if own != "" || quoted == "" {
+		turns = append(turns, h.turn(t, in, from, event.RoleUser, own))
 	}
-	return turn
+	if quoted != "" {
+		turn := h.turn(t, in, from, event.RoleSystem, quoted)
+		turn.Trust, turn.ID = event.Untrusted, "" // the id is that of what the user says
+		turns = append(turns, turn)
+	}
+	return turns
 }
 
 // words makes a Turn of what the model says; nil if it stood in the transcript already. t.mu is held.

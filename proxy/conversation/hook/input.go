@@ -32,7 +32,7 @@ type Input struct {
 
 	asked     Kind   // what the client waits for, which is more than Kind where another hook tells the rest
 	refused   bool   // the tool was not used: somebody did not let it
-	repeats   bool   // the client tells it to several hooks, byte for byte
+	again     string // names what the client tells to several hooks; empty if it does not
 	mcpServer string // of the tool, where the client says it
 }
 
@@ -42,6 +42,11 @@ func (in *Input) key() string {
 		return in.Use
 	}
 	return " " + in.Subagent + " " + in.Tool + " " + proxy.ArgsDigest(in.Args)
+}
+
+// tool names the tool among those of everybody.
+func (in *Input) tool(from Caller) string {
+	return fmt.Sprintf("%q%t%q%q", from.Principal, from.Believed, in.Client.Name, in.Tool)
 }
 
 // size is how much there is to record of it.
@@ -90,7 +95,9 @@ func (c *Client) Parse(raw []byte) (*Input, error) {
 		in.Text = r.text(c.fields.words, false, wire.MaxSize)
 	case Silent, Ended:
 	}
-	in.repeats = c.repeats && root.Get("timestamp").Exists() && (in.Kind != Before || in.Use != "")
+	if c.again != nil {
+		in.again = c.again(in, raw)
+	}
 	return in, r.err
 }
 

@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -67,5 +69,9 @@ func (d *Daemon) hookURL(client *hook.Client) http.HandlerFunc {
 
 // body reads what a hook tells. If that is too long, it returns the beginning with the error.
 func body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	return io.ReadAll(http.MaxBytesReader(w, r.Body, wire.MaxSize))
+	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, wire.MaxSize))
+	if long := (*http.MaxBytesError)(nil); errors.As(err, &long) {
+		err = fmt.Errorf("what the hook tells is longer than %d MiB, so it is not heard", long.Limit>>20)
+	}
+	return raw, err
 }
