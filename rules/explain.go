@@ -46,7 +46,7 @@ func followed(c *expr.Call) (why string, evidence []uint64) {
 			}
 			part += fmt.Sprintf(" came from %s #%d", from, s.Seq)
 			if t.Class&lineage.Spoken != 0 {
-				part += ", from a passage that talks to the assistant"
+				part += ", from a passage that asks or gives orders"
 			}
 		case t.Lost:
 			part += " may have come from something that is not remembered"
