@@ -134,10 +134,8 @@ func parseLine(text string, number int) (Line, repeated, error) {
 		}
 		return Line{Clock: at}, repeated{}, err
 	}
-	if number > 0 {
-		text = strings.ReplaceAll(text, "%d", strconv.Itoa(number))
-	} else if strings.Contains(text, " repeat=") {
-		text = strings.ReplaceAll(text, "%d", "1")
+	if number > 0 || repeats(text) {
+		text = strings.ReplaceAll(text, "%d", strconv.Itoa(max(number, 1)))
 	}
 	r := reading{Line: Line{clean: true}, words: words{text}}
 	at, kind := "", ""
@@ -155,6 +153,15 @@ func parseLine(text string, number int) (Line, repeated, error) {
 		err = fmt.Errorf("%s: what is %.60q?", kind, r.rest)
 	}
 	return r.Line, r.times, err
+}
+
+// repeats reports whether a line says how often it happens.
+func repeats(text string) (found bool) {
+	w := words{text}
+	_, err1 := w.next()
+	kind, err2 := w.next()
+	err3 := w.attributes(func(key, _ string) error { found = found || key == "repeat"; return nil })
+	return found && kind == "call" && err1 == nil && err2 == nil && err3 == nil
 }
 
 // first does one thing after the other, up to the first one that fails.
@@ -184,15 +191,7 @@ func (r *reading) event(kind string) error {
 	case "catalog":
 		return r.catalog()
 	case "accepted":
-		b := &event.Accepted{Who: "local:ann"}
-		r.Event.Body = b
-		name, err := r.next()
-		server, tool, ok := strings.Cut(name, "/")
-		if err == nil && !ok {
-			err = fmt.Errorf("accepted: want server/tool, not %.60q", name)
-		}
-		b.Server, b.Tools = server, []event.Pin{{Name: tool}}
-		return err
+		return r.accepted()
 	case "signal":
 		return r.signal()
 	case "turn":
@@ -429,6 +428,23 @@ func (r *reading) catalog() error {
 		if t.Pin == "" {
 			t.Pin = fmt.Sprintf("%s %s %s %s %s %s %s", t.Name, t.Title, t.Description, t.InputSchema, t.OutputSchema, t.Annotations, t.More)
 		}
+	}
+	return nil
+}
+
+func (r *reading) accepted() error {
+	b := &event.Accepted{Who: "local:ann"}
+	r.Event.Body = b
+	for len(b.Tools) == 0 || r.rest != "" {
+		name, err := r.next()
+		if err != nil {
+			return err
+		}
+		server, tool, ok := strings.Cut(name, "/")
+		if !ok || b.Server != "" && server != b.Server {
+			return fmt.Errorf("accepted: want server/tool, or several of one server, not %.60q", name)
+		}
+		b.Server, b.Tools = server, append(b.Tools, event.Pin{Name: tool})
 	}
 	return nil
 }

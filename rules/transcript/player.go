@@ -155,11 +155,13 @@ func (p *Player) event(l Line) (event.Event, error) {
 		p.complete(b, c, l.clean)
 	case *event.Review, *event.Expired: // the engine knows what is on hold
 	case *event.Accepted:
-		tool := p.engine.Catalog().Find(b.Server, b.Tools[0].Name)
-		if tool == nil {
-			return e, fmt.Errorf("%s has not listed a tool %s", b.Server, b.Tools[0].Name)
+		for i, t := range b.Tools {
+			tool := p.engine.Catalog().Find(b.Server, t.Name)
+			if tool == nil {
+				return e, fmt.Errorf("%s has not listed a tool %s", b.Server, t.Name)
+			}
+			b.Tools[i].Pin = tool.Now.Pin
 		}
-		b.Tools[0].Pin = tool.Now.Pin
 	case *event.Call:
 		if p.clean != nil && l.clean {
 			b.Args, b.Findings = p.clean.Clean("args", b.Args)
