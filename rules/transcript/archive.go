@@ -150,7 +150,14 @@ func (a *Archive) Line(file string, line int) int {
 // Result is what came of a case.
 type Result struct {
 	Calls    int // of which something was decided
+	Judged   []Judged
 	Failures []Failure
+}
+
+// Judged is a call, or the end of a hold, and what was decided.
+type Judged struct {
+	Want    string // what is to be done, as it stands in the case; empty: it should pass
+	Verdict event.Verdict
 }
 
 // Failure is a line that came out otherwise.
@@ -178,6 +185,9 @@ func (c *Case) Play(p *Player) (r Result, err error) {
 			}
 			if _, call := l.Event.Body.(*event.Call); call && h.Verdict != nil {
 				r.Calls++
+			}
+			if h.Verdict != nil {
+				r.Judged = append(r.Judged, Judged{Want: strings.Join(b.want[:min(len(b.want), 1)], ""), Verdict: *h.Verdict})
 			}
 			b.got = append(b.got, h.Said)
 			if failed || h.Fits(b.want) {
@@ -212,8 +222,8 @@ func (b *block) same() bool {
 
 // What stands below a call in place of a verdict: what is done with it, whatever rule says so.
 const (
-	passes  = "passes"
-	stopped = "stopped"
+	Passes  = "passes"
+	Stopped = "stopped"
 )
 
 // Fits reports whether it is what is expected. Nothing is that the call passes. A verdict is the action, then the rule, then
@@ -228,11 +238,11 @@ func (h Happened) Fits(want []string) bool {
 		return false
 	}
 	switch {
-	case h.Verdict != nil && want[0] == passes:
+	case h.Verdict != nil && want[0] == Passes:
 		if !h.Verdict.Action.Passes() {
 			return false
 		}
-	case h.Verdict != nil && want[0] == stopped:
+	case h.Verdict != nil && want[0] == Stopped:
 		if h.Verdict.Action.Passes() {
 			return false
 		}

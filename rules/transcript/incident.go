@@ -175,22 +175,19 @@ func (x *incident) chosen(events []event.Event, wanted func(event.Event) bool, a
 			called[tool{c.Server, c.Tool}], servers[c.Server] = true, true
 		}
 	}
+	unknown := func(server, name string) bool { return !called[tool{server, name}] && (!all || !servers[server]) }
 	for _, e := range events {
 		switch b := e.Body.(type) {
 		case *event.Catalog:
 			list := *b
-			list.Tools = slices.DeleteFunc(slices.Clone(b.Tools), func(t event.Tool) bool {
-				return !called[tool{b.Server, t.Name}] && !(all && servers[b.Server])
-			})
+			list.Tools = slices.DeleteFunc(slices.Clone(b.Tools), func(t event.Tool) bool { return unknown(b.Server, t.Name) })
 			e.Body = &list
 			if len(list.Tools) == 0 {
 				continue
 			}
 		case *event.Accepted:
 			list := *b
-			list.Tools = slices.DeleteFunc(slices.Clone(b.Tools), func(t event.Pin) bool {
-				return !called[tool{b.Server, t.Name}] && !(all && servers[b.Server])
-			})
+			list.Tools = slices.DeleteFunc(slices.Clone(b.Tools), func(t event.Pin) bool { return unknown(b.Server, t.Name) })
 			e.Body = &list
 			if len(list.Tools) == 0 {
 				continue

@@ -37,15 +37,8 @@ func (h history) events(from uint64) iter.Seq2[event.Event, error] {
 // append adds an event, and the verdict of a state on it if it is one to judge.
 func (h *history) append(s *rules.State, e event.Event) {
 	e.V, e.Seq = event.Version, uint64(len(*h)+1)
-	call := e.Seq
-	judged := false
-	var v event.Verdict
-	switch e.Body.(type) {
-	case *event.Review, *event.Expired:
-		call, judged = e.Cause, true
-	case *event.Call:
-		judged = true
-	}
+	call, v := e.Seq, event.Verdict{}
+	_, judged := e.Body.(*event.Call)
 	if judged {
 		v = s.Decide(e)
 	}

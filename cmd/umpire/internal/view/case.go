@@ -37,3 +37,17 @@ func (p *Printer) Differs(line string, nth int, want, got []string) {
 		}
 	}
 }
+
+// Attack prints what came of a playbook of a drill.
+func (p *Printer) Attack(outcome, playbook, text string) {
+	word := fmt.Sprintf("%-14s", outcome)
+	switch outcome {
+	case "stopped":
+		word = green.Render(word)
+	case "not stopped":
+		word = red.Render(word)
+	default:
+		word = faint.Render(word)
+	}
+	p.Line(word, bold.Render(playbook)+":", text)
+}
