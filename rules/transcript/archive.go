@@ -169,8 +169,13 @@ type Failure struct {
 	Got  []string
 }
 
+// Stage lets a line happen. *Player is one; another is the whole of what live traffic goes through.
+type Stage interface {
+	Play(l Line) (Happened, error)
+}
+
 // Play lets a case happen. The error names the line that makes no sense.
-func (c *Case) Play(p *Player) (r Result, err error) {
+func (c *Case) Play(p Stage) (r Result, err error) {
 	for _, b := range c.blocks {
 		lines, err := Expand(b.text)
 		if err != nil {

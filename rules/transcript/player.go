@@ -194,7 +194,7 @@ func (p *Player) judge(e event.Event, call uint64) Happened {
 	p.engine.Apply(e)
 	p.seq++
 	p.engine.Apply(event.Event{V: event.Version, Seq: p.seq, At: e.At, Session: e.Session, Cause: call, Body: &v})
-	return Happened{Seq: e.Seq, Verdict: &v, Said: said(&v)}
+	return Happened{Seq: e.Seq, Verdict: &v, Said: Said(&v)}
 }
 
 func (p *Player) answer(call event.Event, l Line) {
@@ -217,8 +217,8 @@ func doubts(c *event.Catalog) string {
 	return strings.Join(out, ", ")
 }
 
-// said formats a verdict: its sentence, and what else it says.
-func said(v *event.Verdict) []string {
+// Said formats a verdict: its sentence, and what else it says.
+func Said(v *event.Verdict) []string {
 	name := v.Rule
 	if name != "" {
 		name = " " + name

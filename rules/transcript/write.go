@@ -86,7 +86,7 @@ func (w *Writer) Agrees(at uint64, recorded *event.Verdict) bool {
 		return false
 	}
 	number := regexp.MustCompile(`#\d+`)
-	plain := func(v *event.Verdict) string { return number.ReplaceAllString(strings.Join(said(v), "\n"), "#") }
+	plain := func(v *event.Verdict) string { return number.ReplaceAllString(strings.Join(Said(v), "\n"), "#") }
 	return plain(now) == plain(recorded)
 }
 
