@@ -50,7 +50,7 @@ func (a *app) drill() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.exercise(books, p, lists, clean, asJSON)
+			return a.exercise(books, p, lists, corpus.Edge{Cleaner: clean}, asJSON)
 		},
 	}
 	f := cmd.Flags()
@@ -117,11 +117,11 @@ func (a *app) listed(file string) (out []event.Catalog, err error) {
 }
 
 // exercise plays the playbooks and prints what came of them.
-func (a *app) exercise(books []*drill.Playbook, p *rules.Policy, lists []event.Catalog, clean *wire.Cleaner, asJSON bool) error {
+func (a *app) exercise(books []*drill.Playbook, p *rules.Policy, lists []event.Catalog, edge corpus.Edge, asJSON bool) error {
 	out := view.New(a.stdout)
 	n := map[drill.Outcome]int{}
 	for _, b := range books {
-		r, err := drill.Run(b, p, lists, clean)
+		r, err := drill.Run(b, p, lists, edge)
 		if err != nil {
 			return fmt.Errorf("playbook %s: %w", b.Name, err)
 		}

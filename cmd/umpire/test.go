@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/config"
+	"github.com/umpire-dev/umpire/cmd/umpire/internal/corpus"
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/inplace"
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/view"
 	"github.com/umpire-dev/umpire/proxy/wire"
@@ -23,7 +24,7 @@ type tester struct {
 	policies       []string
 	update, asJSON bool
 	given          []event.Source // what --policy says
-	clean          *wire.Cleaner
+	edge           corpus.Edge
 }
 
 func (a *app) test() *cobra.Command {
@@ -42,7 +43,7 @@ func (a *app) test() *cobra.Command {
 			"    deny burst: 2nd call of billing/issue_refund in 10s…\n\n" +
 			"Without a policy in it, that of the configuration is tested. A call with nothing below it has to pass. A verdict can\n" +
 			"end after the action, the rule, or anywhere in the reason with …; passes and stopped are whatever does so. Secrets are\n" +
-			"taken out as they are of live traffic. The exit status is 1 if anything came out otherwise.",
+			"taken out, and tools looked at, as in live traffic. The exit status is 1 if anything came out otherwise.",
 		Example: "  umpire test policies/*.txtar\n  umpire test --policy new.yaml incident.txtar\n  umpire test --update refunds.txtar",
 		Args:    cobra.MinimumNArgs(1),
 		RunE:    func(_ *cobra.Command, files []string) error { return a.testAll(&t, files) },
@@ -82,11 +83,11 @@ func (a *app) testAll(t *tester, files []string) error {
 	} else if _, cfg, err := a.compile(nil); err == nil {
 		history = cfg.History // what is taken out of messages; the policy matters to those only that have none
 	}
-	var err error
-	t.clean, err = wire.NewCleaner(wire.CleanerConfig{Redact: history.Redact, MaxValue: history.MaxValue, Secret: []byte("test")})
+	clean, err := wire.NewCleaner(wire.CleanerConfig{Redact: history.Redact, MaxValue: history.MaxValue, Secret: []byte("test")})
 	if err != nil {
 		return err
 	}
+	t.edge.Cleaner = clean
 	cases, calls, failed, updated := 0, 0, 0, 0
 	out := view.New(a.stdout)
 	for _, f := range files {
@@ -168,7 +169,7 @@ func (a *app) play(t *tester, name string, text []byte) (*transcript.Archive, []
 	}
 	var out []tested
 	for _, c := range archive.Cases {
-		r, err := c.Play(transcript.NewPlayer(rules.NewState(p), t.clean))
+		r, err := c.Play(transcript.NewPlayer(rules.NewState(p), t.edge))
 		if err != nil {
 			return nil, nil, err
 		}

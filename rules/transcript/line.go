@@ -1,6 +1,7 @@
 package transcript
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -20,6 +21,7 @@ type Line struct {
 	About  string        // the name of the call that the event is about; empty if Cause is its number, or it is about none
 	Answer *event.Result // what becomes of the call if it passes; nil if that is not said
 	Clock  time.Time     // when 0s is, if the line says so
+	list   []byte        // the tools of a list, as they stand there
 	clean  bool          // nothing in it is marked as taken out: it is as it was sent, not as it is stored
 }
 
@@ -348,15 +350,17 @@ func (r *reading) catalog() error {
 	if err != nil {
 		return err
 	}
-	if err := json.Unmarshal(list, b); err != nil || len(b.Tools) == 0 {
+	var raw struct{ Tools json.RawMessage }
+	if json.Unmarshal(list, b) != nil || len(b.Tools) == 0 || json.Unmarshal(list, &raw) != nil {
 		return fmt.Errorf("catalog: want a server and {\"tools\": [{\"name\": …}]}")
 	}
-	b.Server = server
+	b.Server, r.list = server, raw.Tools
 	for i := range b.Tools {
 		t := &b.Tools[i]
 		if t.Name == "" {
 			return fmt.Errorf("catalog: tool %d has no name", i+1)
 		}
+		r.clean = r.clean && t.Pin == "" && t.Skeleton == "" && t.More == nil && len(t.Doubts) == 0 && len(t.Passages) == 0
 		if t.Pin == "" {
 			t.Pin = fmt.Sprintf("%s %s %s %s %s %s %s", t.Name, t.Title, t.Description, t.InputSchema, t.OutputSchema, t.Annotations, t.More)
 		}
@@ -430,6 +434,10 @@ func (r *reading) turn() error {
 			b.Server = value
 		case "lost":
 			r.found(&b.Findings, event.Truncated, "text")
+		case "size":
+			b.Size, err = strconv.Atoi(value)
+		case "lineage":
+			b.Lineage, err = base64.StdEncoding.DecodeString(value)
 		case "repeats":
 			b.Repeats, _, err = reference(value)
 		default:
@@ -439,7 +447,8 @@ func (r *reading) turn() error {
 		}
 		return err
 	})
-	b.Text = r.text()
-	b.Size = len(b.Text)
+	if b.Text = r.text(); b.Text != "" || b.Size < 0 {
+		b.Size = len(b.Text)
+	}
 	return err
 }

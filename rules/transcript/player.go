@@ -20,7 +20,8 @@
 //
 // Of a call that others can ask about, its line can say: as, session, agent, client, version, principal, workspace, retry,
 // bound=call/exact, missing, conversation, subagent, seen, intent, and by redacted=PATH, secret=PATH (of the form of a
-// well-known token) and truncated=PATH what is not stored of it. Turns, signals and results take those that they have.
+// well-known token) and truncated=PATH what is not stored of it. Turns, signals and results take those that they have; turns
+// also repeats=#3, a call whose result they claim to give, and size= and lineage=, what is kept of a text that is not.
 //
 // The package knows rules and events and reads no file.
 package transcript
@@ -52,16 +53,18 @@ type Engine interface {
 	Catalog() *catalog.Catalog
 }
 
-// Cleaner takes secrets out of what is sent, as it is before it is judged and stored. *wire.Cleaner is one.
-type Cleaner interface {
+// Edge is what a message goes through before it is judged and stored: secrets are taken out of it, and what is doubtful about
+// tools is found.
+type Edge interface {
 	Clean(root string, raw []byte) ([]byte, []event.Finding)
 	Words(root, s string) (string, []event.Finding)
+	Tools(list []byte) ([]event.Tool, error) // of a JSON array
 }
 
 // Player lets lines happen, one after the other.
 type Player struct {
 	engine Engine
-	clean  Cleaner
+	edge   Edge
 	begin  event.Time
 	now    event.Time
 	seq    uint64
@@ -69,10 +72,10 @@ type Player struct {
 	names  map[string]uint64
 }
 
-// NewPlayer returns a Player to whom nothing has happened yet. Without a Cleaner, lines hold what is stored; with one, what
-// is sent, but for those that say themselves what was taken out of them.
-func NewPlayer(e Engine, c Cleaner) *Player {
-	return &Player{engine: e, clean: c, begin: event.At(Begin), calls: map[uint64]event.Event{}, names: map[string]uint64{}}
+// NewPlayer returns a Player to whom nothing has happened yet. Without an Edge, lines hold what is stored; with one, what is
+// sent, but for those that say themselves what was taken out of them, or what is doubtful.
+func NewPlayer(e Engine, edge Edge) *Player {
+	return &Player{engine: e, edge: edge, begin: event.At(Begin), calls: map[uint64]event.Event{}, names: map[string]uint64{}}
 }
 
 // Happened is what came of a line.
@@ -163,14 +166,22 @@ func (p *Player) event(l Line) (event.Event, error) {
 			b.Tools[i].Pin = tool.Now.Pin
 		}
 	case *event.Call:
-		if p.clean != nil && l.clean {
-			b.Args, b.Findings = p.clean.Clean("args", b.Args)
+		if p.edge != nil && l.clean {
+			b.Args, b.Findings = p.edge.Clean("args", b.Args)
 		}
 	case *event.Turn:
-		if p.clean != nil && l.clean {
-			b.Text, b.Findings = p.clean.Words("text", b.Text)
+		if p.edge != nil && l.clean {
+			b.Text, b.Findings = p.edge.Words("text", b.Text)
 		}
-	case *event.Catalog, *event.Signal, *event.Opened, *event.Loaded, *event.Verdict, *event.Closed:
+	case *event.Catalog:
+		if p.edge != nil && l.clean && l.list != nil {
+			tools, err := p.edge.Tools(l.list)
+			if err != nil {
+				return e, err
+			}
+			b.Tools = tools
+		}
+	case *event.Signal, *event.Opened, *event.Loaded, *event.Verdict, *event.Closed:
 	}
 	p.seq++
 	e.Seq = p.seq
@@ -183,8 +194,8 @@ func (p *Player) complete(r *event.Result, c *event.Call, clean bool) {
 		r.Server, r.Tool = c.Server, c.Tool
 	}
 	r.Seen = c.Seen
-	if p.clean != nil && clean && len(r.Content) > 0 {
-		r.Content, r.Findings = p.clean.Clean("result", r.Content)
+	if p.edge != nil && clean && len(r.Content) > 0 {
+		r.Content, r.Findings = p.edge.Clean("result", r.Content)
 	}
 }
 

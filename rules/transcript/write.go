@@ -2,6 +2,7 @@ package transcript
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"regexp"
@@ -171,7 +172,10 @@ func (w *Writer) turn(p *parts, e event.Event, b *event.Turn) {
 		p.attr("repeats", "#"+strconv.FormatUint(call, 10), "")
 	}
 	p.findings(b.Findings)
-	p.flag("lost", b.Text == "" && b.Size > 0 && len(b.Findings) == 0)
+	if b.Text == "" && b.Size > 0 { // it is not kept
+		p.attr("size", strconv.Itoa(b.Size), "")
+		p.attr("lineage", base64.StdEncoding.EncodeToString(b.Lineage), "")
+	}
 	p.add(quotedText(b.Text))
 }
 

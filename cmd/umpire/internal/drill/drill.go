@@ -195,9 +195,9 @@ func (b *Playbook) cast(all []*tool) (found map[string]*cast, missing string) {
 	return found, ""
 }
 
-// Run plays a playbook against a policy and the tools that servers list. Clean takes out of what is sent what live traffic
-// would not be judged with.
-func Run(b *Playbook, p *rules.Policy, lists []event.Catalog, clean transcript.Cleaner) (*Report, error) {
+// Run plays a playbook against a policy and the tools that servers list. Edge is what live
+// traffic goes through before it is judged.
+func Run(b *Playbook, p *rules.Policy, lists []event.Catalog, edge transcript.Edge) (*Report, error) {
 	r := &Report{Playbook: b.Name, Title: b.Title}
 	found, missing := b.cast(tools(p, lists))
 	if missing != "" {
@@ -214,7 +214,7 @@ func Run(b *Playbook, p *rules.Policy, lists []event.Catalog, clean transcript.C
 	if err != nil {
 		return nil, err
 	}
-	judged, err := play(b.Name, story, p, lists, clean)
+	judged, err := play(b.Name, story, p, lists, edge)
 	if err != nil {
 		return nil, err
 	}
@@ -224,7 +224,7 @@ func Run(b *Playbook, p *rules.Policy, lists []event.Catalog, clean transcript.C
 	if r.Add, err = render(b.rule, found); err != nil {
 		return nil, err
 	}
-	return r, b.prove(r, story, p, lists, clean)
+	return r, b.prove(r, story, p, lists, edge)
 }
 
 func render(t *template.Template, found map[string]*cast) (string, error) {
@@ -234,8 +234,8 @@ func render(t *template.Template, found map[string]*cast) (string, error) {
 }
 
 // play lets a story happen after servers have listed their tools.
-func play(name, story string, p *rules.Policy, lists []event.Catalog, clean transcript.Cleaner) ([]transcript.Judged, error) {
-	player := transcript.NewPlayer(rules.NewState(p), clean)
+func play(name, story string, p *rules.Policy, lists []event.Catalog, edge transcript.Edge) ([]transcript.Judged, error) {
+	player := transcript.NewPlayer(rules.NewState(p), edge)
 	for _, list := range lists {
 		if _, err := player.Play(transcript.Line{Event: event.Event{Session: "s1", Body: &list}}); err != nil {
 			return nil, err
@@ -287,14 +287,14 @@ func (b *Playbook) count(r *Report, judged []transcript.Judged) {
 }
 
 // prove plays the story once more with the rule that is to be added, and says so if even that does not stop it.
-func (b *Playbook) prove(r *Report, story string, p *rules.Policy, lists []event.Catalog, clean transcript.Cleaner) error {
+func (b *Playbook) prove(r *Report, story string, p *rules.Policy, lists []event.Catalog, edge transcript.Edge) error {
 	loaded := p.Loaded()
 	with, err := rules.Compile(append(slices.Clone(loaded.Sources), event.Source{Name: "drill.yaml", Text: r.Add}), loaded.Env)
 	if err != nil {
 		r.Hinder = fmt.Sprintf("it does not go together with the policy: %v", err)
 		return nil
 	}
-	judged, err := play(b.Name, story, with, lists, clean)
+	judged, err := play(b.Name, story, with, lists, edge)
 	if err != nil {
 		return err
 	}

@@ -62,7 +62,7 @@ func run(t *testing.T, p *rules.Policy, tools string) map[string]*drill.Report {
 	}
 	out := map[string]*drill.Report{}
 	for _, b := range all {
-		r, err := drill.Run(b, p, catalogs(t, tools), clean)
+		r, err := drill.Run(b, p, catalogs(t, tools), corpus.Edge{Cleaner: clean})
 		if err != nil {
 			t.Fatalf("%s: %v", b.Name, err)
 		}
