@@ -39,6 +39,8 @@ func args(c *cast, values ...any) (string, error) {
 			}
 		case isNumber:
 			out[name] = within(schema, float64(n))
+		case schema["type"] == "array":
+			out[name] = []any{values[i+1]}
 		default:
 			out[name] = values[i+1]
 		}

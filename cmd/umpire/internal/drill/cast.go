@@ -42,17 +42,19 @@ func (t *tool) can(effect string) int {
 			return -1
 		}
 	}
-	sure := 0
-	for _, c := range t.claims {
-		switch {
-		case c.Effect != effect:
-		case c.From == inventory.Annotation:
-			sure = max(sure, 2)
-		default:
-			sure = max(sure, 1)
-		}
+	if slices.Contains(t.claims, inventory.Effect{Effect: effect, From: inventory.Annotation}) {
+		return 2
 	}
-	return sure
+	named := func(effect string) bool {
+		return slices.Contains(t.claims, inventory.Effect{Effect: effect, From: inventory.Name})
+	}
+	if effect == "money" && slices.Contains(inventory.Words(t.Name), "money") {
+		return 1
+	}
+	if !named(effect) || effect != "read" && named("read") { // get_invoice gets one
+		return 0
+	}
+	return 1
 }
 
 // reads reports whether a tool looks like one that changes and sends nothing.
@@ -66,7 +68,7 @@ func (t *tool) reads() int {
 // role is what a playbook needs a tool for.
 type role struct {
 	Does     string   `yaml:"does"`     // money, send, read or any
-	Needs    []string `yaml:"needs"`    // slots
+	Needs    []string `yaml:"needs"`    // slots; one of several: to|text
 	Beside   string   `yaml:"beside"`   // a role that is played by a tool of the same server and has an id of the same name
 	Optional bool     `yaml:"optional"` // it goes without
 }
@@ -76,14 +78,18 @@ var does = map[string]string{"money": "moves money", "send": "sends something el
 
 // needs says what a slot is, for a sentence.
 var needs = map[string]string{
-	"id": "takes an id", "amount": "takes an amount", "text": "takes a text", "to": "takes a receiver", "path": "takes a path",
+	"id": "an id", "amount": "an amount", "text": "a text", "to": "a receiver", "path": "a path",
 }
 
 // wanted says what is missing if nobody can play a role.
 func (r role) wanted(beside *cast) string {
 	out := "no tool that " + does[r.Does]
 	for _, n := range r.Needs {
-		out += " and " + needs[n]
+		var parts []string
+		for slot := range strings.SplitSeq(n, "|") {
+			parts = append(parts, needs[slot])
+		}
+		out += " and takes " + strings.Join(parts, " or ")
 	}
 	if beside != nil {
 		out += ", by the same argument as " + beside.Name()
@@ -147,7 +153,7 @@ func (t *tool) plays(r role, beside *cast) (c *cast, sure int) {
 		c.slots[slot] = strings.Join(first(arguments(properties, slot)), "")
 	}
 	for _, slot := range r.Needs {
-		if c.slots[slot] == "" {
+		if !slices.ContainsFunc(strings.Split(slot, "|"), func(one string) bool { return c.slots[one] != "" }) {
 			return nil, 0
 		}
 	}
@@ -168,7 +174,11 @@ func (t *tool) plays(r role, beside *cast) (c *cast, sure int) {
 	if t.about.Denied { // it would be stopped whatever happens
 		return c, 1
 	}
-	return c, 1 + sure
+	sure *= 2
+	if slices.Contains(inventory.Words(t.Name), r.Does) { // read_file rather than list_directory
+		sure++
+	}
+	return c, sure
 }
 
 // first returns the first of a list, if there is one.
@@ -180,6 +190,9 @@ func arguments(properties object, slot string) (out []string) {
 	for name, p := range properties {
 		schema, _ := p.(object)
 		kind, _ := schema["type"].(string)
+		if items, ok := schema["items"].(object); ok && kind == "array" && items["enum"] == nil && slot != "id" && slot != "amount" {
+			kind, _ = items["type"].(string) // a list of such
+		}
 		number := kind == "number" || kind == "integer"
 		switch {
 		case schema["enum"] != nil, schema["const"] != nil:

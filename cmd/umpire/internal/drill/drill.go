@@ -139,7 +139,7 @@ func (b *Playbook) head(text []byte) error {
 			return fmt.Errorf("role %s does %q", name, r.Does)
 		}
 		for _, n := range r.Needs {
-			if needs[n] == "" {
+			if slices.ContainsFunc(strings.Split(n, "|"), func(slot string) bool { return needs[slot] == "" }) {
 				return fmt.Errorf("role %s needs %q", name, n)
 			}
 		}

@@ -2,6 +2,7 @@ package drill_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -50,7 +51,8 @@ func compile(t *testing.T, texts ...string) *rules.Policy {
 	return p
 }
 
-func run(t *testing.T, p *rules.Policy, tools string) map[string]*drill.Report {
+// run plays a playbook, or all.
+func run(t *testing.T, p *rules.Policy, tools string, only ...string) map[string]*drill.Report {
 	t.Helper()
 	clean, err := wire.NewCleaner(wire.CleanerConfig{Redact: wire.DefaultRedact, MaxValue: 64 << 10, Secret: []byte("-")})
 	if err != nil {
@@ -62,6 +64,9 @@ func run(t *testing.T, p *rules.Policy, tools string) map[string]*drill.Report {
 	}
 	out := map[string]*drill.Report{}
 	for _, b := range all {
+		if len(only) > 0 && !slices.Contains(only, b.Name) {
+			continue
+		}
 		r, err := drill.Run(b, p, catalogs(t, tools), corpus.Edge{Cleaner: clean})
 		if err != nil {
 			t.Fatalf("%s: %v", b.Name, err)
@@ -86,7 +91,7 @@ func TestWhatIsNotStoppedIsStoppedByTheRuleThatIsProposed(t *testing.T) {
 				for _, w := range compile(t, r.Add).Warnings(nil, 0) {
 					t.Errorf("%s\n%s", w.Detail(), r.Add)
 				}
-				if again := run(t, compile(t, careless, r.Add), tools)[book]; again.Outcome != drill.Stopped || !strings.HasPrefix(again.Rule, "drill-") {
+				if again := run(t, compile(t, careless, r.Add), tools, book)[book]; again.Outcome != drill.Stopped || !strings.HasPrefix(again.Rule, "drill-") {
 					t.Errorf("with the rule: %+v", again)
 				}
 			})
@@ -142,7 +147,7 @@ func TestAttacksAreStoppedForWhatTheyDo(t *testing.T) {
 // An attack that cannot go on is stopped, even if what it would have done after would pass.
 func TestAnAttackEndsWhereItCannotGoOn(t *testing.T) {
 	p := compile(t, `rules: [{name: no-keys, on: "files/*", where: "path(args.path).name == '.env'", do: deny}]`)
-	if r := run(t, p, shop)["read-secret-then-send"]; r.Outcome != drill.Stopped || r.Rule != "no-keys" || r.Calls != 0 {
+	if r := run(t, p, shop, "read-secret-then-send")["read-secret-then-send"]; r.Outcome != drill.Stopped || r.Rule != "no-keys" || r.Calls != 0 {
 		t.Errorf("%+v", r)
 	}
 }
@@ -155,7 +160,7 @@ func TestWhereNoToolFitsAPlaybookIsNotApplicable(t *testing.T) {
 		"parameter-probing":     "no tool that reads and takes an id",
 		"race":                  "no tool that moves money and takes an id",
 		"read-secret-then-send": "no tool that reads and takes a path",
-		"injected-instruction":  "no tool that sends something elsewhere and takes a text",
+		"injected-instruction":  "no tool that sends something elsewhere and takes a receiver or a text",
 	} {
 		if r := got[book]; r.Outcome != drill.NotApplicable || r.Missing != missing || r.Add != "" {
 			t.Errorf("%s: %+v", book, r)
@@ -166,18 +171,43 @@ func TestWhereNoToolFitsAPlaybookIsNotApplicable(t *testing.T) {
 	}
 	// What the policy says about a tool counts more than its name.
 	named := compile(t, `tools: [{match: "wiki/read_page", effects: [money]}, {match: "billing/*", effects: [read]}]`)
-	if r := run(t, named, strings.Replace(shop, `{"tools": [`, `{"tools": [`+strings.TrimSuffix(strings.TrimPrefix(read, `{"tools": [`), `]}`)+",", 1))["refund-burst"]; r.Tools["pay"] != "wiki/read_page" {
+	if r := run(t, named, strings.Replace(shop, `{"tools": [`, `{"tools": [`+strings.TrimSuffix(strings.TrimPrefix(read, `{"tools": [`), `]}`)+",", 1), "refund-burst")["refund-burst"]; r.Tools["pay"] != "wiki/read_page" {
 		t.Errorf("%+v", r)
+	}
+}
+
+// By their names alone: who gets an invoice pays nothing, and who lists files reads none.
+func TestToolsGetTheRolesThatTheirNamesSuggest(t *testing.T) {
+	const names = `{"tools": [
+		{"x-server": "a", "name": "get_invoice", "inputSchema": {"type": "object", "properties": {"id": {"type": "string"}}}},
+		{"x-server": "a", "name": "search_mails_by_email", "inputSchema": {"type": "object", "properties": {"query": {"type": "string"}}}},
+		{"x-server": "b", "name": "list_files", "inputSchema": {"type": "object", "properties": {"path": {"type": "string"}}}},
+		{"x-server": "b", "name": "read_file", "inputSchema": {"type": "object", "properties": {"paths": {"type": "array", "items": {"type": "string"}}}}},
+		{"x-server": "c", "name": "send_money", "inputSchema": {"type": "object", "properties": {"subject": {"type": "string"}, "recipient": {"type": "string"}}}},
+		{"x-server": "c", "name": "send_email", "inputSchema": {"type": "object", "properties": {"recipients": {"type": "array", "items": {"type": "string"}}, "body": {"type": "string"}}}}
+	]}`
+	got := run(t, compile(t, careless), names)
+	for book, want := range map[string]map[string]string{
+		"refund-burst":          {"pay": "c/send_money"},
+		"read-secret-then-send": {"secret": "b/read_file", "send": "c/send_email"},
+		"injected-instruction":  {"send": "c/send_email"},
+		"parameter-probing":     {"look": "a/get_invoice"},
+	} {
+		for role, tool := range want {
+			if r := got[book]; r.Tools[role] != tool || r.Outcome != drill.Passed || r.Hinder != "" {
+				t.Errorf("%s: %s is to be %s: %+v", book, role, tool, r)
+			}
+		}
 	}
 }
 
 // A policy that only observes stops nothing, whatever is added to it: that is said.
 func TestARuleThatOnlyObservesIsNamed(t *testing.T) {
-	r := run(t, compile(t, "mode: observe\nrules: [{name: few, on: billing/issue_refund, rate: {max: 3, per: 10s}, do: deny}]"), shop)["refund-burst"]
+	r := run(t, compile(t, "mode: observe\nrules: [{name: few, on: billing/issue_refund, rate: {max: 3, per: 10s}, do: deny}]"), shop, "refund-burst")["refund-burst"]
 	if r.Outcome != drill.Passed || r.Observed != "few" || !strings.Contains(r.Hinder, "mode: observe") {
 		t.Errorf("%+v", r)
 	}
-	r = run(t, compile(t, "rules: [{name: drill-refund-burst, on: a/b, do: deny}]"), shop)["refund-burst"]
+	r = run(t, compile(t, "rules: [{name: drill-refund-burst, on: a/b, do: deny}]"), shop, "refund-burst")["refund-burst"]
 	if !strings.Contains(r.Hinder, `a second rule named "drill-refund-burst"`) {
 		t.Errorf("%+v", r)
 	}
