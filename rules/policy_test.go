@@ -13,12 +13,12 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/santhosh-tekuri/jsonschema/v6"
-	"golang.org/x/tools/txtar"
 
 	"github.com/umpire-dev/umpire/examples/policies"
 	"github.com/umpire-dev/umpire/rules"
 	"github.com/umpire-dev/umpire/rules/document"
 	"github.com/umpire-dev/umpire/rules/event"
+	"github.com/umpire-dev/umpire/rules/transcript"
 )
 
 func compile(text string) (*rules.Policy, error) {
@@ -304,8 +304,11 @@ func allPolicies(t *testing.T) map[string]string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		sources, _ := split(t, txtar.Parse(data))
-		for _, src := range sources {
+		a, err := transcript.Parse(f, data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, src := range a.Sources() {
 			out[f+" "+src.Name] = src.Text
 		}
 	}

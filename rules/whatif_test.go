@@ -1,32 +1,42 @@
 package rules_test
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
 	"reflect"
 	"strings"
 	"testing"
 
+	"golang.org/x/tools/txtar"
 	"pgregory.net/rapid"
 
 	"github.com/umpire-dev/umpire/rules"
 	"github.com/umpire-dev/umpire/rules/event"
 	"github.com/umpire-dev/umpire/rules/replay"
+	"github.com/umpire-dev/umpire/rules/transcript"
 )
 
 // TestWhatIfTranscripts plays testdata/whatif/*.txtar: the policy that was in force, the candidate, and a transcript of
 // what happened, as in TestTranscripts. The indented lines are what was decided, and what the candidate would have said.
 func TestWhatIfTranscripts(t *testing.T) {
-	transcripts(t, "whatif", func(t *testing.T, sources []event.Source, text string) map[string]string {
+	archives(t, "whatif", func(t *testing.T, a *transcript.Archive) []byte {
 		var policies []*rules.Policy
-		for _, s := range sources {
-			p, err := rules.Compile([]event.Source{s}, event.Env{OS: "linux", Home: "/home/alice"})
+		for _, s := range a.Sources() {
+			p, err := rules.Compile([]event.Source{s}, a.Env)
 			if err != nil {
 				t.Fatal(err)
 			}
 			policies = append(policies, p)
 		}
-		return map[string]string{"transcript": playWhatIf(t, policies[0], policies[1], text)}
+		text := a.Format(false)
+		for _, f := range txtar.Parse(text).Files {
+			if f.Name == "transcript" {
+				return with(text, f.Name, playWhatIf(t, policies[0], policies[1], string(f.Data)))
+			}
+		}
+		t.Fatal("no transcript")
+		return nil
 	})
 }
 
@@ -52,7 +62,16 @@ func playWhatIf(t *testing.T, inForce, candidate *rules.Policy, text string) str
 		if out = append(out, line); line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
-		e := parseEvent(t, line)
+		happens, err := transcript.Expand(line)
+		if err != nil || len(happens) != 1 {
+			t.Fatal(line, err)
+		}
+		e := happens[0].Event
+		e.At, e.Session = event.At(begin.Add(happens[0].At)), cmp.Or(e.Session, "s1")
+		if r, ok := e.Body.(*event.Result); ok {
+			c := log[e.Cause].Body.(*event.Call)
+			r.Server, r.Tool = c.Server, c.Tool
+		}
 		var v event.Verdict
 		if e.Body.Kind() == "call" {
 			e.Seq = uint64(len(log))

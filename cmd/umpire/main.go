@@ -86,7 +86,7 @@ func (a *app) root() *cobra.Command {
 	})
 	root.AddCommand(a.wrap(), a.unwrap(), a.doctor(), a.serve(), a.run(), a.hook(), a.check(), a.sessions(), a.show(),
 		a.log(), a.review(), a.tools(), a.export(),
-		a.replay(), a.eval(), a.demo(), a.version(), a.docs())
+		a.replay(), a.test(), a.drill(), a.eval(), a.demo(), a.version(), a.docs())
 	for _, c := range append(root.Commands(), root) {
 		check := c.Args
 		c.Args = func(cmd *cobra.Command, args []string) error {

@@ -64,6 +64,25 @@ func TestPoliciesOfTheReadmeCompileWithoutWarnings(t *testing.T) {
 	}
 }
 
+// The tests of a policy that the README shows pass.
+func TestCasesOfTheReadmePass(t *testing.T) {
+	archives := blocks(readme(t), "txtar")
+	if len(archives) == 0 {
+		t.Fatal("the README has no case")
+	}
+	for _, text := range archives {
+		file := filepath.Join(t.TempDir(), "readme.txtar")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var out strings.Builder
+		a := &app{stdout: &out, stderr: &out}
+		if err := a.testAll(&tester{}, []string{file}); err != nil {
+			t.Errorf("%v\n%s", err, out.String())
+		}
+	}
+}
+
 func TestClientConfigurationsOfTheReadmeAreJSON(t *testing.T) {
 	for _, text := range blocks(readme(t), "json") {
 		if !json.Valid([]byte(text)) {

@@ -27,7 +27,7 @@ func (a *app) show() *cobra.Command {
 				return err
 			}
 			defer r.Close() //nolint:errcheck // it was only read
-			if seq, err := strconv.ParseUint(strings.TrimPrefix(args[0], "#"), 10, 64); err == nil {
+			if seq, ok := callNumber(args[0]); ok {
 				return a.showCall(r, seq, asJSON)
 			}
 			return a.showSession(r, args[0], asJSON)
@@ -86,8 +86,8 @@ func (a *app) printJSON(e event.Event) error {
 	return err
 }
 
-// showCall shows the call with the given Seq, or the call to which the event of that Seq belongs.
-func (a *app) showCall(r history.Reader, seq uint64, asJSON bool) error {
+// callOf returns the call with the given Seq, or the call to which the event of that Seq belongs.
+func callOf(r history.Reader, seq uint64) (event.Event, error) {
 	e, found, err := history.Get(r, seq)
 	if err == nil && found {
 		switch e.Body.(type) {
@@ -97,12 +97,27 @@ func (a *app) showCall(r history.Reader, seq uint64, asJSON bool) error {
 		}
 	}
 	if err != nil {
+		return e, err
+	}
+	if _, ok := e.Body.(*event.Call); !found || !ok {
+		return e, fmt.Errorf("no call #%d\nhint: umpire log lists them", seq)
+	}
+	return e, nil
+}
+
+// callNumber reads the name of a call on the command line: 41, or #41.
+func callNumber(name string) (seq uint64, ok bool) {
+	seq, err := strconv.ParseUint(strings.TrimPrefix(name, "#"), 10, 64)
+	return seq, err == nil
+}
+
+// showCall shows the call with the given Seq, or the call to which the event of that Seq belongs.
+func (a *app) showCall(r history.Reader, seq uint64, asJSON bool) error {
+	e, err := callOf(r, seq)
+	if err != nil {
 		return err
 	}
-	call, ok := e.Body.(*event.Call)
-	if !found || !ok {
-		return fmt.Errorf("no call #%d\nhint: umpire log lists them", seq)
-	}
+	call := e.Body.(*event.Call)
 	c := view.Call{Call: e}
 	if !call.Seen {
 		if err := judged(r, &c); err != nil {

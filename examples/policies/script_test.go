@@ -2,6 +2,8 @@ package policies_test
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"iter"
 	"slices"
 	"strconv"
@@ -12,24 +14,14 @@ import (
 	"github.com/umpire-dev/umpire/proxy"
 	"github.com/umpire-dev/umpire/proxy/wire"
 	"github.com/umpire-dev/umpire/rules"
-	"github.com/umpire-dev/umpire/rules/document"
 	"github.com/umpire-dev/umpire/rules/event"
+	"github.com/umpire-dev/umpire/rules/transcript"
 )
 
 // client is a scripted client and the servers behind Umpire: it sends calls through the gate, records what became of
-// those that passed, and sets the clock.
-//
-//	0s billing/get_order {"order_id": "ord_1001"} -> ok {"content": […]}
-//	1s session=x agent=bot principal=local:bob billing/issue_refund {…}      not answered: it stays in flight
-//	  deny one-refund-in-flight: why                                       the why may be left out
-//	2s answer 2 ok                                                         the second call of this script
-//	3s repeat=100 every=10ms catalogue/list_items {"page": %d} -> ok       %d is 1, 2, 3 …
-//	4s catalog billing {"tools": […]}
-//	5s user Please pay the bill.                                           what the user says
-//
-// A call without a verdict below it has to pass.
+// those that passed, and sets the clock. Its scripts are transcripts, where session= is what the client says of it: the
+// gate makes sessions of it, and of agents.
 type client struct {
-	t     *testing.T
 	gate  *proxy.Gate
 	log   *log
 	clean *wire.Cleaner
@@ -41,20 +33,18 @@ type client struct {
 
 // sent is a call and what was decided on it.
 type sent struct {
-	line    string
+	name    string // that later lines know it by
 	who     proxy.Origin
 	call    event.Call
 	seq     uint64
 	verdict event.Verdict
 }
 
-var begin = time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
-
-// play plays a script under a policy and compares every verdict with what the script says. It returns the recorded
-// events and the calls.
-func play(t *testing.T, p *rules.Policy, script string) *client {
+// play plays a case under a policy, and returns the client with the recorded events and the calls. Every verdict has to
+// be what the case says.
+func play(t *testing.T, p *rules.Policy, script *transcript.Case) *client {
 	t.Helper()
-	c := &client{t: t, log: &log{}, now: begin, used: map[string]bool{}}
+	c := &client{log: &log{}, now: transcript.Begin, used: map[string]bool{}}
 	var err error
 	c.clean, err = wire.NewCleaner(wire.CleanerConfig{Redact: wire.DefaultRedact, MaxValue: 64 << 10, Secret: []byte("-")})
 	if err != nil {
@@ -65,115 +55,53 @@ func play(t *testing.T, p *rules.Policy, script string) *client {
 		t.Fatal(err)
 	}
 	defer c.gate.Close()
-	lines := strings.Split(strings.TrimSpace(script), "\n")
-	for i, line := range lines {
-		if strings.HasPrefix(line, " ") || strings.HasPrefix(line, "#") || line == "" {
-			continue
-		}
-		want := ""
-		if i+1 < len(lines) && strings.HasPrefix(lines[i+1], " ") {
-			want = strings.TrimSpace(lines[i+1])
-		}
-		before := len(c.calls)
-		c.do(line)
-		for _, s := range c.calls[before:] {
-			s.check(t, want)
-		}
+	r, err := script.Play(c)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if len(c.calls) == 0 {
-		t.Fatal("the script has no calls")
+	for _, f := range r.Failures {
+		t.Errorf("line %d: %s\n got %s\nwant %s", f.Line, f.Text, strings.Join(f.Got, "\n"), strings.Join(f.Want, "\n"))
 	}
 	c.told = slices.Clone(c.log.events)
 	return c
 }
 
-// check compares a verdict with "deny RULE" or "deny RULE: WHY"; nothing is that it passes.
-func (s sent) check(t *testing.T, want string) {
-	t.Helper()
-	if want == "" && s.verdict.Action.Passes() || says(&s.verdict, want) {
-		return
-	}
-	t.Errorf("%s\n got %s %s: %s\nwant %s", s.line, s.verdict.Action, s.verdict.Rule, s.verdict.Why, want)
-}
+// agent is who calls, unless a line says otherwise.
+var agent = event.Peer{Principal: "local:alice", Agent: "agent", Client: event.Client{Name: "agent", Version: "1.0"}}
 
-// says reports whether a verdict is as the script wants it. A why may be cut with "…".
-func says(v *event.Verdict, want string) bool {
-	got := v.Action.String() + " " + v.Rule
-	if strings.Contains(want, ": ") {
-		got += ": " + v.Why
+// Play implements transcript.Stage.
+func (c *client) Play(l transcript.Line) (h transcript.Happened, err error) {
+	if c.now = transcript.Begin.Add(l.At); event.At(c.now) < c.log.last() {
+		return h, errors.New("earlier than the line before")
 	}
-	if start, cut := strings.CutSuffix(want, "…"); cut {
-		return strings.HasPrefix(got, start)
-	}
-	return got == want
-}
-
-// do plays one line.
-func (c *client) do(line string) {
-	c.t.Helper()
-	at, rest, _ := strings.Cut(line, " ")
-	since, err := document.ParseDuration(at)
-	c.must(line, err)
-	if c.now = begin.Add(since); event.At(c.now) < c.log.last() {
-		c.t.Fatalf("%s: earlier than the line before", line)
-	}
-	who := proxy.Origin{Transport: proxy.TransportHTTP, Protocol: "2025-11-25"}
-	who.Peer = event.Peer{Principal: "local:alice", Agent: "agent", Client: event.Client{Name: "agent", Version: "1.0"}}
-	repeat, every := 1, time.Duration(0)
-	for {
-		word, more, _ := strings.Cut(rest, " ")
-		key, value, ok := strings.Cut(word, "=")
-		if !ok || strings.ContainsAny(key, "/{") {
-			break
+	who := proxy.Origin{Transport: proxy.TransportHTTP, Protocol: "2025-11-25", Peer: agent}
+	switch b := l.Event.Body.(type) {
+	case *event.Call:
+		if b.Agent != transcript.Anybody().Agent {
+			who.Peer.Agent, who.Peer.Client.Name = b.Agent, b.Agent
 		}
-		rest = more
-		switch key {
-		case "agent":
-			who.Peer.Agent, who.Peer.Client.Name = value, value
-		case "principal":
-			who.Peer.Principal = value
-		case "session":
-			who.Peer.Asserted = map[string]string{"sessionId": value}
-		case "repeat":
-			repeat, err = strconv.Atoi(value)
-			c.must(line, err)
-		case "every":
-			every, err = time.ParseDuration(value)
-			c.must(line, err)
-		default:
-			c.t.Fatalf("%s: unknown %s", line, key)
+		who.Peer.Principal = b.Principal
+		if l.Event.Session != "s1" {
+			who.Peer.Asserted = map[string]string{"sessionId": l.Event.Session}
 		}
-	}
-	verb, rest, _ := strings.Cut(rest, " ")
-	switch verb {
-	case "answer":
-		number, outcome, _ := strings.Cut(rest, " ")
-		n, err := strconv.Atoi(number)
-		c.must(line, err)
-		c.answer(c.calls[n-1], outcome)
-	case "user":
-		c.must(line, c.gate.Record(c.link(who, ""), 0, &event.Turn{Role: event.RoleUser, Source: "api", Trust: event.Trusted, Text: rest, Size: len(rest), Peer: who.Peer}).Wait())
-	case "catalog":
-		server, tools, _ := strings.Cut(rest, " ")
-		catalog := &event.Catalog{Server: server}
-		c.must(line, json.Unmarshal([]byte(tools), catalog))
-		for i, tool := range catalog.Tools {
-			catalog.Tools[i].Pin = tool.Name
+		return c.call(who, l, b)
+	case *event.Result:
+		i := slices.IndexFunc(c.calls, func(s sent) bool { return s.name != "" && s.name == l.About })
+		if i < 0 {
+			return h, fmt.Errorf("no call is named %q", l.About)
 		}
-		c.must(line, c.gate.Record(c.link(who, server), 0, catalog).Wait())
-	default:
-		for i := range repeat {
-			c.call(who, line, verb, strings.ReplaceAll(rest, "%d", strconv.Itoa(i+1)))
-			c.now = c.now.Add(every)
+		return h, c.answer(c.calls[i], *b)
+	case *event.Turn:
+		b.Peer = who.Peer
+		return h, c.gate.Record(c.link(who, ""), 0, b).Wait()
+	case *event.Catalog:
+		for i, tool := range b.Tools {
+			b.Tools[i].Pin = tool.Name
 		}
+		return h, c.gate.Record(c.link(who, b.Server), 0, b).Wait()
+	case *event.Accepted, *event.Review, *event.Expired, *event.Signal, *event.Opened, *event.Loaded, *event.Verdict, *event.Closed:
 	}
-}
-
-func (c *client) must(line string, err error) {
-	c.t.Helper()
-	if err != nil {
-		c.t.Fatalf("%s: %v", line, err)
-	}
+	return h, errors.New("a script has calls, results, turns and lists of tools")
 }
 
 // link completes who with the server that is talked to.
@@ -184,46 +112,36 @@ func (c *client) link(who proxy.Origin, server string) proxy.Origin {
 }
 
 // call sends one call, and has it answered if the line says how.
-func (c *client) call(who proxy.Origin, line, name, rest string) {
-	c.t.Helper()
-	args, outcome, answered := strings.Cut(rest, " -> ")
-	server, tool, ok := strings.Cut(name, "/")
-	if !ok || !json.Valid([]byte(args)) {
-		c.t.Fatalf("%s: want server/tool and its arguments", line)
-	}
-	c.used[name] = true
-	s := sent{line: line, who: c.link(who, server)}
-	s.call = event.Call{
-		Link: s.who.Link, Server: server, Tool: tool, Peer: who.Peer,
-		ID: json.RawMessage(strconv.Itoa(len(c.calls) + 1)), Args: json.RawMessage(args), Size: len(args),
-	}
+func (c *client) call(who proxy.Origin, l transcript.Line, b *event.Call) (h transcript.Happened, err error) {
+	c.used[b.Server+"/"+b.Tool] = true
+	s := sent{name: l.Name, who: c.link(who, b.Server), call: *b}
+	s.call.Link, s.call.ID = s.who.Link, json.RawMessage(strconv.Itoa(len(c.calls)+1))
+	s.call.Peer = who.Peer
 	s.call.Args, s.call.Findings = c.clean.Clean("args", s.call.Args)
 	ticket := c.gate.Call(s.who, s.call, proxy.Retry{})
-	c.must(line, ticket.Wait())
+	if err := ticket.Wait(); err != nil {
+		return h, err
+	}
 	s.seq, s.verdict = ticket.Seq, ticket.Verdict
 	c.calls = append(c.calls, s)
-	if answered && s.verdict.Action.Passes() {
-		c.answer(s, outcome)
+	if l.Answer != nil && s.verdict.Action.Passes() {
+		err = c.answer(s, *l.Answer)
 	}
+	return transcript.Happened{Seq: s.seq, Verdict: &s.verdict, Said: transcript.Said(&s.verdict)}, err
 }
 
-// answer records what became of a call: "ok", "failed {"content": […]}".
-func (c *client) answer(s sent, text string) {
-	c.t.Helper()
-	outcome, content, _ := strings.Cut(text, " ")
-	r := &event.Result{Server: s.call.Server, Tool: s.call.Tool, Outcome: event.Outcome(outcome)}
+// answer records what became of a call.
+func (c *client) answer(s sent, r event.Result) error {
+	r.Server, r.Tool = s.call.Server, s.call.Tool
 	switch {
-	case content != "" && !json.Valid([]byte(content)):
-		c.t.Fatalf("%s: the result is no JSON", s.line)
-	case content != "":
-		r.Content = json.RawMessage(content)
+	case len(r.Content) > 0:
 	case r.Outcome == event.OutcomeFailed:
 		r.Content = json.RawMessage(`{"content":[],"isError":true}`)
 	default:
 		r.Content = json.RawMessage(`{"content":[]}`)
 	}
 	r.Size = len(r.Content)
-	c.must(s.line, c.gate.Record(s.who, s.seq, r).Wait())
+	return c.gate.Record(s.who, s.seq, &r).Wait()
 }
 
 // log is a history in memory. One client writes it, and waits for each of its events.

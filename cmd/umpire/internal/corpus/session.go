@@ -211,3 +211,15 @@ func catalogs(list []byte, server string) ([]event.Catalog, error) {
 	}
 	return out, nil
 }
+
+// Edge is what messages go through before they are judged, for those that nobody has sent.
+type Edge struct{ *wire.Cleaner }
+
+// Tools reads a JSON array of tools as the answer to a tools/list is read.
+func (Edge) Tools(list []byte) (out []event.Tool, err error) {
+	lists, err := catalogs(list, "mcp")
+	for _, l := range lists {
+		out = append(out, l.Tools...)
+	}
+	return out, err
+}

@@ -11,9 +11,9 @@ import (
 	"github.com/umpire-dev/umpire/rules/event"
 )
 
-// claims returns what a tool can do by its annotations and by its name. MCP calls annotations hints, since a server may
+// Claims returns what a tool can do by its annotations and by its name. MCP calls annotations hints, since a server may
 // lie; what is not said is not filled in.
-func claims(t *event.Tool) (out []Effect) {
+func Claims(t *event.Tool) (out []Effect) {
 	said := gjson.ParseBytes(t.Annotations)
 	if said.Get("readOnlyHint").Type == gjson.True {
 		out = append(out, Effect{"read", Annotation})
@@ -24,7 +24,7 @@ func claims(t *event.Tool) (out []Effect) {
 	if said.Get("openWorldHint").Type == gjson.True {
 		out = append(out, Effect{"egress", Annotation})
 	}
-	words := words(t.Name)
+	words := Words(t.Name)
 	for _, effect := range []string{"read", "write", "egress", "money"} {
 		if slices.ContainsFunc(words, func(w string) bool { return slices.Contains(verbs[effect], w) }) {
 			out = append(out, Effect{effect, Name})
@@ -41,8 +41,8 @@ var verbs = map[string][]string{
 	"money":  {"pay", "payment", "refund", "transfer", "charge", "buy", "purchase", "payout", "invoice"},
 }
 
-// words splits a name such as read_file, read-file or readFile.
-func words(name string) []string {
+// Words splits a name such as read_file, read-file or readFile.
+func Words(name string) []string {
 	var b strings.Builder
 	var before rune
 	for _, r := range name {

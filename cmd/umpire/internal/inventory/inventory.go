@@ -90,7 +90,7 @@ func Read(r history.Reader) (*Inventory, error) {
 	}
 	tools := map[catalog.Key]*Tool{}
 	for _, e := range inv.Catalog.All() {
-		t := &Tool{Server: e.Server, Tool: e.Tool, Listed: true, Pin: e.Now.Pin, Claims: claims(e.Now), Passages: e.Now.Passages}
+		t := &Tool{Server: e.Server, Tool: e.Tool, Listed: true, Pin: e.Now.Pin, Claims: Claims(e.Now), Passages: e.Now.Passages}
 		for _, d := range e.Doubts {
 			t.Doubts = append(t.Doubts, d.Doubt)
 		}
