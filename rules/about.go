@@ -35,3 +35,43 @@ func (p *Policy) About(server, tool string) About {
 	}
 	return a
 }
+
+// Rule is a rule of a policy, for whoever shows the policy.
+type Rule struct {
+	Cover
+	Kind string   `json:"kind"` // what it asks: "rate", "sequence", "require", "shape", "catalog", "where", or "" for every call
+	On   []string `json:"on"`
+	File string   `json:"file"`
+	Line int      `json:"line"` // where it begins
+}
+
+// Rules returns the rules of p, in order.
+func (p *Policy) Rules() []Rule {
+	out := make([]Rule, len(p.rules))
+	for i, r := range p.rules {
+		at := r.at.Error("", "")
+		out[i] = Rule{Cover: Cover{Rule: r.name, Do: r.do, Observed: r.observe || p.observe}, Kind: r.kind(), File: at.File, Line: at.Line}
+		for _, g := range r.on {
+			out[i].On = append(out[i].On, g.String())
+		}
+	}
+	return out
+}
+
+func (r *rule) kind() string {
+	switch {
+	case r.rate != nil:
+		return "rate"
+	case r.steps != nil && r.steps.require:
+		return "require"
+	case r.steps != nil:
+		return "sequence"
+	case r.schema != nil || r.declared:
+		return "shape"
+	case r.doubts != nil:
+		return "catalog"
+	case r.where != nil:
+		return "where"
+	}
+	return ""
+}

@@ -244,6 +244,19 @@ func (db *DB) Sessions() ([]Session, error) {
 	return out, err
 }
 
+// Session returns what the index knows of one session; found is false if it knows nothing.
+func (db *DB) Session(id string) (s Session, found bool, err error) {
+	err = db.view(func(tx *bbolt.Tx) error {
+		text := tx.Bucket(bucketSessions).Get([]byte(id))
+		if text == nil {
+			return nil
+		}
+		found = true
+		return json.Unmarshal(text, &s)
+	})
+	return s, found, err
+}
+
 // Tools returns every tool that was called, by server and name.
 func (db *DB) Tools() ([]Tool, error) {
 	var out []Tool

@@ -85,7 +85,7 @@ func (a *app) root() *cobra.Command {
 		return usageError{fmt.Errorf("%w\nhint: %s --help", err, cmd.CommandPath())}
 	})
 	root.AddCommand(a.wrap(), a.unwrap(), a.doctor(), a.serve(), a.run(), a.hook(), a.check(), a.sessions(), a.show(),
-		a.log(), a.review(), a.tools(), a.export(),
+		a.log(), a.review(), a.console(), a.tools(), a.export(),
 		a.replay(), a.test(), a.drill(), a.eval(), a.demo(), a.version(), a.docs())
 	for _, c := range append(root.Commands(), root) {
 		check := c.Args

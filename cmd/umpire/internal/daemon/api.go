@@ -15,27 +15,15 @@ import (
 	"github.com/umpire-dev/umpire/rules/event"
 )
 
-// api is what the daemon offers on its unix socket: the pipes of shims, and the history for the commands. Only the user
-// who runs the daemon can open the socket.
+// api is what the daemon offers on its unix socket: the pipes of shims, and for the commands the history and what changes
+// it. Only the user who runs the daemon can open the socket.
 func (d *Daemon) api() http.Handler {
 	mux := http.NewServeMux()
 	pipes := &transport.Pipes{Serve: d.attach, Connect: d.reach}
 	pipes.Register(mux)
-	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { d.answer(w, d.Status(), nil) })
-	mux.HandleFunc("GET /v1/sessions", func(w http.ResponseWriter, _ *http.Request) {
-		out, err := d.db.Sessions()
-		d.answer(w, out, err)
-	})
+	d.records(mux)
 	mux.HandleFunc("GET /v1/pruned", func(w http.ResponseWriter, _ *http.Request) {
 		out, err := d.db.Pruned()
-		d.answer(w, out, err)
-	})
-	mux.HandleFunc("GET /v1/calls/{seq}/result", d.ofCall(d.db.ResultOf))
-	mux.HandleFunc("GET /v1/calls/{seq}/settled", d.ofCall(d.db.SettledBy))
-	mux.HandleFunc("GET /v1/held", func(w http.ResponseWriter, _ *http.Request) { d.answer(w, d.gate.Desk().List(), nil) })
-	mux.HandleFunc("POST /v1/held/{seq}", d.decide)
-	mux.HandleFunc("GET /v1/tools", func(w http.ResponseWriter, _ *http.Request) {
-		out, err := d.db.Tools()
 		d.answer(w, out, err)
 	})
 	mux.HandleFunc("POST /v1/tools/accepted", d.accept)
@@ -47,6 +35,7 @@ func (d *Daemon) api() http.Handler {
 		d.answer(w, problem, nil)
 	})
 	mux.HandleFunc("GET /v1/events", d.events)
+	mux.HandleFunc("POST /v1/console", d.openConsole)
 	mux.Handle("/v1/turns", conversation.Turns{
 		Ear: d.ear, Principal: func(http.ResponseWriter, *http.Request) (string, bool) { return "local:" + d.user, true },
 	})

@@ -22,6 +22,7 @@ import (
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/config"
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/history"
 	"github.com/umpire-dev/umpire/proxy"
+	"github.com/umpire-dev/umpire/proxy/console"
 	"github.com/umpire-dev/umpire/proxy/conversation"
 	"github.com/umpire-dev/umpire/proxy/conversation/hook"
 	"github.com/umpire-dev/umpire/proxy/transport"
@@ -69,9 +70,14 @@ type Daemon struct {
 	// passages are the fronts of servers that clients name: *proxy.HTTP, or *proxy.Relay for WebSockets.
 	passages map[string]any
 	serial   int
-	busy     atomic.Int64 // when something last happened, in Unix nanoseconds
-	streams  atomic.Int64 // requests over HTTP in progress
-	rest     rest
+
+	console     *console.Console // nil until somebody asks for it
+	consoleAddr string
+	counts      *console.Tally // likewise
+
+	busy    atomic.Int64 // when something last happened, in Unix nanoseconds
+	streams atomic.Int64 // requests over HTTP in progress
+	rest    rest
 }
 
 // Start starts a daemon. If it returns an error, nothing is left behind.
@@ -207,6 +213,8 @@ func (d *Daemon) listen() error {
 		return err
 	}
 	d.listener = tcp // before anybody can ask for it
+	d.mu.Lock()      // as soon as the socket is served, somebody can ask for the console
+	defer d.mu.Unlock()
 	d.serve(unix, d.api())
 	if err != nil {
 		d.opts.Log.Warn("serving the socket only", "error", err)
@@ -228,6 +236,7 @@ func shown(u *url.URL) string {
 	return out.Redacted()
 }
 
+// serve begins to serve a listener. d.mu is held.
 func (d *Daemon) serve(l net.Listener, h http.Handler) {
 	s := &http.Server{
 		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
@@ -379,12 +388,12 @@ func (d *Daemon) Close() {
 		d.gate.Desk().Close("umpire is stopping")
 	}
 	d.mu.Lock()
-	relays := d.relays
+	relays, servers := d.relays, d.servers
 	d.mu.Unlock()
 	for _, r := range relays { // their streams do not end by themselves
 		r.Close()
 	}
-	for _, s := range d.servers {
+	for _, s := range servers {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		if s.Shutdown(ctx) != nil { // streams stay open for ever if nobody ends them
 			s.Close() //nolint:errcheck // nothing is left to serve

@@ -156,6 +156,26 @@ func (d *Daemon) Accept(list []event.Accepted) error {
 	return resp.Body.Close()
 }
 
+// Console opens the web console, at listen if that is not empty, and returns a link that lets one browser in.
+func (d *Daemon) Console(listen string) (string, error) {
+	body, err := json.Marshal(map[string]string{"listen": listen})
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	resp, err := d.do(ctx, http.MethodPost, "/v1/console", body)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close() //nolint:errcheck // it was read
+	var link struct{ URL string }
+	if err := json.NewDecoder(resp.Body).Decode(&link); err != nil {
+		return "", fmt.Errorf("the daemon sent something unreadable: %w", err)
+	}
+	return link.URL, nil
+}
+
 // ResultOf implements Reader.
 func (d *Daemon) ResultOf(call uint64) (out uint64, err error) {
 	err = d.get("/v1/calls/"+strconv.FormatUint(call, 10)+"/result", &out)

@@ -1,0 +1,126 @@
+package daemon
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/umpire-dev/umpire/cmd/umpire/internal/config"
+	"github.com/umpire-dev/umpire/proxy/console"
+	"github.com/umpire-dev/umpire/rules/event"
+)
+
+// openConsole opens the web console, unless it is open, and answers with a link to it. Nothing of it listens before
+// somebody asks over the socket. It has a port of its own, and so is another origin than the servers that are mounted on the
+// daemon's: what they answer can be a page with scripts.
+func (d *Daemon) openConsole(w http.ResponseWriter, r *http.Request) {
+	var ask struct {
+		Listen string `json:"listen"` // empty: wherever it is open, else any free port
+	}
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<10)).Decode(&ask); err != nil {
+		http.Error(w, "want where to listen", http.StatusBadRequest)
+		return
+	}
+	c, err := d.theConsole(ask.Listen)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	d.answer(w, map[string]string{"url": c.Link()}, nil)
+}
+
+func (d *Daemon) theConsole(listen string) (*console.Console, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.ctx.Err() != nil:
+		return nil, errors.New("umpire is stopping")
+	case listen != "" && !config.IsLoopback(listen):
+		return nil, errors.New("the console is for this machine alone: want a loopback address, such as 127.0.0.1:7778")
+	case d.console != nil && listen != "" && listen != d.consoleAddr:
+		return nil, errors.New("the console is open at " + d.consoleAddr + " until the daemon ends")
+	case d.console != nil:
+		return d.console, nil
+	case listen == "":
+		listen = "127.0.0.1:0"
+	}
+	l, err := new(net.ListenConfig).Listen(d.ctx, "tcp", listen)
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	d.records(mux)
+	c, err := console.New(console.Config{
+		Addr: l.Addr().String(), API: mux, Feed: d.db, Waits: func() int { return len(d.gate.Desk().List()) }, Done: d.ctx.Done(),
+	})
+	if err != nil {
+		l.Close() //nolint:errcheck // the first error counts
+		return nil, err
+	}
+	d.console, d.consoleAddr = c, l.Addr().String()
+	d.serve(l, d.alive(c))
+	d.opts.Log.Info("the console is open", "address", d.consoleAddr)
+	return c, nil
+}
+
+// counted is how many of the newest events are counted for charts.
+const counted = 300_000
+
+// tally returns the counts for charts. The first time, it begins to count, which goes on in the background.
+func (d *Daemon) tally() (*console.Tally, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.counts != nil:
+		return d.counts, nil
+	case d.ctx.Err() != nil:
+		return nil, errors.New("umpire is stopping")
+	}
+	d.counts = console.NewTally()
+	from := uint64(1)
+	if last := d.db.Last(); last > counted {
+		from = last - counted
+		if e, found, err := d.db.Get(from); err == nil && found {
+			d.counts.Begin(e.At)
+		}
+	}
+	d.running.Go(func() { d.count(d.counts, from) })
+	return d.counts, nil
+}
+
+func (d *Daemon) count(t *console.Tally, from uint64) {
+	for raw, err := range d.db.Watch(d.ctx.Done(), from) {
+		e := event.Event{Seq: gjson.GetBytes(raw, "seq").Uint()}
+		if err == nil && slices.ContainsFunc(console.Kinds, func(kind string) bool { return bytes.Contains(raw, []byte(kind)) }) {
+			err = e.UnmarshalJSON(raw)
+		}
+		if err != nil {
+			if d.ctx.Err() == nil {
+				d.opts.Log.Error("the history cannot be counted", "error", err)
+			}
+			return
+		}
+		t.Add(e)
+	}
+}
+
+// chart returns what became of calls in the last steps, each so many minutes long.
+func (d *Daemon) chart(q url.Values) (any, error) {
+	minutes, err := number(q, "minutes", 15, 1, 24*60)
+	steps, err2 := number(q, "steps", 96, 1, 400)
+	if err = errors.Join(err, err2); err != nil {
+		return nil, badRequest{err.Error()}
+	}
+	t, err := d.tally()
+	if err != nil {
+		return nil, err
+	}
+	return t.Chart(event.At(d.opts.Now()), time.Duration(minutes)*time.Minute, int(steps)), nil
+}
