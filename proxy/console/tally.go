@@ -148,7 +148,7 @@ func (t *Tally) verdict(e event.Event, v *event.Verdict) {
 	}
 	for _, also := range v.Also {
 		switch r := t.rule(m, also.Rule); {
-		case r == nil:
+		case r == nil, v.After != 0: // it was counted when the call was held
 		case also.Observed:
 			r.Observed++
 		default:

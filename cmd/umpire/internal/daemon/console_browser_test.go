@@ -298,6 +298,7 @@ func TestAPersonWorksWithTheConsoleInABrowser(t *testing.T) {
 	p.click("button", "With calls") // two sessions have only asked for tools
 	p.await(`document.querySelectorAll('.session').length === 4`)
 	p.shot("sessions")
+	p.run(`document.querySelector('.toast')?.remove()`)
 	p.keys("/")
 	p.write("coding")
 	p.await(`document.querySelectorAll('.session').length === 1`)
@@ -320,6 +321,7 @@ func TestAPersonWorksWithTheConsoleInABrowser(t *testing.T) {
 	p.await(`document.querySelector('.detail')?.innerText.includes('(limit 3)')`)
 	p.await(`document.querySelectorAll('.lines path.own.cause').length === 3`)
 	p.shot("session")
+	story := strings.TrimSuffix(strings.TrimPrefix(p.run(`location.hash`), `"#/`), `"`)
 	all := p.run(`document.querySelectorAll('.event').length`)
 	p.click("button", "Stopped")
 	p.await(`document.querySelectorAll('.event').length < ` + all)
@@ -376,11 +378,11 @@ func TestAPersonWorksWithTheConsoleInABrowser(t *testing.T) {
 			t.Errorf("a page complains: %s", complaint)
 		}
 	}
-	gallery(p, origin)
+	gallery(p, origin, story)
 }
 
 // gallery keeps pictures of pages in the dark and on a phone, for people to look at.
-func gallery(p *tab, origin string) {
+func gallery(p *tab, origin, session string) {
 	for _, scheme := range []string{"dark", "light"} {
 		p.theme(scheme)
 		p.await(fmt.Sprintf("document.documentElement.dataset.theme === %q", scheme))
@@ -389,10 +391,10 @@ func gallery(p *tab, origin string) {
 			if size == "phone" {
 				p.size(390, 844)
 			}
-			for _, page := range []string{"overview", "sessions", "session/s1", "policy", "tools", "agents", "desk"} {
+			for _, page := range []string{"overview", "sessions", session, "policy", "tools", "agents", "desk"} {
 				p.visit(origin + "/#/" + page)
 				p.await(`document.querySelector('.panel, .session, .event, .empty')`)
-				name := strings.ReplaceAll(page, "/", "-")
+				name, _, _ := strings.Cut(page, "/")
 				p.shot(scheme + "-" + size + "-" + name)
 				if size == "phone" { // nothing sticks out
 					p.await(`document.documentElement.scrollWidth <= 390`)

@@ -101,8 +101,14 @@ export function evidence(item) {
 /** latency is how long the server took, in milliseconds; undefined if it has not answered. */
 export function latency(item) {
   const from = item.settled ?? item.verdict;
-  return item.result && from ? new Date(item.result.at) - new Date(from.at) : undefined;
+  return item.result && from ? millis(item.result.at) - millis(from.at) : undefined;
 }
+
+// Times are recorded to the nanosecond, which a Date does not hold.
+const millis = (at) => {
+  const ms = Date.parse(at);
+  return ms - (ms % 1000) + Number(`0${/\.\d+/.exec(at)?.[0] ?? ''}`) * 1000;
+};
 
 /** text is what a result says: its texts if it has some, else all of it. */
 export function text(result) {

@@ -74,14 +74,14 @@ const links = new Map(Object.entries(pages).filter(([, p]) => !p.under).map(([na
 
 const themes = ['auto', 'light', 'dark'];
 const dark = matchMedia('(prefers-color-scheme: dark)');
-const themeButton = h('button', { class: 'quiet', type: 'button', onclick: () => theme(themes[(themes.indexOf(chosen()) + 1) % 3]) });
+app.themeButton = () => h('button', { class: 'quiet theme', type: 'button', onclick: () => theme(themes[(themes.indexOf(chosen()) + 1) % 3]) }, `Theme: ${chosen()}`);
 const chosen = () => (themes.includes(localStorage.getItem('theme')) ? localStorage.getItem('theme') : 'auto');
 
 function theme(name) {
   localStorage.setItem('theme', name);
   const isDark = name === 'dark' || (name === 'auto' && dark.matches);
   document.documentElement.dataset.theme = isDark ? 'dark' : 'light';
-  show(themeButton, `Theme: ${name}`);
+  for (const button of document.querySelectorAll('.theme')) show(button, `Theme: ${name}`);
 }
 
 function frame() {
@@ -90,7 +90,7 @@ function frame() {
       h('a', { class: 'brand', href: '#/overview' }, h('img', { src: '/icon.svg', alt: '' }), 'Umpire'),
       [...links.values()],
       h('div', { class: 'foot' }, connected,
-        h('div', null, themeButton, h('button', { class: 'quiet', type: 'button', onclick: help }, h('kbd', null, '?'), 'Keys')))),
+        h('div', null, app.themeButton(), h('button', { class: 'quiet', type: 'button', onclick: help }, h('kbd', null, '?'), 'Keys')))),
     root);
 }
 

@@ -50,7 +50,7 @@ export async function overview(root, route, app) {
           : empty('Nothing was denied, held or noted', 'Every call that was judged so far was allowed.')),
       h('p', { class: 'faint foot-note' }, `umpire ${status.version}, policy ${status.policy.slice(0, 12)}`,
         chart.seq < app.news.last - 1000 && `. Counting: ${Math.floor(chart.seq / app.news.last * 100)} %`,
-        chart.since && ['. Charts begin at ', moment(chart.since), '; what was before is in the history']));
+        chart.since && ['. Charts begin at ', moment(chart.since), '; what was before is in the history'], ' ', app.themeButton()));
   }
 
   app.news.last ||= (await get('page', { before: 2 ** 50, limit: 1 })).events[0]?.seq ?? 0;

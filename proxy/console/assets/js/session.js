@@ -7,7 +7,7 @@ import { args, chip, clock, exactTime, number, short, took, when } from './forma
 import { detail, speaker } from './detail.js';
 import { Player } from './player.js';
 
-const height = 62;
+const height = 70;
 const spine = 62; // where the dots are, in the gutter
 const part = 400;
 
@@ -160,7 +160,7 @@ export async function session(root, route, app) {
       const [a, b] = [places.get(from), places.get(to)];
       if (a === undefined || b === undefined || seen.has(`${from}-${to}`) || paths.length > 400) return;
       seen.add(`${from}-${to}`);
-      const bulge = Math.min(spine - 6, 10 + Math.sqrt(Math.abs(a - b)) * 9);
+      const bulge = Math.min(78, 16 + Math.sqrt(Math.abs(a - b)) * 19);
       const own = from === selected || to === selected;
       paths.push([own, s('path', { class: `${kind} ${action(fold.calls.get(to) ?? {})}${own ? ' own' : selected ? ' other' : ''}`,
         d: `M${spine} ${y(a)}C${spine - bulge} ${y(a)} ${spine - bulge} ${y(b)} ${spine - 7} ${y(b)}` })]);

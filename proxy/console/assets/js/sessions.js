@@ -41,6 +41,10 @@ export async function sessions(root, route, app) {
   const view = new List({
     label: 'sessions', height: 68, render: row, open: (v) => { location.hash = `#/session/${encodeURIComponent(v.id)}`; }, end: () => more().catch(app.trouble),
   });
+  const withs = segments('with', filters, only, (v) => {
+    only = v;
+    load().catch(app.trouble);
+  });
   const search = h('input', { type: 'search', placeholder: 'Search: agent, server, folder, s12', 'aria-label': 'search', value: q, oninput: () => later() });
   search.value = q;
   show(root,
@@ -50,10 +54,7 @@ export async function sessions(root, route, app) {
           deep = v;
           load().catch(app.trouble);
         }),
-        segments('with', filters, only, (v) => {
-          only = v;
-          load().catch(app.trouble);
-        })),
+        withs),
       agent && h('div', { class: 'sub' }, 'Of the agent ', h('b', { class: 'text' }, agent), '. ', h('a', { class: 'link', href: '#/sessions' }, 'Of all agents'))),
     holder);
   let due;
@@ -66,6 +67,7 @@ export async function sessions(root, route, app) {
   async function load(keep = false) {
     q = search.value.trim();
     const mine = ++asked;
+    withs.hidden = deep && q !== ''; // these are about sessions, and what is found then is events
     if (deep && q) return everywhere(mine);
     const { items, total: n } = await ask(0, keep ? Math.max(part, view.items.length) : part);
     if (mine !== asked) return;
