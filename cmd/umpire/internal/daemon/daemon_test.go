@@ -28,7 +28,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // options returns what a daemon on a free port needs. The state directory is short, since it holds a socket.
-func options(t *testing.T, rules string) daemon.Options {
+func options(t testing.TB, rules string) daemon.Options {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "u")
 	if err != nil {
@@ -46,7 +46,7 @@ func options(t *testing.T, rules string) daemon.Options {
 	return daemon.Options{Config: cfg, StateDir: dir, Version: "v1", Log: slog.New(slog.DiscardHandler)}
 }
 
-func start(t *testing.T, opts daemon.Options) *daemon.Daemon {
+func start(t testing.TB, opts daemon.Options) *daemon.Daemon {
 	t.Helper()
 	d, err := daemon.Start(opts)
 	if err != nil {
