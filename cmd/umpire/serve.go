@@ -59,6 +59,9 @@ func (a *app) serve() *cobra.Command {
 			defer d.Close()
 			s := d.Status()
 			log.Info("listening", "address", s.Listen, "history", state, "policy", s.Policy[:12])
+			if idleExit == 0 {
+				log.Info("the web console: umpire console prints a link to it")
+			}
 			for {
 				select {
 				case sig := <-signals:

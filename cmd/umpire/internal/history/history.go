@@ -342,7 +342,7 @@ func (d *Daemon) do(ctx context.Context, method, path string, body []byte) (*htt
 		if resp.StatusCode == http.StatusConflict {
 			return nil, refused{strings.TrimSpace(string(text))}
 		}
-		return nil, fmt.Errorf("the daemon answered %s: %s", resp.Status, text)
+		return nil, fmt.Errorf("the daemon answered %s: %s", resp.Status, strings.TrimSpace(string(text)))
 	}
 	return resp, nil
 }
