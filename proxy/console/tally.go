@@ -56,7 +56,7 @@ type RuleCounts struct {
 	Held     int `json:"held"`
 	Noted    int `json:"noted"`
 	Observed int `json:"observed"` // what it would have done, in observe mode
-	Near     int `json:"near"`     // it matched, and a stricter rule decided
+	Also     int `json:"also"`     // it matched, and another rule decided
 }
 
 // Notable is a verdict that somebody may want to look at.
@@ -152,7 +152,7 @@ func (t *Tally) verdict(e event.Event, v *event.Verdict) {
 		case also.Observed:
 			r.Observed++
 		default:
-			r.Near++
+			r.Also++
 		}
 	}
 	if !known {
@@ -188,11 +188,11 @@ func (r *RuleCounts) add(o *RuleCounts) {
 	r.Held += o.Held
 	r.Noted += o.Noted
 	r.Observed += o.Observed
-	r.Near += o.Near
+	r.Also += o.Also
 }
 
 // total is how often the rule matched.
-func (r *RuleCounts) total() int { return r.Denied + r.Held + r.Noted + r.Observed + r.Near }
+func (r *RuleCounts) total() int { return r.Denied + r.Held + r.Noted + r.Observed + r.Also }
 
 // rule returns what m counts of a rule; nil if there are too many rules.
 func (t *Tally) rule(m *minute, name string) *RuleCounts {

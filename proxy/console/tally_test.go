@@ -61,7 +61,7 @@ func TestATallyCountsWhatBecameOfCalls(t *testing.T) {
 			t.Errorf("100 ms are counted as %v", got)
 		}
 	}
-	for rule, want := range map[string]console.RuleCounts{"look": {Noted: 1}, "strict": {Observed: 1}, "other": {Near: 1}, "burst": {Denied: 1}, "big": {Held: 1}} {
+	for rule, want := range map[string]console.RuleCounts{"look": {Noted: 1}, "strict": {Observed: 1}, "other": {Also: 1}, "burst": {Denied: 1}, "big": {Held: 1}} {
 		if got := c.Rules[rule]; got == nil || *got != want || c.Hits[rule][2] != 1 {
 			t.Errorf("%s: %+v, want %+v", rule, got, want)
 		}

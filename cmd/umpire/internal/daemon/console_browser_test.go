@@ -475,3 +475,39 @@ func TestAnotherPageInTheSameBrowserCannotUseTheConsole(t *testing.T) {
 		t.Errorf("the console itself still works: %s", text)
 	}
 }
+
+// A session of 100,000 events is a long list of few nodes, from one end to the other.
+func TestALongSessionHasFewNodes(t *testing.T) {
+	b := launchBrowser(t)
+	opts := options(t, "rules: []")
+	recorded(t, opts, 70_000)
+	d := start(t, opts)
+	t.Cleanup(d.Close)
+	h := history.Dial(filepath.Join(opts.StateDir, config.SocketFile))
+	defer h.Close()
+	at, err := h.Console("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	origin, _, _ := strings.Cut(at, "/#")
+	p := b.open(false)
+	p.visit(at)
+	p.await(`document.querySelector('nav')`)
+	few := `document.querySelectorAll('.event').length < 60 && document.querySelectorAll('*').length < 2500`
+	p.visit(origin + "/#/session/s1")
+	p.sees("The NEEDLE in the haystack") // a long one begins at its end
+	p.await(few)
+	p.keys("k", "k", "G")
+	for range 30 { // and goes on, however fast somebody goes back
+		p.run(`document.querySelector('.list').scrollTop = 0`)
+		p.await(`document.querySelector('.list').scrollTop > 0`)
+	}
+	p.await(few)
+	p.await(`document.querySelector('.list-inner').offsetHeight > 30 * 100 * 70`)
+	p.visit(origin + "/#/session/s1/100000") // the call of which this is a part, in the middle
+	p.await(`document.querySelector('.detail h2')?.innerText === 'billing/refund' && document.querySelector('.event[aria-selected=true]')`)
+	p.await(few)
+	for _, complaint := range b.complained() {
+		t.Error(complaint)
+	}
+}

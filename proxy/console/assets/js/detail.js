@@ -1,7 +1,7 @@
 // All of one item: a call with its reasons, its arguments and its answer, or something that was said.
 import { h, show } from './dom.js';
 import { decide } from './api.js';
-import { action, evidence, final, latency, text } from './fold.js';
+import { action, evidence, latency, text } from './fold.js';
 import { chip, exactTime, json, moment, number, took } from './format.js';
 
 const speakers = { user: 'User', assistant: 'Model', system: 'System', tool: 'Tool' };
@@ -104,5 +104,3 @@ export function reviewer(call, app, decided = () => {}) {
     h('button', { type: 'button', class: 'deny', onclick: () => ask(false) }, 'Deny ', h('kbd', null, 'd')));
   return box;
 }
-
-export { verdict, final };

@@ -4,7 +4,7 @@ import { get } from './api.js';
 import { spanLabels, spanOf, spark } from './charts.js';
 import { chip, number } from './format.js';
 
-const verbs = [['denied', 'denied', 'deny'], ['held', 'held', 'hold'], ['noted', 'noted', 'log'], ['observed', 'would have', ''], ['near', 'with a stricter one', '']];
+const verbs = [['denied', 'denied', 'deny'], ['held', 'held', 'hold'], ['noted', 'noted', 'log'], ['observed', 'would have', ''], ['also', 'where another rule decided', '']];
 
 export async function policy(root, route, app) {
   let span = localStorage.getItem('span') ?? '24h';

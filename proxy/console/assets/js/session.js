@@ -182,10 +182,15 @@ export async function session(root, route, app) {
       paths.map(([, p]) => p), dots);
   }
 
+  // known tells states of an item apart: what is shown of it is not drawn anew while somebody reads.
+  const known = (item) => [item.seq, ...[item.verdict, item.settled, item.end, item.result].map((e) => e?.seq ?? 0), item.causes?.length].join();
+  let picked = '';
+
   function pick(item, opened) {
+    picked = known(item);
     if (opened) stage.classList.add('open');
     history.replaceState(null, '', `#/session/${encodeURIComponent(id)}/${item.seq}`);
-    show(aside, detail(item, { go: goTo, close: () => stage.classList.remove('open'), app, state: player?.state(), held: app.news.held > 0 }));
+    show(aside, detail(item, { go: goTo, close: () => stage.classList.remove('open'), app }));
     aside.scrollTop = 0;
   }
 
@@ -224,6 +229,7 @@ export async function session(root, route, app) {
   title();
   await load();
   arrange();
+  if (before && !wanted) view.show(rows.length - 1); // a long session is shown from its end
   if (rows.length && matchMedia('(min-width: 1100px)').matches) show(aside, empty('Nothing is selected', 'A line shows what led to a verdict. A row tells all of it.'));
   if (wanted) {
     const owner = fold.places.has(wanted) ? wanted : fold.items.find((i) => [i.verdict, i.settled, i.result, i.end].some((e) => e?.seq === wanted))?.seq;
@@ -257,7 +263,7 @@ export async function session(root, route, app) {
           if (info.last > was && next > was) {
             await later();
             const now = rows[view.at];
-            if (now && !stage.querySelector('input:focus')) pick(now, false);
+            if (now && known(now) !== picked && !aside.contains(document.activeElement)) pick(now, false);
             if (bottom && !player) view.show(rows.length - 1);
           }
         } catch (err) { app.trouble(err); }
