@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -65,6 +66,14 @@ func dump(t *rapid.T, db *store.DB) string {
 	tools, err2 := db.Tools()
 	if err := errors.Join(err1, err2); err != nil {
 		t.Fatal(err)
+	}
+	for _, s := range sessions {
+		if one, found, err := db.Session(s.ID); err != nil || !found || !reflect.DeepEqual(one, s) {
+			t.Fatalf("session %s by itself: %+v %v %v", s.ID, one, found, err)
+		}
+	}
+	if _, found, err := db.Session("nobody's"); found || err != nil {
+		t.Fatalf("a session that there is not: %v %v", found, err)
 	}
 	text, err := json.MarshalIndent(map[string]any{"sessions": sessions, "tools": tools}, "", " ")
 	if err != nil {

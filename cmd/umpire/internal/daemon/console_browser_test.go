@@ -476,11 +476,11 @@ func TestAnotherPageInTheSameBrowserCannotUseTheConsole(t *testing.T) {
 	}
 }
 
-// A session of 100,000 events is a long list of few nodes, from one end to the other.
+// A session in a history of 100,000 events is a long list of few nodes, from one end to the other.
 func TestALongSessionHasFewNodes(t *testing.T) {
 	b := launchBrowser(t)
 	opts := options(t, "rules: []")
-	recorded(t, opts, 70_000)
+	recorded(t, opts, 36_000)
 	d := start(t, opts)
 	t.Cleanup(d.Close)
 	h := history.Dial(filepath.Join(opts.StateDir, config.SocketFile))
