@@ -193,7 +193,7 @@ func hostile(t *testing.T, addr string) {
 		t.Fatal(err)
 	}
 	m.calls("billing", "get_"+markup, fmt.Sprintf(`{%s:%s,"n":90.00,"big":12345678901234567890}`, q, q))
-	m.calls("mail", "list_"+markup, fmt.Sprintf(`{"a":[%s]}`, q))
+	m.calls("mail", "list_"+markup, fmt.Sprintf(`{"b":"x   amount: 5","a":[%s]}`, q))
 }
 
 // A person opens the console in a real browser, sees what happens as it happens, approves a held call by keys, finds and
@@ -352,6 +352,7 @@ func TestAPersonWorksWithTheConsoleInABrowser(t *testing.T) {
 	p.keys("j", "Enter")
 	p.await(`document.querySelectorAll('.event.call').length === 2`)
 	p.sees(`\u202eevil`)
+	p.sees(`b: "x   amount: 5"`) // one argument, which does not look like two
 	for _, kind := range []string{"turn.user", "turn.tool", "call", "call.log"} {
 		p.click(".event."+kind, "<img")
 		p.await(`document.querySelector('.detail').innerText.includes('<img src=x onerror')`)

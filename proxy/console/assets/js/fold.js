@@ -73,7 +73,7 @@ function note(e) {
   switch (kind(e)) {
     case 'opened': return `${e.opened.agent || 'a client'} opens ${e.opened.server} over ${e.opened.transport}`;
     case 'closed': return `${e.closed.server} is closed: ${e.closed.reason}`;
-    case 'catalog': return `${e.catalog.server} lists ${e.catalog.tools.map((t) => t.name).join(', ')}`;
+    case 'catalog': return `${e.catalog.server} lists ${(e.catalog.tools ?? []).map((t) => t.name).join(', ')}`;
     case 'accepted': return `${e.accepted.who} accepts tools of ${e.accepted.server}`;
     case 'loaded': return `policy ${e.loaded.digest.slice(0, 12)} comes into force`;
     default: return 'an event of a kind that this console does not know';

@@ -47,10 +47,13 @@ function write(v) {
   return JSON.stringify(v) ?? '';
 }
 
+// What has spaces or signs is quoted: a value must not look like another argument.
+const bare = (text) => (/^[\w@./+-]+$/.test(text) ? text : JSON.stringify(text));
+
 /** args are arguments on one line, as a person would say them. */
 export function args(value) {
   if (!value || typeof value !== 'object' || Array.isArray(value)) return short(value);
-  return Object.entries(value).map(([k, v]) => `${k}: ${typeof v === 'string' ? v.slice(0, 160) : short(v, 160)}`).join('   ').slice(0, 400);
+  return Object.entries(value).map(([k, v]) => `${bare(k)}: ${typeof v === 'string' ? bare(v.slice(0, 160)) : short(v, 160)}`).join('   ').slice(0, 400);
 }
 
 /** json is a value over several lines, in colour. What is very long is cut, and says so. */

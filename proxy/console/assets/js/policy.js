@@ -19,7 +19,7 @@ export async function policy(root, route, app) {
 
   /** lines of a source, from where a rule begins to where the next thing does. */
   function excerpt(rule) {
-    const source = loaded.sources.find((one) => one.name === rule.file) ?? loaded.sources[0];
+    const source = loaded.sources?.find((one) => one.name === rule.file) ?? loaded.sources?.[0];
     const all = source?.text.split('\n') ?? [];
     const start = Math.max(0, rule.line - 1);
     const indent = /^[\s-]*/.exec(all[start] ?? '')[0].length;
@@ -51,7 +51,7 @@ export async function policy(root, route, app) {
     show(body, h('section', { class: 'panel' }, loaded.rules.length + others.length
       ? h('table', { class: 'rules' }, h('thead', null, h('tr', null, h('th', null, 'Rule'), h('th', null, 'Does'), h('th', { class: 'hide-phone' }, 'Over time'), h('th', null, 'Matched'))), h('tbody', null, loaded.rules.map((r) => line(r.rule, r)), others.map((name) => line(name))))
       : empty('No rules', 'Everything that servers list may be called, and all of it is recorded.')),
-    loaded.sources.map((source) => h('details', { class: 'panel source' }, h('summary', null, h('b', { class: 'mono text' }, source.name), h('span', { class: 'faint' }, ` ${number(source.text.split('\n').length)} lines`)), h('pre', { class: 'code text tall' }, source.text))));
+    (loaded.sources ?? []).map((source) => h('details', { class: 'panel source' }, h('summary', null, h('b', { class: 'mono text' }, source.name), h('span', { class: 'faint' }, ` ${number(source.text.split('\n').length)} lines`)), h('pre', { class: 'code text tall' }, source.text))));
   }
 
   await draw();
