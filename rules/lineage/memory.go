@@ -48,6 +48,7 @@ type Memory struct {
 	sources []Source
 	table   table
 	said    []saying
+	begin   map[uint32][]int32 // hash of a word -> of said, those that have it
 	full    bool
 	spoken  []heard         // of passages that talk to the assistant
 	words   int             // in spoken
@@ -84,7 +85,7 @@ func (m *Memory) Add(s Source, t *Text) bool {
 		f := &t.forms[i]
 		m.table.addAll(f.keys, s.Class, source)
 		if f.spelled != nil {
-			m.said = append(m.said, saying{s.Class, f.spelled})
+			m.say(saying{s.Class, f.spelled})
 		}
 		if s.Class == User {
 			m.table.addAll(f.mentions, User, source)
@@ -142,7 +143,22 @@ func (m *Memory) hear(source int, sentences [][]uint32) {
 func (m *Memory) spoke(class Class, letters []byte, first uint32, steps *int) bool {
 	q := asked{letters: letters, first: first, steps: *steps}
 	defer func() { *steps = q.steps }()
-	return slices.ContainsFunc(m.said, func(s saying) bool { return s.class&class != 0 && s.has(&q) })
+	return slices.ContainsFunc(m.begin[first], func(i int32) bool { return m.said[i].class&class != 0 && m.said[i].begins(&q) }) ||
+		slices.ContainsFunc(m.said, func(s saying) bool { return s.class&class != 0 && s.has(&q) }) // it is written apart there
+}
+
+// say adds what was said.
+func (m *Memory) say(s saying) {
+	if m.begin == nil {
+		m.begin = map[uint32][]int32{}
+	}
+	n := int32(len(m.said)) //nolint:gosec // some for each of maxSources
+	for k, i := range s.order {
+		if w := s.words[i]; k == 0 || w != s.words[s.order[k-1]] {
+			m.begin[w] = append(m.begin[w], n)
+		}
+	}
+	m.said = append(m.said, s)
 }
 
 // table is a set of hashes with the classes of the texts in which they occur, and one of these texts: of the worst class,

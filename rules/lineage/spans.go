@@ -76,7 +76,7 @@ func Spans(text string) []Span {
 			if after--; len(words) > 2 {
 				after--
 			}
-		case why == asks && from > before && slices.ContainsFunc(words, func(w string) bool { return backward[w] }):
+		case why == asks && from > before && (len(out) == 0 || out[len(out)-1].To <= before) && slices.ContainsFunc(words, func(w string) bool { return backward[w] }):
 			add(before, from, asks)
 		}
 		if why != "" {
