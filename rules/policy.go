@@ -121,7 +121,7 @@ func (p *Policy) Horizon() time.Duration {
 func (r *rule) lookback() time.Duration {
 	switch {
 	case r.asksTrail():
-		return max(2*trailEpoch, r.windows())
+		return max(3*trailEpoch, r.windows())
 	}
 	return r.windows()
 }

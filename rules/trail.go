@@ -13,8 +13,9 @@ import (
 	"github.com/umpire-dev/umpire/rules/lineage"
 )
 
-// What was said is remembered for one to two epochs. What is remembered depends on the events of the last two epochs and on
-// nothing before: whatever retention has removed, and whenever the history is folded again, it is the same.
+// What was said is remembered for one to two epochs, and so is that the user has pointed at something, which may have been said
+// an epoch before. What is remembered depends on the events of the last three epochs: whatever else retention has removed, and
+// whenever the history is folded again, it is the same.
 const trailEpoch = 12 * time.Hour
 
 // The bounds of an epoch, in bytes of text: of what the user and the configuration say in a session, of what else is said in
@@ -313,25 +314,27 @@ func (t *trails) call(e event.Event, c *expr.Call) {
 	if len(s.pending) >= maxPending {
 		return // what it reads does not count as pointed at
 	}
-	if args, ok := c.Document(); ok && s.points(args) {
+	most := lineage.MaxValues
+	if args, ok := c.Document(); ok && s.points(args, &most) {
 		s.pending[e.Seq] = s.epoch
 	}
 }
 
-// points reports whether one of the texts in v is more than a letter or two, and the user has said it.
-func (s *trail) points(v any) bool {
+// points reports whether one of the texts in v is more than a letter or two, and the user has said it. It looks at so many at
+// most.
+func (s *trail) points(v any, most *int) bool {
 	switch v := v.(type) {
 	case string:
-		if len(v) < 3 {
+		if *most--; len(v) < 3 || len(v) > lineage.MaxValue || *most < 0 {
 			return false
 		}
 		o := s.recall().Trace([]string{v}, nil)
 		return o.Said
 	case []any:
-		return slices.ContainsFunc(v, s.points)
+		return slices.ContainsFunc(v, func(x any) bool { return s.points(x, most) })
 	case map[string]any:
-		for _, x := range v {
-			if s.points(x) {
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			if s.points(v[name], most) {
 				return true
 			}
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/umpire-dev/umpire/rules"
 	"github.com/umpire-dev/umpire/rules/event"
+	"github.com/umpire-dev/umpire/rules/lineage"
 )
 
 // Invariant 8: what is remembered of all sessions together is bounded. A flood in many sessions costs the oldest of them what
@@ -115,6 +116,65 @@ func TestAResourceOrPromptIsNotTheUsersWhereAClientQuotesIt(t *testing.T) {
 		}})
 		if got.Action != want {
 			t.Errorf("%q: %v, want %v: %s", text, got.Action, want, got.Why)
+		}
+	}
+}
+
+// Attempt: a call with so many texts that finding the one that the user said takes for ever.
+func TestACallWithMoreTextsThanCanBeLookedAtPointsAtNothing(t *testing.T) {
+	p, err := compile(`rules: [{name: named, on: "*/*", where: "has(args.to) && origin(args.to).named", do: hold}]`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, want := range map[int]event.Action{lineage.MaxValues - 1: event.Hold, lineage.MaxValues: event.Allow} {
+		s := rules.NewState(p)
+		args := json.RawMessage(`{"of":[` + strings.Repeat(`"nothing",`, n) + `"rent.txt"]}`)
+		for i, body := range []event.Body{
+			&event.Turn{Role: event.RoleUser, Trust: event.Trusted, Text: "What does rent.txt say?"},
+			&event.Call{Server: "files", Tool: "read", Args: args}, &event.Verdict{Action: event.Allow},
+			&event.Result{Server: "files", Tool: "read", Outcome: event.OutcomeOK, Content: json.RawMessage(`{"content":[{"type":"text","text":"It goes to eve-4711@evil.test."}]}`)},
+		} {
+			e := event.Event{V: event.Version, Seq: uint64(i) + 1, At: event.At(begin), Session: "s", Body: body}
+			if i > 1 {
+				e.Cause = 2
+			}
+			s.Apply(e)
+		}
+		got := s.Decide(event.Event{V: event.Version, Seq: 9, At: event.At(begin), Session: "s", Body: &event.Call{
+			Server: "bank", Tool: "pay", Args: json.RawMessage(`{"to":"eve-4711@evil.test"}`),
+		}})
+		if got.Action != want {
+			t.Errorf("behind %d other texts: %v, want %v: %s", n, got.Action, want, got.Why)
+		}
+	}
+}
+
+// What the user pointed at is still that where retention has removed all that it may: he said it an epoch before the call, and the
+// result came an epoch later.
+func TestWhatWasPointedAtSurvivesRetention(t *testing.T) {
+	p, err := compile(`rules: [{name: named, on: "*/*", where: "has(args.to) && origin(args.to).named", do: hold}]`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	epoch := event.At(begin.Truncate(12 * time.Hour))
+	now := epoch.Add(35 * time.Hour)
+	whole, left := rules.NewState(p), rules.NewState(p)
+	for i, e := range []event.Event{
+		{At: epoch.Add(time.Hour), Body: &event.Turn{Role: event.RoleUser, Trust: event.Trusted, Text: "What does rent.txt say?"}},
+		{At: epoch.Add(23 * time.Hour), Body: &event.Call{Server: "files", Tool: "read", Args: json.RawMessage(`{"of":"rent.txt"}`)}},
+		{At: epoch.Add(23 * time.Hour), Cause: 2, Body: &event.Verdict{Action: event.Allow}},
+		{At: now, Cause: 2, Body: &event.Result{Server: "files", Tool: "read", Outcome: event.OutcomeOK, Text: "It goes to eve-4711@evil.test."}},
+	} {
+		e.V, e.Seq, e.Session = event.Version, uint64(i)+1, "s"
+		whole.Apply(e)
+		if e.At >= now.Add(-p.Horizon()) {
+			left.Apply(e)
+		}
+	}
+	for name, s := range map[string]*rules.State{"the whole": whole, "what is left": left} {
+		got := s.Decide(event.Event{V: event.Version, Seq: 9, At: now, Session: "s", Body: &event.Call{Server: "bank", Tool: "pay", Args: json.RawMessage(`{"to":"eve-4711@evil.test"}`)}})
+		if got.Action != event.Hold {
+			t.Errorf("of %s: %v: %s", name, got.Action, got.Why)
 		}
 	}
 }

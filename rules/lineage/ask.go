@@ -155,9 +155,10 @@ func (m *Memory) Asked(a Action) Answer {
 const (
 	verbBit = uint16(1) << iota
 	nameBit
-	thingBit // of the first thing; the others follow
-	lastBit  = uint16(1 << 15)
+	thingBit // of the first thing; the others follow, and those for which there is no bit share the last one
 )
+
+const lastThing = 13
 
 // Urged reports whether a passage that talks to the assistant, or asks for something, asks for what a tool does: in one
 // sentence or two it has a word for its action and one for a thing in the name of the tool, or that name itself.
@@ -173,7 +174,7 @@ func (m *Memory) Urged(a Action) Answer {
 	for i, x := range list {
 		bit := verbBit
 		if !x.verb {
-			bit = min(thingBit<<i, lastBit)
+			bit = thingBit << min(i, lastThing)
 			things |= bit
 		}
 		want |= bit

@@ -15,17 +15,14 @@ var months = func() map[string]int {
 	return out
 }()
 
-// maxDates bounds the dates of a text that are looked for.
-const maxDates = 200
-
 // dates writes the dates in a text in one way, as a text of its own: "May 1st, 2024", "from the 1st to the 5th of May" and
-// "2024-05-01" have a word in common. The year is left out, since people leave it out.
+// "2024-05-01" have a word in common. The year is left out, since people leave it out; each date is written once.
 func dates(f *folded) string {
 	var out []byte
-	found := 0
+	var found [13][32]bool
 	add := func(month, day int) {
-		if month >= 1 && month <= 12 && day >= 1 && day <= 31 && found < maxDates {
-			found++
+		if month >= 1 && month <= 12 && day >= 1 && day <= 31 && !found[month][day] {
+			found[month][day] = true
 			out = append(out, "date"...)
 			out = strconv.AppendInt(out, int64(100*month+day), 10)
 			out = append(out, ' ')

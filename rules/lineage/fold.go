@@ -2,6 +2,7 @@ package lineage
 
 import (
 	"bytes"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 
@@ -73,7 +74,7 @@ func (f *folded) fold(text string) {
 			for j < len(text) && text[j] >= utf8.RuneSelf {
 				j++
 			}
-			for _, r := range norm.NFKC.String(text[i:j]) {
+			for _, r := range norm.NFKC.String(strings.ReplaceAll(text[i:j], blessing, " ")) {
 				if ascii, ok := lookalike.Of(r); ok && r >= utf8.RuneSelf {
 					r = ascii
 				}
@@ -91,6 +92,9 @@ func (f *folded) fold(text string) {
 	}
 	loosen()
 }
+
+// blessing is one character that NFKC spells out in eighteen. It is left out.
+const blessing = "\ufdfa"
 
 // joint reports whether c holds the words of an address, a path, a date or an identifier together.
 func joint(c byte) bool {

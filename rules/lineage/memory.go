@@ -48,6 +48,7 @@ type Memory struct {
 	sources []Source
 	table   table
 	said    []saying
+	begin   map[uint32][]int32 // hash of a word -> of said, those that have it
 	full    bool
 	spoken  []heard         // of passages that talk to the assistant
 	words   int             // in spoken
@@ -84,7 +85,7 @@ func (m *Memory) Add(s Source, t *Text) bool {
 		f := &t.forms[i]
 		m.table.addAll(f.keys, s.Class, source)
 		if f.spelled != nil {
-			m.said = append(m.said, saying{s.Class, f.spelled})
+			m.say(saying{s.Class, f.spelled})
 		}
 		if s.Class == User {
 			m.table.addAll(f.mentions, User, source)
@@ -125,6 +126,9 @@ const maxSpoken = 16 << 10
 func (m *Memory) hear(source int, sentences [][]uint32) {
 	var before []uint32
 	for _, words := range sentences {
+		if len(words) == 0 { // digests of before have such
+			continue
+		}
 		if m.words += len(words); m.words > maxSpoken {
 			m.crowded = true
 			return
@@ -139,7 +143,22 @@ func (m *Memory) hear(source int, sentences [][]uint32) {
 func (m *Memory) spoke(class Class, letters []byte, first uint32, steps *int) bool {
 	q := asked{letters: letters, first: first, steps: *steps}
 	defer func() { *steps = q.steps }()
-	return slices.ContainsFunc(m.said, func(s saying) bool { return s.class&class != 0 && s.has(&q) })
+	return slices.ContainsFunc(m.begin[first], func(i int32) bool { return m.said[i].class&class != 0 && m.said[i].begins(&q) }) ||
+		slices.ContainsFunc(m.said, func(s saying) bool { return s.class&class != 0 && s.has(&q) }) // it is written apart there
+}
+
+// say adds what was said.
+func (m *Memory) say(s saying) {
+	if m.begin == nil {
+		m.begin = map[uint32][]int32{}
+	}
+	n := int32(len(m.said)) //nolint:gosec // some for each of maxSources
+	for k, i := range s.order {
+		if w := s.words[i]; k == 0 || w != s.words[s.order[k-1]] {
+			m.begin[w] = append(m.begin[w], n)
+		}
+	}
+	m.said = append(m.said, s)
 }
 
 // table is a set of hashes with the classes of the texts in which they occur, and one of these texts: of the worst class,
@@ -149,6 +168,13 @@ type table struct {
 	classes []Class
 	sources []int16
 	used    int
+	far     map[uint32]entry // those for which there is no room where they are looked for
+}
+
+// entry is a hash of a table that stands beside it.
+type entry struct {
+	class  Class
+	source int16
 }
 
 func (t *table) addAll(keys []uint32, class Class, source int) {
@@ -161,7 +187,16 @@ func (t *table) add(key uint32, class Class, source int) {
 	if 4*t.used >= 3*len(t.keys) {
 		t.grow()
 	}
-	i := place(t.keys, key)
+	i, ok := place(t.keys, key)
+	if !ok {
+		e := t.far[key]
+		if class&^Private > e.class&^Private {
+			e.source = int16(source) //nolint:gosec // at most maxSources
+		}
+		e.class |= class
+		t.setFar(key, e)
+		return
+	}
 	if t.keys[i] == 0 {
 		t.keys[i] = key
 		t.used++
@@ -177,28 +212,56 @@ func (t *table) find(key uint32) (Class, int) {
 	if len(t.keys) == 0 {
 		return 0, 0
 	}
-	i := place(t.keys, key)
-	return t.classes[i], int(t.sources[i])
+	if i, ok := place(t.keys, key); ok {
+		return t.classes[i], int(t.sources[i])
+	}
+	e := t.far[key]
+	return e.class, int(e.source)
 }
 
-// place returns where a hash is in a table, or where there is room for it.
-func place(keys []uint32, key uint32) int {
+// reach is how many places of a table a hash is looked for in. Hashes are no secret: whoever chooses words whose hashes crowd
+// together gains nothing by it.
+const reach = 64
+
+// place returns where a hash is in a table, or where there is room for it; not ok if there is none within reach.
+func place(keys []uint32, key uint32) (at int, ok bool) {
 	mask := len(keys) - 1
-	i := int(key*0x9E3779B1>>7) & mask
-	for keys[i] != 0 && keys[i] != key {
-		i = (i + 1) & mask
+	at = int(key*0x9E3779B1>>7) & mask
+	for range min(reach, len(keys)) {
+		if keys[at] == 0 || keys[at] == key {
+			return at, true
+		}
+		at = (at + 1) & mask
 	}
-	return i
+	return 0, false
+}
+
+func (t *table) setFar(key uint32, e entry) {
+	if t.far == nil {
+		t.far = map[uint32]entry{}
+	}
+	t.far[key] = e
 }
 
 func (t *table) grow() {
 	old := *t
 	n := max(256, 2*len(old.keys))
-	*t = table{keys: make([]uint32, n), classes: make([]Class, n), sources: make([]int16, n), used: old.used}
+	*t = table{keys: make([]uint32, n), classes: make([]Class, n), sources: make([]int16, n)}
+	put := func(key uint32, e entry) {
+		at, ok := place(t.keys, key)
+		if !ok {
+			t.setFar(key, e)
+			return
+		}
+		t.keys[at], t.classes[at], t.sources[at] = key, e.class, e.source
+		t.used++
+	}
 	for i, key := range old.keys {
 		if key != 0 {
-			at := place(t.keys, key)
-			t.keys[at], t.classes[at], t.sources[at] = key, old.classes[i], old.sources[i]
+			put(key, entry{old.classes[i], old.sources[i]})
 		}
+	}
+	for key, e := range old.far { // where each of them comes to stand makes no difference
+		put(key, e)
 	}
 }

@@ -53,9 +53,8 @@ const (
 	maxSteps  = 1 << 15 // from word to word, for all values together
 )
 
-// has reports whether s has the letters from the beginning of one word to the end of another. They mostly have the same
-// words as s; else every word is tried.
-func (s *spelling) has(q *asked) bool {
+// begins reports whether s has the letters from the beginning of a word that is their first one, too, to the end of another.
+func (s *spelling) begins(q *asked) bool {
 	at, found := slices.BinarySearchFunc(s.order, q.first, func(i int32, h uint32) int { return cmp.Compare(s.words[i], h) })
 	if found {
 		for n := at; n < len(s.order) && n < at+maxPlaces && s.words[s.order[n]] == q.first; n++ {
@@ -65,6 +64,11 @@ func (s *spelling) has(q *asked) bool {
 			}
 		}
 	}
+	return false
+}
+
+// has reports whether s has the letters from the beginning of any word to the end of another.
+func (s *spelling) has(q *asked) bool {
 	if len(s.words) > q.steps {
 		return false
 	}

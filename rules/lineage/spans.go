@@ -76,7 +76,7 @@ func Spans(text string) []Span {
 			if after--; len(words) > 2 {
 				after--
 			}
-		case why == asks && from > before && slices.ContainsFunc(words, func(w string) bool { return backward[w] }):
+		case why == asks && from > before && (len(out) == 0 || out[len(out)-1].To <= before) && slices.ContainsFunc(words, func(w string) bool { return backward[w] }):
 			add(before, from, asks)
 		}
 		if why != "" {
@@ -101,7 +101,10 @@ func conceals(text string, from, to int, end string) string {
 			return "-->"
 		}
 	case from > 0 && text[from-1] == '<' && text[from] != '/':
-		tag, _, _ := strings.Cut(text[from:min(len(text), from+longestTag)], ">")
+		tag := text[from:min(len(text), from+longestTag)]
+		if i := strings.IndexAny(tag, "<>"); i >= 0 {
+			tag = tag[:i]
+		}
 		flat := strings.ToLower(strings.ReplaceAll(tag, " ", ""))
 		for _, style := range [...]string{"display:none", "visibility:hidden", "font-size:0", "opacity:0"} {
 			if strings.Contains(flat, style) {

@@ -100,8 +100,10 @@ func (r *reader) form(s string, said bool) form {
 	if said {
 		f.spelled = spell(&r.fold)
 		r.keys = r.keys[:0]
-		for _, words := range r.sentences(s) {
-			r.keys = append(r.keys, words...)
+		for from := 0; from < len(s); {
+			to := sentence(s, from)
+			r.keys = r.mentions(r.keys, s[from:to])
+			from = to
 		}
 		f.mentions = r.distinct()
 		f.names = names(s)
@@ -154,7 +156,7 @@ func (r *reader) index() []uint32 {
 	return r.distinct()
 }
 
-// distinct returns a copy of keys with each of them once.
+// distinct returns a copy of keys with each of them once, but for such as crowd together.
 func (r *reader) distinct() []uint32 {
 	if len(r.keys) <= 32 {
 		slices.Sort(r.keys)
@@ -171,40 +173,39 @@ func (r *reader) distinct() []uint32 {
 	clear(seen)
 	n := 0
 	for _, k := range r.keys {
-		i := place(seen, k)
-		if seen[i] == 0 {
-			seen[i] = k
-			r.keys[n] = k
-			n++
+		i, ok := place(seen, k)
+		if ok && seen[i] == k {
+			continue
 		}
+		if ok {
+			seen[i] = k
+		}
+		r.keys[n] = k
+		n++
 	}
 	return slices.Clone(r.keys[:n])
 }
 
-// sentences returns what each sentence of a text is about.
+// sentences returns what each sentence of a text is about, up to the one with which they are more than a Memory remembers.
 func (r *reader) sentences(text string) (out [][]uint32) {
-	for from := 0; from < len(text); {
+	for from, room := 0, maxSpoken; from < len(text) && room >= 0; {
 		to := sentence(text, from)
-		out = append(out, r.mentions(text[from:to]))
+		if words := r.mentions(nil, text[from:to]); len(words) > 0 {
+			out = append(out, words)
+			room -= len(words)
+		}
 		from = to
 	}
 	return out
 }
 
-// mentions returns the hashes of the words of a sentence, and those of doing of the words that can be verbs where they stand.
-func (r *reader) mentions(sentence string) (out []uint32) {
+// mentions appends the hashes of the words of a sentence, and those of doing of the words that can be verbs where they stand.
+func (r *reader) mentions(out []uint32, sentence string) []uint32 {
 	f := &r.fold
-	clauses := func(yield func(string) bool) {
-		for part := range strings.SplitSeq(sentence, ": ") {
-			for clause := range strings.SplitSeq(part, ",") {
-				if !yield(clause) {
-					return
-				}
-			}
-		}
-	}
-	for clause := range clauses {
-		f.fold(clause)
+	for rest := sentence; rest != ""; {
+		var part string
+		part, rest = clause(rest)
+		f.fold(part)
 		for i := range f.words {
 			w := f.word(i)
 			out = append(out, hash(w))
@@ -220,6 +221,19 @@ func (r *reader) mentions(sentence string) (out []uint32) {
 		out = append(out, hash([]byte(word)))
 	}
 	return out
+}
+
+// clause cuts a sentence in two behind a comma or a colon.
+func clause(sentence string) (part, rest string) {
+	for i := range len(sentence) {
+		switch c := sentence[i]; {
+		case c == ',':
+			return sentence[:i], sentence[i+1:]
+		case c == ':' && strings.HasPrefix(sentence[i+1:], " "):
+			return sentence[:i], sentence[i+2:]
+		}
+	}
+	return sentence, ""
 }
 
 // doing sets the hash of a verb apart from that of the noun of the same letters.
