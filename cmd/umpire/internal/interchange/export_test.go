@@ -39,7 +39,9 @@ func recorded(tool, why string) interchange.History {
 		}
 		return n
 	}
-	result := func(of uint64, o event.Outcome) { add(of, &event.Result{Server: "billing", Tool: tool, Outcome: o, Code: 7}) }
+	result := func(of uint64, o event.Outcome) {
+		add(of, &event.Result{Server: "billing", Tool: tool, Outcome: o, Code: 7})
+	}
 	one := call(false, event.Allow, "")
 	call(false, event.Deny, "burst")
 	held := call(false, event.Hold, "big")
