@@ -62,11 +62,17 @@ func (c *Client) ReadLine(line []byte) (Line, error) {
 	}
 	v := gjson.ParseBytes(line)
 	l := pasts[c].read(v)
+	if len(l.Workspace) > maxPath {
+		l.Workspace = ""
+	}
 	if at, err := time.Parse(time.RFC3339Nano, v.Get("timestamp").Str); err == nil {
 		l.At = at
 	}
 	return l, nil
 }
+
+// maxPath is how many bytes the name of a directory can have.
+const maxPath = 4 << 10
 
 // spoken makes of pieces what they tell. Those of a sub-agent say so.
 func spoken(pieces []piece) (out []Past) {

@@ -25,12 +25,13 @@ type exported struct {
 func (im *Import) events(ctx context.Context, names []string, r *Report) error {
 	x := exported{sessions: map[string]bool{}}
 	var batch []event.Event
+	size := 0
 	flush := func() error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		err := write(im.DB, batch)
-		batch = nil
+		batch, size = nil, 0
 		return err
 	}
 	for _, name := range names {
@@ -39,7 +40,7 @@ func (im *Import) events(ctx context.Context, names []string, r *Report) error {
 			if err == nil {
 				e, err = x.read(l.text)
 			}
-			if err == nil && (len(batch) >= 512 || e.Seq != x.before.Seq+1) {
+			if err == nil && (len(batch) >= batchMost || size >= batchBytes || e.Seq != x.before.Seq+1) {
 				err = flush()
 			}
 			if err == nil && e.Seq != x.before.Seq+1 {
@@ -49,6 +50,7 @@ func (im *Import) events(ctx context.Context, names []string, r *Report) error {
 				return fmt.Errorf("%s:%d: %w", name, l.number, err)
 			}
 			batch, x.before = append(batch, e), e
+			size += len(l.text)
 			x.count(r, e)
 		}
 	}

@@ -16,6 +16,12 @@ const judge = "# what umpire import has brought in: nobody judged it\nmode: obse
 // transport is that of pairs of which nothing was seen.
 const transport = "import"
 
+// How much is committed at once.
+const (
+	batchMost  = 512
+	batchBytes = 8 << 20
+)
+
 // sink writes what happened before Umpire to a history.
 type sink struct {
 	ctx    context.Context //nolint:containedctx // of the one import that it serves
@@ -25,6 +31,7 @@ type sink struct {
 
 	at       event.Time // of what is added next; it never decreases
 	batch    []event.Event
+	size     int               // bytes of what in batch can be long
 	sessions map[string]string // ids, by what is one session
 	opened   map[string]bool   // client-server pairs
 }
@@ -71,13 +78,16 @@ func (s *sink) add(session string, cause uint64, body event.Body) (uint64, error
 		body = news
 	case *event.Call:
 		s.report.Calls++
+		s.size += len(b.Args)
 	case *event.Turn:
 		s.report.Turns++
-	case *event.Opened, *event.Loaded, *event.Accepted, *event.Verdict, *event.Review, *event.Expired, *event.Result, *event.Signal, *event.Closed:
+		s.size += len(b.Text) + len(b.Lineage)
+	case *event.Result:
+		s.size += len(b.Content)
+	case *event.Opened, *event.Loaded, *event.Accepted, *event.Verdict, *event.Review, *event.Expired, *event.Signal, *event.Closed:
 	}
 	e := s.append(session, cause, body)
-	const most = 512
-	if len(s.batch) >= most {
+	if len(s.batch) >= batchMost || s.size >= batchBytes {
 		return e.Seq, s.flush()
 	}
 	return e.Seq, nil
@@ -103,7 +113,7 @@ func (s *sink) flush() error {
 		return err
 	}
 	err := write(s.db, s.batch)
-	s.batch = nil // the DB has the array
+	s.batch, s.size = nil, 0 // the DB has the array
 	return err
 }
 
