@@ -218,11 +218,8 @@ func codexTool(name, args string) (string, []byte) {
 		return name, []byte(args)
 	}
 	text := command.Str
-	if parts := command.Array(); command.IsArray() && len(parts) > 0 {
-		text = parts[len(parts)-1].Str // [bash, -lc, what it runs]
-		if len(parts) != 3 || !strings.HasPrefix(parts[1].Str, "-") {
-			text = commandLine(parts)
-		}
+	if command.IsArray() {
+		text = commandLine(command.Array())
 	}
 	if text == "" {
 		return name, []byte(args)
@@ -234,11 +231,14 @@ func codexTool(name, args string) (string, []byte) {
 	return "Bash", out
 }
 
-// commandLine joins the words of a command.
-func commandLine(parts []gjson.Result) string {
-	texts := make([]string, len(parts))
-	for i, p := range parts {
-		texts[i] = p.Str
+// commandLine returns what a command runs: a line that it gives to a shell, or its words.
+func commandLine(words []gjson.Result) string {
+	texts := make([]string, len(words))
+	for i, w := range words {
+		texts[i] = w.Str
+	}
+	if len(texts) == 3 && strings.HasSuffix(texts[0], "sh") && strings.HasPrefix(texts[1], "-") && strings.HasSuffix(texts[1], "c") {
+		return texts[2]
 	}
 	return strings.Join(texts, " ")
 }

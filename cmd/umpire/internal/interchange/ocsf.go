@@ -263,7 +263,7 @@ func weigh(c *call, v event.Verdict) (severity, action, disposition enum) {
 func (c *call) uid() string { return fmt.Sprintf("%d-%d", c.At, c.Seq) }
 
 func (c *call) actor() actor {
-	return actor{User: named{Name: c.Principal, UID: c.Principal}, Session: session{UID: c.Event.Session}, App: c.Agent}
+	return actor{User: named{Name: c.Principal, UID: c.Principal}, Session: session{UID: c.Session}, App: c.Agent}
 }
 
 func (c *call) api() api {
