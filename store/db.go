@@ -44,7 +44,8 @@ var (
 	keySecret = []byte("redaction-key")
 	keyPruned = []byte("pruned")
 
-	keyIndexes = []byte("indexes")
+	keyIndexes  = []byte("indexes")
+	keyImported = []byte("imported")
 )
 
 // The errors of Open.
@@ -53,13 +54,18 @@ var (
 	ErrDamaged = errors.New("store: the history is damaged")
 	ErrFormat  = errors.New("store: the history was written by another version of umpire")
 	ErrMissing = errors.New("store: there is no history")
-	ErrIndexes = errors.New("store: the indexes of the history are missing") // with Config.ReadOnly; else they are made again
+	// ErrImported says that the history is an imported one, which nobody may continue, or that it was to be one and is not.
+	ErrImported = errors.New("store: an imported history is for reading")
+	ErrIndexes  = errors.New("store: the indexes of the history are missing") // with Config.ReadOnly; else they are made again
 )
 
 // Config says where the history is and how it is kept.
 type Config struct {
 	Path     string
 	ReadOnly bool // fail with ErrMissing instead of creating the file
+	// Imported makes a history of what happened elsewhere. It can be read, and written only with Imported: nothing live is judged
+	// by it.
+	Imported bool
 	// Async lets Append return before the commit: events are committed every 10 ms, and a crash may lose that much.
 	Async bool
 	// MaxFile bounds the file in bytes; a commit that needs more fails. 0 is no bound.
@@ -84,6 +90,8 @@ type DB struct {
 	async  bool
 	log    *slog.Logger
 	secret []byte
+
+	imported bool
 
 	mu      sync.Mutex
 	queue   []pending
@@ -145,7 +153,7 @@ func Open(cfg Config) (db *DB, err error) {
 		bolt: bolt, path: cfg.Path, async: cfg.Async, log: cfg.Log,
 		wake: make(chan struct{}, 1), changed: make(chan struct{}), stopped: make(chan struct{}),
 	}
-	if err := db.prepare(cfg.ReadOnly); err != nil {
+	if err := db.prepare(cfg); err != nil {
 		bolt.Close() //nolint:errcheck // the first error counts
 		return nil, err
 	}
@@ -171,7 +179,7 @@ func probe(cfg Config) error {
 }
 
 // prepare creates or checks the buckets and reads where the log ends.
-func (db *DB) prepare(readOnly bool) error {
+func (db *DB) prepare(cfg Config) error {
 	setup := func(tx *bbolt.Tx) error {
 		if info, err := os.Stat(db.path); err != nil || info.Size() < tx.Size() {
 			return fmt.Errorf("%w: %s is cut off: it should have %d bytes", ErrDamaged, db.path, tx.Size())
@@ -186,12 +194,16 @@ func (db *DB) prepare(readOnly bool) error {
 		if got := string(meta.Get(keyFormat)); got != fmt.Sprint(Format) {
 			return fmt.Errorf("%w: %s has format %q, this one knows %d", ErrFormat, db.path, got, Format)
 		}
+		db.imported = meta.Get(keyImported) != nil
+		if !cfg.ReadOnly && db.imported != cfg.Imported {
+			return fmt.Errorf("%w: %s", ErrImported, db.path)
+		}
 		db.secret = append([]byte(nil), meta.Get(keySecret)...)
 		if tx.Bucket(bucketEvents) == nil {
 			return fmt.Errorf("%w: %s has no bucket %s", ErrDamaged, db.path, bucketEvents)
 		}
 		if !indexed(tx) {
-			if readOnly {
+			if cfg.ReadOnly {
 				return fmt.Errorf("%w: %s", ErrIndexes, db.path)
 			}
 			if err := rebuild(tx, tx); err != nil {
@@ -211,11 +223,11 @@ func (db *DB) prepare(readOnly bool) error {
 		db.next = db.last + 1
 		return nil
 	}
-	if readOnly {
+	if cfg.ReadOnly {
 		return db.bolt.View(setup)
 	}
 	return db.bolt.Update(func(tx *bbolt.Tx) error {
-		if err := create(tx); err != nil {
+		if err := create(tx, cfg.Imported); err != nil {
 			return err
 		}
 		return setup(tx)
@@ -227,7 +239,7 @@ func indexed(tx *bbolt.Tx) bool {
 	return string(tx.Bucket(bucketMeta).Get(keyIndexes)) == indexes && tx.Bucket(bucketSessions) != nil && tx.Bucket(bucketCalls) != nil && tx.Bucket(bucketTools) != nil
 }
 
-func create(tx *bbolt.Tx) error {
+func create(tx *bbolt.Tx, imported bool) error {
 	if name, _ := tx.Cursor().First(); name != nil {
 		return nil // not new
 	}
@@ -245,6 +257,11 @@ func create(tx *bbolt.Tx) error {
 	if err := meta.Put(keyIndexes, []byte(indexes)); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
+	if imported {
+		if err := meta.Put(keyImported, []byte("1")); err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
+	}
 	return meta.Put(keyFormat, fmt.Append(nil, Format))
 }
 
@@ -253,6 +270,9 @@ func (db *DB) Path() string { return db.path }
 
 // Secret returns the key for the digests that stand for redacted values: 32 random bytes, made with the file.
 func (db *DB) Secret() []byte { return db.secret }
+
+// Imported reports whether the history is one that was imported.
+func (db *DB) Imported() bool { return db.imported }
 
 // Last returns the Seq of the newest committed event, 0 if there is none.
 func (db *DB) Last() uint64 {

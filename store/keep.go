@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,6 +29,27 @@ func (db *DB) Pruned() (p Pruned, err error) {
 		return nil
 	})
 	return p, err
+}
+
+// Skip says of an imported history that nothing is known of what came before next and has not been appended: it counts as removed by
+// retention up to at. The next Append begins with next.
+func (db *DB) Skip(next uint64, at event.Time) error {
+	if !db.imported {
+		return fmt.Errorf("%w: nothing is left out of one that goes on", ErrImported)
+	}
+	err := db.do(func(tx *bbolt.Tx) error {
+		if last, _ := tx.Bucket(bucketEvents).Cursor().Last(); last != nil && bytes.Compare(last, seqKey(next)) >= 0 {
+			return fmt.Errorf("%w: %d is not behind the last one", ErrGap, next)
+		}
+		return put(tx.Bucket(bucketMeta), keyPruned, Pruned{Seq: next - 1, At: at})
+	})
+	if err != nil {
+		return err
+	}
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.last, db.next = next-1, next
+	return nil
 }
 
 // Retention says what to keep.
@@ -190,7 +212,7 @@ func checkIndexes(tx *bbolt.Tx) error {
 	}
 	defer scratch.Close() //nolint:errcheck // not used again
 	return scratch.Update(func(into *bbolt.Tx) error {
-		if err := create(into); err != nil {
+		if err := create(into, false); err != nil {
 			return err
 		}
 		if err := rebuild(tx, into); err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"os/signal"
 	"syscall"
 	"time"
@@ -15,7 +14,6 @@ import (
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/view"
 	"github.com/umpire-dev/umpire/rules/document"
 	"github.com/umpire-dev/umpire/rules/event"
-	"github.com/umpire-dev/umpire/rules/transcript"
 )
 
 // filter says which events a command is about.
@@ -204,68 +202,4 @@ func (g *grouper) add(e event.Event) []event.Event {
 		return nil
 	}
 	return []event.Event{e}
-}
-
-func (a *app) export() *cobra.Command {
-	var f filter
-	asTest := ""
-	cmd := &cobra.Command{
-		Use:   "export",
-		Short: "Print the recorded events as JSON, one a line, or a call as a test",
-		Long: "Export prints events as they are stored: one JSON object a line, with seq, at, session, cause and the body under\n" +
-			"the name of its kind.\n\n" +
-			"Export --as-test CALL prints a recorded call as a case for umpire test: the policy that was in force, what led to the\n" +
-			"verdict, as little of it as gives the same one, and the verdict. Secrets are taken out of it as they are of the history.",
-		Example: "  umpire export --since 24h | jq 'select(.verdict.action == \"deny\")'\n  umpire export --as-test 41 > incident.txtar",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := f.prepare(time.Now()); err != nil {
-				return err
-			}
-			r, _, err := a.open()
-			if err != nil {
-				return err
-			}
-			defer r.Close() //nolint:errcheck // it was only read
-			if cmd.Flags().Changed("as-test") {
-				return a.exportTest(cmd, r, asTest)
-			}
-			g := grouper{filter: &f}
-			for e, err := range history.Events(r, 1) {
-				if err != nil {
-					return err
-				}
-				for _, e := range g.add(e) {
-					if err := a.printJSON(e); err != nil {
-						return err
-					}
-				}
-			}
-			return nil
-		},
-	}
-	f.flags(cmd)
-	cmd.Flags().StringVar(&asTest, "as-test", "", "print this `CALL` as a case for umpire test")
-	return cmd
-}
-
-// exportTest prints a call as a test.
-func (a *app) exportTest(cmd *cobra.Command, r history.Reader, name string) error {
-	for _, other := range []string{"session", "server", "tool", "since"} {
-		if cmd.Flags().Changed(other) {
-			return usageError{fmt.Errorf("--as-test and --%s: a test is about one call", other)}
-		}
-	}
-	seq, ok := callNumber(name)
-	if !ok {
-		return usageError{fmt.Errorf("--as-test %s: want the number of a call\nhint: umpire log lists them", view.Text(name, 60))}
-	}
-	call, err := callOf(r, seq)
-	if err != nil {
-		return err
-	}
-	text, err := transcript.Record(func(from uint64) iter.Seq2[event.Event, error] { return history.Events(r, from) }, call.Seq)
-	if err == nil {
-		_, err = a.stdout.Write(text)
-	}
-	return err
 }

@@ -85,7 +85,7 @@ func (a *app) root() *cobra.Command {
 		return usageError{fmt.Errorf("%w\nhint: %s --help", err, cmd.CommandPath())}
 	})
 	root.AddCommand(a.wrap(), a.unwrap(), a.doctor(), a.serve(), a.run(), a.hook(), a.check(), a.sessions(), a.show(),
-		a.log(), a.review(), a.console(), a.tools(), a.export(),
+		a.log(), a.review(), a.console(), a.tools(), a.export(), a.imports(),
 		a.replay(), a.test(), a.drill(), a.eval(), a.demo(), a.version(), a.docs())
 	for _, c := range append(root.Commands(), root) {
 		check := c.Args
@@ -145,6 +145,8 @@ func hint(err error) string {
 		return "move " + config.HistoryFile + " away and start again, or bring a copy back; umpire never writes to a damaged history"
 	case errors.Is(err, store.ErrFormat):
 		return "use the version of umpire that wrote it, or another --state"
+	case errors.Is(err, store.ErrImported):
+		return "umpire replay and whatever else reads a history works on it; live calls want another --state"
 	case errors.Is(err, store.ErrIndexes):
 		return "umpire serve makes them again when it starts"
 	case errors.Is(err, syscall.EADDRINUSE):

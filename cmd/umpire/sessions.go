@@ -11,6 +11,7 @@ import (
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/config"
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/history"
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/view"
+	"github.com/umpire-dev/umpire/store"
 )
 
 // open opens the history for reading.
@@ -53,6 +54,9 @@ func (a *app) sessions() *cobra.Command {
 					s.ID, view.Text(s.Agent, 40), view.Text(strings.Join(s.Servers, ", "), 60), fmt.Sprint(s.Calls),
 					fmt.Sprint(s.Denied), fmt.Sprint(s.Held), fmt.Sprint(s.Logged), fmt.Sprint(s.Failed), view.Time(s.Active, time.Now()),
 				})
+			}
+			if db, ok := r.(*store.DB); ok && db.Imported() {
+				p.Line("an imported history: it is for reading, and nothing live is judged by it")
 			}
 			if len(list) == 0 {
 				p.Line("no sessions yet")

@@ -56,7 +56,7 @@ func claudeSays(line gjson.Result) (out []piece) {
 			next.role, next.text = event.RoleAssistant, block.Get("text").Str
 		case kind == "user" && what == "tool_result":
 			next.role, next.text = event.RoleTool, words(block.Get("content"))
-			next.calls = calls(block.Get("tool_use_id"))
+			next.calls, next.failed = calls(block.Get("tool_use_id")), block.Get("is_error").Bool()
 		default:
 			continue
 		}

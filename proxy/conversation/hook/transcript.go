@@ -36,6 +36,7 @@ type piece struct {
 	text     string
 	calls    []string
 	message  string // id of the model's answer that it is a part of
+	failed   bool   // a tool says that it did not do what was asked
 	whole    bool   // it is all of that answer so far, so that it replaces what was read of it before
 }
 

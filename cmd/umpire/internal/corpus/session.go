@@ -76,73 +76,112 @@ type Decision struct {
 // begin is when sessions begin that have no times. Any moment will do.
 var begin = event.At(time.Date(2026, 1, 1, 9, 0, 0, 0, time.UTC))
 
-// pause is the time between two events of a session.
-const pause = time.Second
+// Pause is the time between two events of a session.
+const Pause = time.Second
 
 // Judge lets a session happen under a policy and returns what it decides on each call. A call that it would stop happens
-// nevertheless, as it did: each is judged by the history that happened. Tools are answers to tools/list, that of a server
-// given before its first call; the cleaner takes out what the history of a live firewall would not hold, and of what is said it
-// has what keep says.
+// nevertheless, as it did: each is judged by the history that happened. The others are those of Play.
 func Judge(p *rules.Policy, s Session, tools []event.Catalog, clean *wire.Cleaner, keep conversation.Keep) ([]Decision, error) {
-	j := judging{state: rules.NewState(p), policy: p.Digest(), at: begin}
+	state, at, seq := rules.NewState(p), begin, uint64(0)
+	apply := func(cause uint64, body event.Body) event.Event {
+		seq++
+		e := event.Event{V: event.Version, Seq: seq, At: at, Session: "s1", Cause: cause, Body: body}
+		if _, asks := body.(*event.Call); !asks {
+			state.Apply(e)
+		}
+		return e
+	}
+	var out []Decision
+	err := Play(s, tools, clean, keep, func(i int, cause uint64, body event.Body) (uint64, error) {
+		at = begin.Add(time.Duration(i+1) * Pause)
+		if list, ok := body.(*event.Catalog); ok {
+			news := state.Catalog().News(list)
+			if len(news.Tools) == 0 && !news.Complete {
+				return 0, nil
+			}
+			body = news
+		}
+		e := apply(cause, body)
+		if _, asks := body.(*event.Call); asks {
+			out = append(out, Decision{Event: i, Seq: e.Seq, Verdict: state.Decide(e)})
+			state.Apply(e)
+			apply(e.Seq, &event.Verdict{Action: event.Allow, Why: "it happened", Policy: p.Digest()})
+		}
+		return e.Seq, nil
+	})
+	return out, err
+}
+
+// Play makes events of a session, in order: turns, catalogs, calls and results. Each gets them with the number of the event of
+// the session, and returns their Seq. Tools are answers to tools/list, that of a server given before its first call; the
+// cleaner takes out what the history of a live firewall would not hold, and of what is said it has what keep says.
+func Play(s Session, tools []event.Catalog, clean *wire.Cleaner, keep conversation.Keep, each func(i int, cause uint64, body event.Body) (uint64, error)) error {
 	listed := map[string]bool{}
 	calls := map[string]called{}
-	var out []Decision
 	for i, x := range s.Events {
-		j.at = j.at.Add(pause)
+		do := func(cause uint64, body event.Body) (uint64, error) {
+			seq, err := each(i, cause, body)
+			if err != nil {
+				return 0, fmt.Errorf("event %d: %w", i, err)
+			}
+			return seq, nil
+		}
+		var err error
 		switch x.Type {
 		case "system", "user", "assistant":
-			turn := &event.Turn{Role: event.Role(x.Type), Source: "import", Trust: event.Trusted, Peer: peer}
+			turn := &event.Turn{Role: event.Role(x.Type), Source: "import", Trust: event.Trusted, Peer: Peer}
 			keep.Write(turn, clean, x.Text)
-			j.apply(0, turn)
+			_, err = do(0, turn)
 		case "tools":
-			list, err := catalogs(x.Tools, "mcp")
-			if err != nil {
-				return nil, fmt.Errorf("event %d: %w", i, err)
+			list, wrong := catalogs(x.Tools, "mcp")
+			if wrong != nil {
+				return fmt.Errorf("event %d: %w", i, wrong)
 			}
-			for i := range list {
-				j.list(&list[i])
+			for k := range list {
+				if _, err = do(0, &list[k]); err != nil {
+					break
+				}
 			}
 		case "call":
 			if args := gjson.ParseBytes(x.Args); !args.IsObject() {
-				return nil, fmt.Errorf("event %d: args are no object", i)
+				return fmt.Errorf("event %d: args are no object", i)
 			}
-			if !listed[x.Server] {
-				listed[x.Server] = true
-				for i := range tools {
-					if tools[i].Server == x.Server {
-						j.list(&tools[i])
+			for k := range tools {
+				if tools[k].Server == x.Server && !listed[x.Server] {
+					if _, err := do(0, &tools[k]); err != nil {
+						return err
 					}
 				}
 			}
-			c := &event.Call{Link: "import", Server: x.Server, Tool: x.Tool, ID: json.RawMessage(`"` + fmt.Sprint(i) + `"`), Size: len(x.Args), Peer: peer}
+			listed[x.Server] = true
+			c := &event.Call{Link: "import", Server: x.Server, Tool: x.Tool, ID: json.RawMessage(`"` + fmt.Sprint(i) + `"`), Size: len(x.Args), Peer: Peer}
 			c.Args, c.Findings = clean.Clean("args", x.Args)
-			e := j.event(0, c)
-			v := j.state.Decide(e)
-			out = append(out, Decision{Event: i, Seq: e.Seq, Verdict: v})
-			j.state.Apply(e)
-			j.apply(e.Seq, &event.Verdict{Action: event.Allow, Why: "it happened", Policy: j.policy})
-			calls[x.ID] = called{e.Seq, c}
+			var seq uint64
+			seq, err = do(0, c)
+			calls[x.ID] = called{seq, c}
 		case "result":
 			c, ok := calls[x.ID]
 			if !ok {
-				return nil, fmt.Errorf("event %d: a result of %q, which was not called", i, x.ID)
+				return fmt.Errorf("event %d: a result of %q, which was not called", i, x.ID)
 			}
-			content, err := json.Marshal(map[string]any{"content": []any{map[string]string{"type": "text", "text": x.Text}}, "isError": x.Error})
-			if err != nil {
-				return nil, fmt.Errorf("event %d: %w", i, err)
+			content, wrong := json.Marshal(map[string]any{"content": []any{map[string]string{"type": "text", "text": x.Text}}, "isError": x.Error})
+			if wrong != nil {
+				return fmt.Errorf("event %d: %w", i, wrong)
 			}
 			r := &event.Result{Server: c.Server, Tool: c.Tool, Outcome: event.OutcomeOK, Size: len(content)}
 			if x.Error {
 				r.Outcome = event.OutcomeFailed
 			}
 			r.Content, r.Findings = clean.Clean("result", content)
-			j.apply(c.seq, r)
+			_, err = do(c.seq, r)
 		default:
-			return nil, fmt.Errorf("event %d: %q is no type of event", i, x.Type)
+			return fmt.Errorf("event %d: %q is no type of event", i, x.Type)
+		}
+		if err != nil {
+			return err
 		}
 	}
-	return out, nil
+	return nil
 }
 
 type called struct {
@@ -150,28 +189,8 @@ type called struct {
 	*event.Call
 }
 
-var peer = event.Peer{Principal: "local:import", Agent: "import"}
-
-// judging is a session on its way.
-type judging struct {
-	state  *rules.State
-	policy string
-	seq    uint64
-	at     event.Time
-}
-
-func (j *judging) event(cause uint64, body event.Body) event.Event {
-	j.seq++
-	return event.Event{V: event.Version, Seq: j.seq, At: j.at, Session: "s1", Cause: cause, Body: body}
-}
-
-func (j *judging) apply(cause uint64, body event.Body) { j.state.Apply(j.event(cause, body)) }
-
-func (j *judging) list(c *event.Catalog) {
-	if news := j.state.Catalog().News(c); len(news.Tools) > 0 || news.Complete {
-		j.apply(0, news)
-	}
-}
+// Peer is who calls in every session.
+var Peer = event.Peer{Principal: "local:import", Agent: "import"}
 
 // Catalogs reads the answer to a tools/list; x-server of a tool names its server.
 func Catalogs(text []byte) ([]event.Catalog, error) {
