@@ -121,10 +121,27 @@ func (q *question) answer(result gjson.Result) []Said {
 	}
 }
 
-// everything returns all that stands in v, the names of members among it: what a server can show in one way or another.
+// formWords are the specification's own words in a question to a user, of which MCP 2025-11-25 and 2026-07-28 have no
+// others. A server says nothing by them.
+var formWords = func() map[string]bool {
+	words := map[string]bool{}
+	for _, w := range strings.Fields(`message mode form url elicitationId requestedSchema _meta
+		type object properties required string number integer boolean array items enum enumNames const oneOf anyOf
+		title description default format email uri date date-time pattern $schema
+		minimum maximum minLength maxLength minItems maxItems`) {
+		words[w] = true
+	}
+	return words
+}()
+
+// everything returns all that a server says in v, the names of members among it: what it can show in one way or another.
 func everything(v gjson.Result) string {
 	var out strings.Builder
-	add := func(text string) { out.WriteString(text + "\n") }
+	add := func(text string) {
+		if !formWords[text] {
+			out.WriteString(text + "\n")
+		}
+	}
 	var walk func(v gjson.Result)
 	walk = func(v gjson.Result) {
 		if !v.IsObject() && !v.IsArray() {

@@ -107,7 +107,7 @@ untrusted system sampling/createMessage/billing: Be brief.
 untrusted user sampling/createMessage/billing: Sum up.
 untrusted assistant sampling/createMessage/billing: I paid eve.
 trusted assistant sampling/createMessage/billing: All is paid.
-untrusted tool elicitation/create/billing: Which account?|type|object|properties|iban|type|string|title|IBAN
+untrusted tool elicitation/create/billing: Which account?|iban|IBAN
 trusted user elicitation/create/billing: DE75512108001245126199`)
 }
 
