@@ -231,7 +231,7 @@ func TestQuestionsWithinAnswersAreHeard(t *testing.T) {
 	}
 	got := turns(f.log())
 	for _, want := range []string{
-		"untrusted tool elicitation/create/billing: Which?|properties|old|default|" + evil,
+		"untrusted tool elicitation/create/billing: Which?|old|" + evil,
 		"untrusted user sampling/createMessage/billing: Sum up.",
 		"trusted assistant sampling/createMessage/billing: Summed up.",
 		"trusted user elicitation/create/billing: DE75512108001245126199\nuntrusted user elicitation/create/billing: " + evil,
