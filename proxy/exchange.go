@@ -28,12 +28,12 @@ type exchange struct {
 	hangUp    func()        // nil if the exchange cannot turn into a session of HTTP+SSE
 	principal string
 	link      *Link
-	shared    *httpLink // the link's place among those of the protocol's sessions, if it has one
-	ids       []string  // requests that were forwarded by this exchange
-	calls     bool      // one of them is a tools/call
-	resumable bool      // the response can go on in another exchange
-	ended     bool      // the protocol's session is over
-	streaming bool      // the response has begun, as a stream of events
+	shared    *httpLink  // the link's place among those of the protocol's sessions, if it has one
+	asks      []*request // requests that were forwarded by this exchange
+	calls     bool       // one of them is a tools/call
+	resumable bool       // the response can go on in another exchange
+	ended     bool       // the protocol's session is over
+	streaming bool       // the response has begun, as a stream of events
 }
 
 // attach finds the link of a request that names a session of the protocol.
@@ -156,7 +156,7 @@ func (x *exchange) post() {
 			m := &frame.Messages[i]
 			same = same && bytes.Equal(f, m.Raw)
 			if m.Kind == wire.Request {
-				x.ids = append(x.ids, m.ID)
+				x.asks = append(x.asks, r.asked)
 				x.calls = x.calls || m.IsCall()
 			}
 		}

@@ -71,3 +71,11 @@ func Binding(n int) func() {
 	c := &event.Call{Server: "s", Tool: "t", Args: []byte(`{"a":1}`), Peer: p}
 	return func() { b.bind(&Origin{}, c, 0) }
 }
+
+// Any wants every request that Fail can end.
+func Any(*request) bool { return true }
+
+// Only wants the request that r let through.
+func (r Ruling) Only() func(*request) bool {
+	return func(other *request) bool { return other == r.asked }
+}

@@ -94,7 +94,8 @@ type Ruling struct {
 	ticket  *Ticket // what wait waits for first
 	forward []byte
 	reply   []byte
-	pays    string // wire.Key of the id that the client is answered by this
+	asked   *request // what goes on as forward, if the server is to answer it
+	pays    string   // wire.Key of the id that the client is answered by this
 }
 
 // Wait returns the bytes to send on to the other side and the bytes to send back; either may be nil. It returns only
@@ -202,7 +203,7 @@ func (l *Link) FromClient(m *wire.Message) Ruling {
 	l.waiting[r.key] = r
 	if r.peer = l.reader(m); !m.IsCall() {
 		l.retried(m, r)
-		return Ruling{forward: m.Raw}
+		return Ruling{forward: m.Raw, asked: r}
 	}
 	call := m.Call()
 	who, asserted := claims(l.who, m)
@@ -213,7 +214,7 @@ func (l *Link) FromClient(m *wire.Message) Ruling {
 	l.retried(m, r)
 	return Ruling{
 		wait: func() ([]byte, []byte) { return l.release(m, r) },
-		held: func() *wait { return r.held(m) }, ticket: r.ticket,
+		held: func() *wait { return r.held(m) }, ticket: r.ticket, asked: r,
 	}
 }
 
@@ -351,7 +352,7 @@ func (l *Link) signal(name, text string) {
 // Fail ends the requests that were let through and for which want holds with an error, because no answer can come any
 // more: calls are recorded with the outcome and the reason. It returns the replies for the client, in no order. If want is nil
 // it ends all requests; a call that is still being judged then does not go out, and its own Ruling has the reply.
-func (l *Link) Fail(code int, outcome event.Outcome, reason string, want func(id string) bool) [][]byte {
+func (l *Link) Fail(code int, outcome event.Outcome, reason string, want func(*request) bool) [][]byte {
 	l.mu.Lock()
 	if len(l.waiting) == 0 {
 		l.mu.Unlock()
@@ -359,7 +360,7 @@ func (l *Link) Fail(code int, outcome event.Outcome, reason string, want func(id
 	}
 	var ended []*request
 	for key, r := range l.waiting {
-		if want == nil || r.sent && want(r.id) {
+		if want == nil || r.sent && want(r) {
 			ended = append(ended, r)
 			l.forget(key)
 		}

@@ -362,3 +362,34 @@ func TestSecretsAreForwardedAndNotStored(t *testing.T) {
 		t.Errorf("%+v", r.Findings)
 	}
 }
+
+// Over HTTP, who waits for an answer ends what is his when the server leaves it unanswered: not what another, with the same
+// id, has asked since it was answered.
+func TestWhoUsesAnIDAgainIsAnsweredForHimself(t *testing.T) {
+	g := gate(t, &manual{}, policy(t, noDeletes), nil)
+	defer g.Close()
+	link := proxy.NewLink(proxy.LinkConfig{Judge: g, Cleaner: cleaner(t), Origin: support})
+	for _, text := range []string{toolCall("1", "read", "{}"), `{"jsonrpc":"2.0","id":1,"method":"ping"}`} {
+		frame, err := wire.Parse([]byte(text), wire.FromClient)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := wire.Parse([]byte(result("1", okResult)), wire.FromServer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := link.FromClient(&frame.Messages[0])
+		first.Wait()
+		if got, _ := link.FromServer(&answer.Messages[0]).Wait(); got == nil {
+			t.Fatalf("%s is not answered", text)
+		}
+		second := link.FromClient(&frame.Messages[0])
+		second.Wait()
+		if lost := link.Fail(wire.CodeBadAnswer, event.OutcomeUnclear, "x", first.Only()); len(lost) > 0 {
+			t.Errorf("who asked %s first was answered and ended the second: %s", text, lost)
+		}
+		if got, _ := link.FromServer(&answer.Messages[0]).Wait(); got == nil {
+			t.Errorf("the second %s is not answered", text)
+		}
+	}
+}

@@ -362,7 +362,7 @@ func (n *lane) garbage(why *wire.Error) Ruling {
 	link := n.pump.link
 	key := wire.Key(why.ID)
 	text := fmt.Sprintf("server %s gave an answer that cannot be read: %v", link.Origin().Server, why)
-	for _, r := range link.Fail(wire.CodeBadAnswer, event.OutcomeUnclear, text, func(id string) bool { return wire.Key(id) == key }) {
+	for _, r := range link.Fail(wire.CodeBadAnswer, event.OutcomeUnclear, text, func(r *request) bool { return r.key == key }) {
 		return Ruling{forward: r, pays: key}
 	}
 	return Ruling{}
@@ -396,7 +396,7 @@ func (n *lane) undelivered(u *transport.Undelivered) {
 			continue
 		}
 		key := wire.Key(m.ID)
-		for _, r := range link.Fail(code, outcome, text, func(id string) bool { return wire.Key(id) == key }) {
+		for _, r := range link.Fail(code, outcome, text, func(r *request) bool { return r.key == key }) {
 			n.pass(Ruling{forward: r, pays: key})
 		}
 	}

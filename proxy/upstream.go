@@ -97,7 +97,7 @@ func (x *exchange) whole(out *outgoing, status int, mediaType string, body []byt
 	success := status < 300
 	isJSON := mediaType == "application/json"
 	switch {
-	case len(bytes.TrimSpace(body)) == 0, (len(x.ids) == 0 || x.resumable) && (x.link == nil || !isJSON):
+	case len(bytes.TrimSpace(body)) == 0, (len(x.asks) == 0 || x.resumable) && (x.link == nil || !isJSON):
 		x.plain(out, status, body)
 		return
 	case success && !isJSON:
@@ -144,13 +144,13 @@ func (x *exchange) whole(out *outgoing, status int, mediaType string, body []byt
 // under no id or one of their own.
 func (x *exchange) beside(f *wire.Frame) bool {
 	m := &f.Messages[0]
-	return !f.Batch && m.Kind == wire.Response && m.Error.Exists() && !x.mine(m.ID)
+	return !f.Batch && m.Kind == wire.Response && m.Error.Exists() && !slices.ContainsFunc(x.asks, func(r *request) bool { return r.id == m.ID })
 }
 
 // nothing answers what the server answered with a body of which the client may get no byte. If nobody asked for
 // anything, the status is answer enough.
 func (x *exchange) nothing(out *outgoing, status int, why string) {
-	if len(x.ids) > 0 && !x.resumable {
+	if len(x.asks) > 0 && !x.resumable {
 		x.garbage(out, why)
 		return
 	}
@@ -170,7 +170,7 @@ func (x *exchange) failStatus(status int) [][]byte {
 
 // plain relays a response without messages. Requests that it leaves unanswered have failed with its status.
 func (x *exchange) plain(out *outgoing, status int, body []byte) {
-	if x.link != nil && len(x.ids) > 0 && !x.resumable {
+	if x.link != nil && len(x.asks) > 0 && !x.resumable {
 		lost := x.failStatus(status)
 		if status < 300 || x.streaming { // success without an answer; the client would wait for ever
 			out.replies = append(out.replies, lost...)
@@ -352,7 +352,8 @@ func (x *exchange) broken(err error, send func([]byte) bool) {
 	}
 }
 
-func (x *exchange) mine(id string) bool { return slices.Contains(x.ids, id) }
+// mine goes by the request itself: a client can use its id again as soon as the server has answered.
+func (x *exchange) mine(r *request) bool { return slices.Contains(x.asks, r) }
 
 // unavailable answers what cannot be answered because the server is not there. The answer to a call has status 200, so
 // that clients show it to the model instead of treating the connection as broken.
