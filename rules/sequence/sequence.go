@@ -226,13 +226,13 @@ const Last = -1
 // cannot tell: there were too many events, or too many ways to choose.
 func (w *Window[T]) Find(at event.Time, key string, holds Holds[T]) (match []Entry[T], unknown bool) {
 	s := w.keys[key]
-	if !w.pattern.Keep && w.full != 0 && at.Sub(w.full) < w.pattern.Within {
+	if w.lacked(at, w.full) {
 		return nil, true
 	}
 	if s == nil {
 		return nil, false
 	}
-	if !w.pattern.Keep && s.full != 0 && at.Sub(s.full) < w.pattern.Within {
+	if w.lacked(at, s.full) {
 		return nil, true
 	}
 	f := finder[T]{pattern: w.pattern, holds: holds, chosen: make([]*Entry[T], len(w.pattern.Steps))}
@@ -253,6 +253,7 @@ type finder[T any] struct {
 	chosen  []*Entry[T]
 	match   []Entry[T]
 	checks  int
+	reach   *reach[T] // nil if the question is whether there is a match
 }
 
 func (f *finder[T]) ask(slot int, extra *Entry[T]) bool {
@@ -283,8 +284,11 @@ func (f *finder[T]) sift() bool {
 
 // step chooses an event for step i and all steps behind it; events have to stand behind seq.
 func (f *finder[T]) step(i int, seq uint64) bool {
-	if i == len(f.pattern.Steps) {
-		return f.free(i, ^uint64(0)) && f.ask(Last, nil)
+	switch {
+	case f.reach != nil && f.reach.note(i, f.match, len(f.pattern.Steps), f.stays(i)):
+		return true
+	case i == len(f.pattern.Steps):
+		return f.reach == nil && f.stays(i) && f.ask(Last, nil)
 	}
 	step := f.pattern.Steps[i]
 	list := f.slots[i]
@@ -292,11 +296,11 @@ func (f *finder[T]) step(i int, seq uint64) bool {
 	if step.Runs > 1 {
 		return f.runs(i, list)
 	}
-	alone := len(f.pattern.Steps) == 1
+	newest := len(f.pattern.Steps) == 1 || f.reach != nil && i == 0 // any order finds a match; the newest explains best
 	defer func() { f.chosen[i] = nil }()
 	for n := range list {
 		e := &list[n]
-		if alone { // any order finds a match; the newest explains best
+		if newest {
 			e = &list[len(list)-1-n]
 		}
 		f.chosen[i] = e
@@ -316,7 +320,7 @@ func (f *finder[T]) step(i int, seq uint64) bool {
 		}
 		// A later event for this step leaves less room for those behind it. If nothing else depends on the choice, none
 		// can do better.
-		if !alone && !step.Asked && !step.Unless && (i > 0 || !f.pattern.Until) {
+		if !newest && f.reach == nil && !step.Asked && !step.Unless && (i > 0 || !f.pattern.Until) {
 			return false
 		}
 	}
@@ -328,41 +332,46 @@ func (f *finder[T]) step(i int, seq uint64) bool {
 func (f *finder[T]) runs(i int, list []Entry[T]) bool {
 	step := f.pattern.Steps[i]
 	defer func() { f.chosen[i] = nil }()
-	from := len(f.match)
+	from, found := len(f.match), false
 	for n := range list {
 		if len(f.match) == from && !f.free(i, list[n].Seq) {
 			break // nor is the way to a later one
 		}
 		f.chosen[i] = &list[n]
-		if !f.ask(i, nil) || step.Asked && !f.ask(Last, nil) {
+		if !f.ask(i, nil) || step.Asked && f.reach == nil && !f.ask(Last, nil) {
 			continue
 		}
-		f.match = append(f.match, list[n])
+		if f.match = append(f.match, list[n]); f.reach != nil && len(f.match)-from < step.Runs {
+			f.reach.run(i, len(f.match)-from)
+		}
 		if i == 0 && len(f.match) > step.Runs {
 			f.match = f.match[1:] // the later the first event, the less an Until stands behind it
 		}
+		chosen := len(f.match)
 		if len(f.match)-from >= step.Runs && f.step(i+1, list[n].Seq) {
-			return true
+			if f.reach == nil || i > 0 {
+				return true
+			}
+			found, f.match = true, f.match[:chosen] // the newest is wanted
 		}
 		if f.checks > MaxChecks {
 			break
 		}
 	}
 	f.match = f.match[:from]
-	return false
+	return found
 }
 
-// free reports whether nothing stands in the way of the event chosen for step i, or of the call being judged behind the
-// last step: no Unless of the step before it, and no Until.
+// free reports whether no Unless of the step before it stands in the way of the event chosen for step i.
 func (f *finder[T]) free(i int, seq uint64) bool {
-	if i == 0 {
-		return true
-	}
-	before := f.pattern.Steps[i-1]
-	if before.Unless && f.stands(f.pattern.UnlessSlot(i-1), f.match[len(f.match)-1].Seq, seq) {
-		return false
-	}
-	return !f.pattern.Until || i < len(f.pattern.Steps) || !f.stands(f.pattern.UntilSlot(), f.match[0].Seq, seq)
+	return i == 0 || !f.pattern.Steps[i-1].Unless || !f.stands(f.pattern.UnlessSlot(i-1), f.match[len(f.match)-1].Seq, seq)
+}
+
+// stays reports whether nothing stands behind the events that are chosen for the steps before i that ends the match: no
+// Unless of the last of them, and no Until.
+func (f *finder[T]) stays(i int) bool {
+	const now = ^uint64(0)
+	return i == 0 || f.free(i, now) && (!f.pattern.Until || !f.stands(f.pattern.UntilSlot(), f.match[0].Seq, now))
 }
 
 // stands reports whether an event of the slot whose condition holds stands between two others.

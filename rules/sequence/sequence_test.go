@@ -21,6 +21,8 @@ type rule struct {
 	refs    map[int][]int // slot -> steps that its condition asks about, besides its own event
 	seed    int
 	odds    int
+	goal    int    // how many steps model looks for, if not for all of them and the call being judged; 0 for that
+	newest  uint64 // the event that has to be the newest one then; 0 for any
 }
 
 func drawRule(t *rapid.T) rule {
@@ -74,7 +76,11 @@ func (r rule) says(slot int, own *entry, chosen func(step int) *entry) bool {
 		fmt.Fprint(h, " own ", own.Seq)
 	}
 	for _, i := range r.refs[slot] {
-		fmt.Fprint(h, " ", i, "=", chosen(i).Seq)
+		e := chosen(i)
+		if e == nil { // what ends a match asks about a step that is not there yet
+			return false
+		}
+		fmt.Fprint(h, " ", i, "=", e.Seq)
 	}
 	return h.Sum32()%uint32(r.odds+1) > 0
 }
@@ -106,7 +112,12 @@ func (r rule) holds(slot int, chosen []*entry, extra *entry) bool {
 // model looks for a match in all ways that there are: sets is, for each step, the events chosen.
 func (r rule) model(slots [][]entry, sets [][]entry) bool {
 	i := len(sets)
-	one := func(j int) *entry { return &sets[j][len(sets[j])-1] } // of a repeated step, the last one
+	one := func(j int) *entry { // of a repeated step, the last one
+		if j >= len(sets) {
+			return nil
+		}
+		return &sets[j][len(sets[j])-1]
+	}
 	last := uint64(0)
 	if i > 0 {
 		last = sets[i-1][len(sets[i-1])-1].Seq
@@ -116,9 +127,12 @@ func (r rule) model(slots [][]entry, sets [][]entry) bool {
 			return e.Seq > after && e.Seq < before && r.says(slot, &e, one)
 		})
 	}
-	if i == len(r.pattern.Steps) {
+	if i == len(r.pattern.Steps) || r.goal > 0 && i == r.goal {
 		if r.pattern.Steps[i-1].Unless && blocked(r.pattern.UnlessSlot(i-1), last, 1<<60) || r.pattern.Until && blocked(r.pattern.UntilSlot(), sets[0][0].Seq, 1<<60) {
 			return false
+		}
+		if r.goal > 0 {
+			return r.newest == 0 || r.newest == last
 		}
 		for _, j := range r.refs[sequence.Last] { // a repeated step: for each of its events
 			for _, e := range sets[j] {
@@ -222,11 +236,50 @@ func agrees(t *rapid.T) bool {
 	if !slices.IsSortedFunc(match, func(a, b entry) int { return int(a.Seq) - int(b.Seq) }) {
 		t.Fatalf("not in order: %v", match)
 	}
+	r.reaches(t, w, at, slots)
 	w.Evict(at + 1000)
 	if len(dropped) != len(all) {
 		t.Fatalf("%d of %d are forgotten", len(dropped), len(all))
 	}
 	return want
+}
+
+// reaches checks what a window says how far the rule is matched without the call being judged, against trying everything.
+func (r rule) reaches(t *rapid.T, w *sequence.Window[int], at event.Time, slots [][]entry) {
+	got := w.Reach(at, "a", r.holds, nil)
+	for r.goal = len(r.pattern.Steps); r.goal > 0 && !r.model(slots, nil); {
+		r.goal--
+	}
+	if len(got.Steps) != r.goal || got.Unknown {
+		t.Fatalf("%d steps are matched, trying everything says %d\n%+v\n%+v\n%+v", len(got.Steps), r.goal, got, r, slots)
+	}
+	last := uint64(0)
+	for i, step := range got.Steps {
+		if len(step) < r.pattern.Steps[i].Runs {
+			t.Fatalf("step %d takes %d events: %v", i, r.pattern.Steps[i].Runs, step)
+		}
+		for _, e := range step {
+			if e.Seq <= last || !slices.Contains(slots[i], e) {
+				t.Fatalf("step %d: %v in %v", i, step, slots)
+			}
+			last = e.Seq
+		}
+	}
+	if r.goal > 0 { // that of the newest first event is shown, so that nobody thinks it over too early
+		later := slices.Clone(slots)
+		later[0] = slices.DeleteFunc(slices.Clone(slots[0]), func(e entry) bool { return e.Seq <= got.Steps[0][0].Seq })
+		if r.model(later, nil) {
+			t.Fatalf("the first event of %v is not the newest that does\n%+v\n%+v", got, r, slots)
+		}
+	}
+	r.goal = len(r.pattern.Steps)
+	for _, e := range slots[r.goal-1] {
+		r.newest = e.Seq
+		got := w.Reach(at, "a", r.holds, func(x *entry) bool { return x.Seq == e.Seq })
+		if want := r.model(slots, nil); (len(got.Steps) > 0) != want {
+			t.Fatalf("it ends with %v: %+v, trying everything says %v\n%+v\n%+v", e, got, want, r, slots)
+		}
+	}
 }
 
 func yes(int, []*entry, *entry) bool { return true }
