@@ -66,6 +66,8 @@ type Program struct {
 	steps   []string // that it asks about
 	trails  bool     // it asks where values came from, or what was said
 	results []string // those of whose results it asks for the content
+	env     *Env     // that compiled it
+	about   bool     // see Part
 }
 
 // Issue is what is wrong with a condition, and where.
@@ -95,7 +97,7 @@ func (e *Env) Compile(source string) (*Program, error) {
 	if err != nil {
 		return nil, &Issue{Line: 1, Column: 1, Msg: tidy(err.Error())}
 	}
-	p := &Program{source: source, prog: prog, bare: bareArguments(checked), asksFor: presence(checked)}
+	p := &Program{source: source, prog: prog, bare: bareArguments(checked), asksFor: presence(checked), env: e, about: isAbout(checked)}
 	p.steps, p.results = asked(checked, e.steps)
 	p.trails = asksTrail(checked)
 	p.never, err = e.isFalse(source)
