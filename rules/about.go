@@ -48,12 +48,18 @@ type Rule struct {
 // Rules returns the rules of p, in order.
 func (p *Policy) Rules() []Rule {
 	out := make([]Rule, len(p.rules))
-	for i, r := range p.rules {
-		at := r.at.Error("", "")
-		out[i] = Rule{Cover: Cover{Rule: r.name, Do: r.do, Observed: r.observe || p.observe}, Kind: r.kind(), File: at.File, Line: at.Line}
-		for _, g := range r.on {
-			out[i].On = append(out[i].On, g.String())
-		}
+	for i := range p.rules {
+		out[i] = p.describe(i)
+	}
+	return out
+}
+
+func (p *Policy) describe(i int) Rule {
+	r := p.rules[i]
+	at := r.at.Error("", "")
+	out := Rule{Cover: Cover{Rule: r.name, Do: r.do, Observed: r.observe || p.observe}, Kind: r.kind(), File: at.File, Line: at.Line}
+	for _, g := range r.on {
+		out.On = append(out.On, g.String())
 	}
 	return out
 }

@@ -194,7 +194,7 @@ func (s *State) judgeShape(r *rule, c *expr.Call) finding {
 
 func (s *State) judgeRate(n int, e event.Event) finding {
 	i, c := s.view.rules[n], &s.view.call
-	w, spec := s.windows[i], s.policy.rules[i].rate
+	w := s.windows[i]
 	x := s.view.rate(n, w)
 	switch {
 	case !x.applies:
@@ -208,15 +208,7 @@ func (s *State) judgeRate(n int, e event.Event) finding {
 		state: s, rule: s.policy.rules[i], window: w, call: c, at: e.At, occurrence: x.occurrence,
 		counted: s.continues(i, c.Call, e.At) || s.counts(i, e.Seq, e.At),
 	}
-	switch {
-	case spec.limit != nil:
-		return q.sum()
-	case spec.distinct.String() != "":
-		return q.distinct()
-	case spec.inFlight:
-		return q.inFlight()
-	}
-	return q.count()
+	return q.answer()
 }
 
 // question is: may this call be added to what is in the window?
@@ -227,7 +219,19 @@ type question struct {
 	window  *rate.Window
 	call    *expr.Call
 	at      event.Time
-	counted bool // the call continues one that is in the window already
+	counted bool // the call is in the window already, or continues one that is
+}
+
+func (q *question) answer() finding {
+	switch spec := q.rule.rate; {
+	case spec.limit != nil:
+		return q.sum()
+	case spec.distinct.String() != "":
+		return q.distinct()
+	case spec.inFlight:
+		return q.inFlight()
+	}
+	return q.count()
 }
 
 // below notes how close the rule is, which does not fire: "refund-burst 2 of 3 …".

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -27,7 +28,6 @@ type order struct {
 	swept   event.Time            // when those that have waited too long were last forgotten
 	found   []int                 // scratch: feeds
 	search  search                // scratch
-	holds   sequence.Holds[*memo] // of search
 }
 
 // candidate is an event, and where it is to be remembered.
@@ -53,7 +53,7 @@ func newOrder(p *Policy) *order {
 		policy: p, windows: make([]*sequence.Window[*memo], len(p.rules)), calls: newIndex(),
 		memos: map[uint64]*memo{}, held: map[uint64]*candidate{},
 	}
-	o.holds = o.search.holds
+	o.search.asks = o.search.holds
 	for i, r := range p.rules {
 		if r.steps == nil {
 			continue
@@ -271,7 +271,7 @@ func (o *order) judge(i int, c *expr.Call, e event.Event) finding {
 	r := o.policy.rules[i]
 	spec := r.steps
 	q := &o.search
-	*q = search{spec: spec, call: c, bound: q.bound}
+	q.begin(spec, c)
 	if spec.last != nil {
 		match, err := spec.last.EvalWith(c, nil)
 		switch {
@@ -285,7 +285,7 @@ func (o *order) judge(i int, c *expr.Call, e event.Event) finding {
 	if err != nil {
 		return finding{fires: true, why: err.Error(), hint: "send the argument"}
 	}
-	match, unknown := o.windows[i].Find(e.At, key, o.holds)
+	match, unknown := o.windows[i].Find(e.At, key, q.asks)
 	switch {
 	case unknown:
 	case spec.require && match == nil:
@@ -377,11 +377,23 @@ type search struct {
 	spec      *stepsSpec
 	call      *expr.Call // the call being judged
 	bound     []expr.Bound
-	undecided error // the first condition that could not be decided and was taken to hold
+	undecided error                 // the first condition that could not be decided and was taken to hold
+	without   uint64                // the Seq of a call that is left out; 0 for none
+	asks      sequence.Holds[*memo] // holds
+}
+
+// begin makes q a search for steps before a call.
+func (q *search) begin(spec *stepsSpec, c *expr.Call) {
+	*q = search{spec: spec, call: c, bound: q.bound, without: q.without, asks: q.asks}
 }
 
 // holds implements sequence.Holds. What cannot be decided is taken the way in which the rule fires.
 func (q *search) holds(slot int, chosen []*entry, extra *entry) bool {
+	if q.without != 0 && slot != sequence.Last {
+		if at := cmp.Or(extra, chosen[min(slot, len(chosen)-1)]); at.Value.seq == q.without {
+			return false
+		}
+	}
 	q.bound = q.bound[:0]
 	for i, name := range q.spec.names {
 		if name == "" {

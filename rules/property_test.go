@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -260,6 +261,7 @@ func (w *world) call() {
 		return
 	}
 	v := w.decide(e)
+	w.stands(e, v)
 	w.apply(e)
 	w.apply(w.add(e.Seq, e.Session, &v))
 	switch {
@@ -267,6 +269,34 @@ func (w *world) call() {
 		w.held = append(w.held, e)
 	case v.Action.Passes():
 		w.open = append(w.open, e)
+	}
+}
+
+// stands checks that people are told of the rules what the verdict on the call in e says, and that asking changes nothing;
+// asked about any call, at any time, there is an answer.
+func (w *world) stands(e event.Event, v event.Verdict) {
+	var said, fires []string
+	for _, m := range append([]event.Match{{Rule: v.Rule}}, v.Also...) {
+		if m.Rule != "" && m.Rule != "allow" && m.Rule != "catalog" {
+			said = append(said, m.Rule)
+		}
+	}
+	for _, s := range w.state.Standings(e, e.At) {
+		if s.Fires {
+			fires = append(fires, s.Cover.Rule)
+		}
+		if s.Fires && s.Near || s.Fires != (s.Why != "") {
+			w.t.Fatalf("%+v", s)
+		}
+	}
+	if slices.Sort(said); !slices.Equal(said, fires) {
+		w.t.Fatalf("the verdict names %q, standings %q: %+v", said, fires, v)
+	}
+	if again := w.state.Decide(e); !same(v, again) {
+		w.t.Fatalf("it was\n%+v\nand is, once people have asked,\n%+v", v, again)
+	}
+	for _, other := range append(w.open, w.held...) {
+		w.state.Standings(other, w.at)
 	}
 }
 

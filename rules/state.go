@@ -35,12 +35,13 @@ type State struct {
 
 // scratch is memory that a State uses again and again. It is no knowledge: an empty one does as well.
 type scratch struct {
-	view  view            // the call that is being judged
-	found []int           // rules
-	spare []occurrence    // for the next entry of waiting
-	sum   apd.Decimal     // of a window
-	quiet []byte          // how close rules are that do not fire
-	chunk strings.Builder // sentences
+	view  view                          // the call that is being judged
+	found []int                         // rules
+	spare []occurrence                  // for the next entry of waiting
+	sum   apd.Decimal                   // of a window
+	quiet []byte                        // how close rules are that do not fire
+	chunk strings.Builder               // sentences
+	parts map[*expr.Program][]expr.Part // of conditions that somebody wanted to see taken apart
 }
 
 // declaration is a declared schema, or why there is none to go by.
