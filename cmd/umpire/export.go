@@ -9,7 +9,6 @@ import (
 
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/history"
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/interchange"
-	"github.com/umpire-dev/umpire/cmd/umpire/internal/view"
 	"github.com/umpire-dev/umpire/rules/event"
 	"github.com/umpire-dev/umpire/rules/replay"
 	"github.com/umpire-dev/umpire/rules/transcript"
@@ -50,6 +49,9 @@ func (a *app) export() *cobra.Command {
 			defer r.Close() //nolint:errcheck // it was only read
 			if cmd.Flags().Changed("as-test") {
 				return a.exportTest(cmd, r, asTest)
+			}
+			if err := f.named(r); err != nil {
+				return err
 			}
 			return write(r, &f)
 		},
@@ -96,11 +98,7 @@ func (a *app) exportTest(cmd *cobra.Command, r history.Reader, name string) erro
 			return usageError{fmt.Errorf("--as-test and --%s: a test is about one call", other)}
 		}
 	}
-	seq, ok := callNumber(name)
-	if !ok {
-		return usageError{fmt.Errorf("--as-test %s: want the number of a call\nhint: umpire log lists them", view.Text(name, 60))}
-	}
-	call, err := callOf(r, seq)
+	call, err := callNamed(r, name)
 	if err != nil {
 		return err
 	}
