@@ -290,6 +290,9 @@ const parallel = 4
 
 // ask asks the servers.
 func (d *doctor) ask(ctx context.Context) {
+	p := view.NewProgress(d.stderr)
+	defer p.Close()
+	p.Begin("asking servers", 0, func(n int64) string { return fmt.Sprintf("%d have answered", n) })
 	var all sync.WaitGroup
 	free := make(chan struct{}, parallel)
 	for _, f := range d.findings {
@@ -300,6 +303,7 @@ func (d *doctor) ask(ctx context.Context) {
 			free <- struct{}{}
 			defer func() { <-free }()
 			f.hear(probe.Ask(ctx, *f.target, d.limit))
+			p.Done(1)
 		})
 	}
 	all.Wait()

@@ -120,8 +120,12 @@ func (a *app) listed(file string) (out []event.Catalog, err error) {
 func (a *app) exercise(books []*drill.Playbook, p *rules.Policy, lists []event.Catalog, edge corpus.Edge, asJSON bool) error {
 	out := view.New(a.stdout)
 	n := map[drill.Outcome]int{}
+	progress := view.NewProgress(a.stderr)
+	defer progress.Close()
+	progress.Begin("playing", int64(len(books)), func(n int64) string { return count(int(n), "playbook") })
 	for _, b := range books {
 		r, err := drill.Run(b, p, lists, edge)
+		progress.Done(1)
 		if err != nil {
 			return fmt.Errorf("playbook %s: %w", b.Name, err)
 		}

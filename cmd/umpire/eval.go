@@ -37,6 +37,7 @@ type evaluation struct {
 	clean    *wire.Cleaner
 	known    map[string][]event.Catalog // by path
 	lists    sync.Mutex
+	progress *view.Progress
 }
 
 func (a *app) eval() *cobra.Command {
@@ -108,6 +109,9 @@ func (a *app) evaluate(e *evaluation, files []string) error {
 	}
 	tables := corpus.Tables{}
 	out := view.New(a.stdout)
+	e.progress = view.NewProgress(a.stderr)
+	defer e.progress.Close()
+	e.progress.Begin("judging", sizeOf(files), view.Bytes)
 	told := 0
 	for _, f := range files {
 		err := e.file(f, func(s *corpus.Scored) error {
@@ -133,6 +137,16 @@ func (a *app) evaluate(e *evaluation, files []string) error {
 		}
 	}
 	return out.Err()
+}
+
+// sizeOf returns the bytes of all files, as far as they can be found out.
+func sizeOf(files []string) (n int64) {
+	for _, f := range files {
+		if info, err := os.Stat(f); err == nil {
+			n += info.Size()
+		}
+	}
+	return n
 }
 
 // file judges the sessions of a file on every processor and gives them to each, in order.
@@ -164,6 +178,9 @@ func (e *evaluation) file(name string, each func(*corpus.Scored) error) error {
 			if err := each(&batch[i].Scored); err != nil {
 				return err
 			}
+		}
+		for _, text := range texts {
+			e.progress.Done(len(text))
 		}
 	}
 	return nil

@@ -9,7 +9,6 @@ import (
 
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/history"
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/interchange"
-	"github.com/umpire-dev/umpire/cmd/umpire/internal/view"
 	"github.com/umpire-dev/umpire/rules/event"
 	"github.com/umpire-dev/umpire/rules/replay"
 	"github.com/umpire-dev/umpire/rules/transcript"
@@ -17,12 +16,12 @@ import (
 
 func (a *app) export() *cobra.Command {
 	var f filter
-	asTest, format := "", ""
+	asTest, format, schema := "", "", false
 	cmd := &cobra.Command{
 		Use:   "export",
 		Short: "Print the recorded events as JSON, one a line, calls as CSV or OCSF, or a call as a test",
 		Long: "Export prints events as they are stored: one JSON object a line, with seq, at, session, cause and the body under\n" +
-			"the name of its kind. All of them together are what umpire import reads.\n\n" +
+			"the name of its kind. All of them together are what umpire import reads. --schema prints the JSON Schema of such a line.\n\n" +
 			"--format csv prints one call a line, with times of your zone: call, time, session, principal, agent, server, tool,\n" +
 			"arguments, first_verdict (hold, of a call that waited), verdict, rule, why, outcome and ended. An apostrophe stands\n" +
 			"before what a spreadsheet would take to be a formula.\n\n" +
@@ -32,6 +31,10 @@ func (a *app) export() *cobra.Command {
 			"verdict, as little of it as gives the same one, and the verdict. Secrets are taken out of it as they are of the history.",
 		Example: "  umpire export --since 24h | jq 'select(.verdict.action == \"deny\")'\n  umpire export --format csv > calls.csv\n  umpire export --as-test 41 > incident.txtar",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if schema {
+				_, err := fmt.Fprint(a.stdout, event.JSONSchema())
+				return err
+			}
 			if err := f.prepare(time.Now()); err != nil {
 				return err
 			}
@@ -47,12 +50,16 @@ func (a *app) export() *cobra.Command {
 			if cmd.Flags().Changed("as-test") {
 				return a.exportTest(cmd, r, asTest)
 			}
+			if err := f.named(r); err != nil {
+				return err
+			}
 			return write(r, &f)
 		},
 	}
 	f.flags(cmd)
 	cmd.Flags().StringVar(&asTest, "as-test", "", "print this `CALL` as a case for umpire test")
 	cmd.Flags().StringVar(&format, "format", "jsonl", "`jsonl`, csv or ocsf")
+	cmd.Flags().BoolVar(&schema, "schema", false, "print the JSON Schema of the events, for other programs")
 	return cmd
 }
 
@@ -91,11 +98,7 @@ func (a *app) exportTest(cmd *cobra.Command, r history.Reader, name string) erro
 			return usageError{fmt.Errorf("--as-test and --%s: a test is about one call", other)}
 		}
 	}
-	seq, ok := callNumber(name)
-	if !ok {
-		return usageError{fmt.Errorf("--as-test %s: want the number of a call\nhint: umpire log lists them", view.Text(name, 60))}
-	}
-	call, err := callOf(r, seq)
+	call, err := callNamed(r, name)
 	if err != nil {
 		return err
 	}

@@ -51,6 +51,18 @@ func (f *filter) prepare(now time.Time) error {
 	return nil
 }
 
+// named finds the session that is named in the history.
+func (f *filter) named(r history.Reader) error {
+	if f.session == "" {
+		return nil
+	}
+	ids, err := sessionsNamed(r, []string{f.session})
+	if err == nil {
+		f.session = ids[0]
+	}
+	return err
+}
+
 // about reports whether an event is of the session, server, tool and time asked for.
 func (f *filter) about(e event.Event) bool {
 	if e.At < f.from || f.session != "" && e.Session != f.session {
@@ -102,6 +114,9 @@ func (a *app) log() *cobra.Command {
 			defer r.Close() //nolint:errcheck // it was only read
 			if follow && !live {
 				return errors.New("no daemon is running, so nothing more will happen\nhint: start umpire serve, or leave --follow out")
+			}
+			if err := f.named(r); err != nil {
+				return err
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()

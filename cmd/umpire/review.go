@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -57,15 +56,15 @@ func (a *app) decide(name string, approve bool) *cobra.Command {
 			return nil
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
-			call, err := strconv.ParseUint(strings.TrimPrefix(args[0], "#"), 10, 64)
-			if err != nil {
-				return usageError{fmt.Errorf("%s is not the number of a call\nhint: umpire review lists them", view.Text(args[0], 60))}
-			}
 			d, err := a.dial()
 			if err != nil {
 				return err
 			}
 			defer d.Close() //nolint:errcheck // nothing is written through it any more
+			call, err := heldNamed(d, args[0])
+			if err != nil {
+				return err
+			}
 			v, err := d.Decide(call, review.Decision{Approve: approve, Note: note})
 			if err != nil {
 				return noDaemon(err)

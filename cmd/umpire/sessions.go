@@ -11,7 +11,6 @@ import (
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/config"
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/history"
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/view"
-	"github.com/umpire-dev/umpire/store"
 )
 
 // open opens the history for reading.
@@ -20,7 +19,11 @@ func (a *app) open() (r history.Reader, live bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	return history.Open(state)
+	r, live, err = history.Open(state)
+	if err != nil {
+		return nil, false, err
+	}
+	return a.watch(r), live, nil
 }
 
 func (a *app) sessions() *cobra.Command {
@@ -55,7 +58,7 @@ func (a *app) sessions() *cobra.Command {
 					fmt.Sprint(s.Denied), fmt.Sprint(s.Held), fmt.Sprint(s.Logged), fmt.Sprint(s.Failed), view.Time(s.Active, time.Now()),
 				})
 			}
-			if db, ok := r.(*store.DB); ok && db.Imported() {
+			if imported(r) {
 				p.Line("an imported history: it is for reading, and nothing live is judged by it")
 			}
 			if len(list) == 0 {

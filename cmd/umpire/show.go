@@ -3,8 +3,6 @@ package main
 import (
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -12,14 +10,18 @@ import (
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/history"
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/view"
 	"github.com/umpire-dev/umpire/rules/event"
+	"github.com/umpire-dev/umpire/store"
 )
 
 func (a *app) show() *cobra.Command {
 	asJSON := false
 	cmd := &cobra.Command{
-		Use:     "show SESSION | CALL",
-		Short:   "Show a session as a timeline, or why a call was judged as it was",
-		Example: "  umpire show s12\n  umpire show 41",
+		Use:   "show SESSION | CALL",
+		Short: "Show a session as a timeline, or why a call was judged as it was",
+		Long: "Show prints a session, one event a line, or a call with the reason of its verdict, and what led to it.\n\n" +
+			"A session has an id, such as s12, and a call a number, such as 41, and the id that its client gave it, such as toolu_01A8….\n" +
+			"The beginning of any of them will do if it is the only one that begins so. Every command takes these names.",
+		Example: "  umpire show s12\n  umpire show 41\n  umpire show toolu_01A8",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			r, _, err := a.open()
@@ -27,55 +29,54 @@ func (a *app) show() *cobra.Command {
 				return err
 			}
 			defer r.Close() //nolint:errcheck // it was only read
-			if seq, ok := callNumber(args[0]); ok {
-				return a.showCall(r, seq, asJSON)
+			list, err := r.Sessions()
+			if err != nil {
+				return err
 			}
-			return a.showSession(r, args[0], asJSON)
+			if s, err := sessionNamed(list, args[0]); err != nil || s != nil {
+				if err != nil {
+					return err
+				}
+				return a.showSession(r, s, asJSON)
+			}
+			call, err := callNamed(r, args[0])
+			if err != nil {
+				return err
+			}
+			return a.showCall(r, call, asJSON)
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the events as JSON, one a line")
 	return cmd
 }
 
-func (a *app) showSession(r history.Reader, id string, asJSON bool) error {
-	list, err := r.Sessions()
-	if err != nil {
-		return err
+func (a *app) showSession(r history.Reader, s *store.Session, asJSON bool) error {
+	p := view.New(a.stdout)
+	t := view.Timeline{Printer: p, Now: time.Now()}
+	if !asJSON {
+		head := fmt.Sprintf("session %s: %s, %d calls, %d denied", s.ID, view.Text(s.Agent, 60), s.Calls, s.Denied)
+		if s.Seen > 0 {
+			head += fmt.Sprintf(", %d seen and not judged", s.Seen)
+		}
+		p.Line(head)
 	}
-	for _, s := range list {
-		if s.ID != id {
+	for e, err := range history.Events(r, s.First) {
+		if err != nil {
+			return err
+		}
+		if e.Seq > s.Last {
+			break
+		}
+		if e.Session != s.ID {
 			continue
 		}
-		p := view.New(a.stdout)
-		t := view.Timeline{Printer: p, Now: time.Now()}
 		if !asJSON {
-			head := fmt.Sprintf("session %s: %s, %d calls, %d denied", s.ID, view.Text(s.Agent, 60), s.Calls, s.Denied)
-			if s.Seen > 0 {
-				head += fmt.Sprintf(", %d seen and not judged", s.Seen)
-			}
-			p.Line(head)
+			t.Event(e)
+		} else if err := a.printJSON(e); err != nil {
+			return err
 		}
-		for e, err := range history.Events(r, s.First) {
-			if err != nil {
-				return err
-			}
-			if e.Seq > s.Last {
-				break
-			}
-			if e.Session != id {
-				continue
-			}
-			if asJSON {
-				if err := a.printJSON(e); err != nil {
-					return err
-				}
-			} else {
-				t.Event(e)
-			}
-		}
-		return p.Err()
 	}
-	return fmt.Errorf("no session %s\nhint: umpire sessions lists them", view.Text(id, 60))
+	return p.Err()
 }
 
 func (a *app) printJSON(e event.Event) error {
@@ -86,37 +87,8 @@ func (a *app) printJSON(e event.Event) error {
 	return err
 }
 
-// callOf returns the call with the given Seq, or the call to which the event of that Seq belongs.
-func callOf(r history.Reader, seq uint64) (event.Event, error) {
-	e, found, err := history.Get(r, seq)
-	if err == nil && found {
-		switch e.Body.(type) {
-		case *event.Verdict, *event.Review, *event.Expired, *event.Result:
-			e, found, err = history.Get(r, e.Cause)
-		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Call, *event.Signal, *event.Turn, *event.Closed:
-		}
-	}
-	if err != nil {
-		return e, err
-	}
-	if _, ok := e.Body.(*event.Call); !found || !ok {
-		return e, fmt.Errorf("no call #%d\nhint: umpire log lists them", seq)
-	}
-	return e, nil
-}
-
-// callNumber reads the name of a call on the command line: 41, or #41.
-func callNumber(name string) (seq uint64, ok bool) {
-	seq, err := strconv.ParseUint(strings.TrimPrefix(name, "#"), 10, 64)
-	return seq, err == nil
-}
-
-// showCall shows the call with the given Seq, or the call to which the event of that Seq belongs.
-func (a *app) showCall(r history.Reader, seq uint64, asJSON bool) error {
-	e, err := callOf(r, seq)
-	if err != nil {
-		return err
-	}
+// showCall shows a call.
+func (a *app) showCall(r history.Reader, e event.Event, asJSON bool) error {
 	call := e.Body.(*event.Call)
 	c := view.Call{Call: e}
 	if !call.Seen {

@@ -90,8 +90,12 @@ func (a *app) testAll(t *tester, files []string) error {
 	t.edge.Cleaner = clean
 	cases, calls, failed, updated := 0, 0, 0, 0
 	out := view.New(a.stdout)
+	p := view.NewProgress(a.stderr)
+	defer p.Close()
+	p.Begin("testing", int64(len(files)), func(n int64) string { return count(int(n), "file") })
 	for _, f := range files {
 		results, written, err := a.testFile(t, f)
+		p.Done(1)
 		if err != nil {
 			return err
 		}

@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/umpire-dev/umpire/cmd/umpire/internal/history"
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/view"
 	"github.com/umpire-dev/umpire/rules"
 	"github.com/umpire-dev/umpire/rules/event"
@@ -79,7 +78,7 @@ func (a *app) whatIf(w whatIf, asJSON bool) error {
 		return err
 	}
 	defer r.Close() //nolint:errcheck // it was only read
-	if err := known(r, w.sessions); err != nil {
+	if w.sessions, err = sessionsNamed(r, w.sessions); err != nil {
 		return err
 	}
 	var totals replay.Totals
@@ -107,24 +106,6 @@ func (a *app) whatIf(w whatIf, asJSON bool) error {
 		err = fmt.Errorf("%d %s that passed would be denied (--fail-on %s)", totals.Denials, plural(totals.Denials, "call", "calls"), newDenials)
 	}
 	return err
-}
-
-// known reports which of the sessions are not in the history.
-func known(r history.Reader, sessions []string) error {
-	if len(sessions) == 0 {
-		return nil
-	}
-	list, err := r.Sessions()
-	if err != nil {
-		return err
-	}
-	for _, s := range list {
-		sessions = slices.DeleteFunc(slices.Clone(sessions), func(id string) bool { return id == s.ID })
-	}
-	if len(sessions) > 0 {
-		return fmt.Errorf("no session %s\nhint: umpire sessions lists them", view.Text(strings.Join(sessions, ", "), 60))
-	}
-	return nil
 }
 
 // whatIfText prints for people.

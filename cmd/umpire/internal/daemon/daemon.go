@@ -350,7 +350,7 @@ func (d *Daemon) pump(hello transport.Hello, client io.ReadWriteCloser, server p
 // Status returns what the daemon says about itself.
 func (d *Daemon) Status() history.Status {
 	return history.Status{
-		Version: d.opts.Version, PID: os.Getpid(), Listen: d.Addr(), Config: d.opts.Config.Path, Policy: d.gate.Policy().Digest(), Started: d.started,
+		Version: d.opts.Version, PID: os.Getpid(), Listen: d.Addr(), Config: d.opts.Config.Path, Policy: d.gate.Policy().Digest(), Started: d.started, Last: d.db.Last(),
 	}
 }
 

@@ -38,6 +38,7 @@ type Reader interface {
 	ResultOf(call uint64) (uint64, error)
 	SettledBy(call uint64) (uint64, error)
 	Pruned() (store.Pruned, error)
+	Last() uint64 // Seq of the newest event; 0 if there is none, or nobody says
 	Check() error
 	Close() error
 }
@@ -115,12 +116,22 @@ type Status struct {
 	Config  string    `json:"config,omitempty"`
 	Policy  string    `json:"policy"` // digest
 	Started time.Time `json:"started"`
+	Last    uint64    `json:"last"` // Seq of the newest event
 }
 
 // Status asks whether the daemon is there.
 func (d *Daemon) Status() (s Status, err error) {
 	err = d.get("/v1/status", &s)
 	return s, err
+}
+
+// Last implements Reader.
+func (d *Daemon) Last() uint64 {
+	s, err := d.Status()
+	if err != nil {
+		return 0
+	}
+	return s.Last
 }
 
 // Close implements Reader.

@@ -26,19 +26,26 @@ var (
 
 // Printer writes to one output, with colours if that is a terminal.
 type Printer struct {
-	out io.Writer
-	err error
+	out    io.Writer
+	err    error
+	before string // each line: takes away what a Progress has drawn
 }
 
 // New returns a Printer on out.
-func New(out io.Writer) *Printer { return &Printer{out: out} }
+func New(out io.Writer) *Printer {
+	p := &Printer{out: out}
+	if terminal(out) {
+		p.before = clearLine
+	}
+	return p
+}
 
 // Err returns the first error of writing.
 func (p *Printer) Err() error { return p.err }
 
 // Line writes one line.
 func (p *Printer) Line(parts ...string) {
-	if _, err := lipgloss.Fprintln(p.out, strings.TrimRight(strings.Join(parts, " "), " ")); p.err == nil {
+	if _, err := lipgloss.Fprintln(p.out, p.before+strings.TrimRight(strings.Join(parts, " "), " ")); p.err == nil {
 		p.err = err
 	}
 }
