@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -463,13 +462,6 @@ func (p *relayPost) gone(ids []string) {
 			p.session.abandon(id)
 			continue
 		}
-		note, err := json.Marshal(struct {
-			JSONRPC string         `json:"jsonrpc"`
-			Method  string         `json:"method"`
-			Params  map[string]any `json:"params"`
-		}{"2.0", "notifications/cancelled", map[string]any{"requestId": json.RawMessage(id), "reason": "the client closed its stream"}})
-		if err == nil {
-			p.session.board.give(note, nil)
-		}
+		p.session.board.give(wire.Cancelled(id, "the client closed its stream"), nil)
 	}
 }
