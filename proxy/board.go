@@ -215,6 +215,20 @@ func (b *board) Write(frames ...[]byte) error {
 	return nil
 }
 
+// WriteBeside sends a frame that belongs to a request which is not answered, on the stream of its POST if it has one.
+func (b *board) WriteBeside(id string, frame []byte) error {
+	b.mu.Lock()
+	var to *stream
+	if p := b.posts[wire.Key(id)]; p != nil {
+		to = p.stream
+	}
+	b.mu.Unlock()
+	if to != nil && to.send(transport.AppendEvent(nil, frame)) == nil {
+		return nil
+	}
+	return b.Write(frame)
+}
+
 // route sends a frame where it belongs.
 func (b *board) route(data []byte) error {
 	frame, err := wire.Parse(data, wire.FromServer)

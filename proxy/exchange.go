@@ -74,7 +74,7 @@ func linkName(server, id string) string {
 // link returns a new link. All of them share one quota of signals, since clients make as many links as they like, and the
 // questions that requests were answered with.
 func (h *HTTP) link(who Origin) *Link {
-	l := NewLink(LinkConfig{Judge: h.Judge, Cleaner: h.Cleaner, Hearer: h.Hearer, Intent: h.Intent, Origin: who, KeepAlive: h.KeepAlive, Log: h.Log})
+	l := NewLink(LinkConfig{Judge: h.Judge, Cleaner: h.Cleaner, Hearer: h.Hearer, Intent: h.Intent, Elicitor: h.Elicitor, Origin: who, KeepAlive: h.KeepAlive, Log: h.Log})
 	l.signals, l.inputs = &h.signals, &h.inputs
 	return l
 }
@@ -167,6 +167,8 @@ func (x *exchange) post() {
 	switch {
 	case !frame.Batch && len(replies) > 0:
 		x.answer(http.StatusOK, replies[0])
+	case len(forward)+len(replies) == 0: // it was for Umpire alone
+		x.w.WriteHeader(http.StatusAccepted)
 	case !frame.Batch:
 		x.roundTrip(&outgoing{body: forward[0]})
 	case len(forward) == 0:

@@ -32,6 +32,8 @@ type HTTPConfig struct {
 	Hearer  Hearer // as in LinkConfig
 	Intent  string // likewise
 	Guard   Guard
+	// Elicitor asks users about calls that are on hold; nil if nobody does.
+	Elicitor *Elicitor
 	// KeepAlive is how often a client hears of its call that is on hold; 0 is every 15 s.
 	KeepAlive time.Duration
 	Log       *slog.Logger // nil discards
@@ -97,7 +99,7 @@ func NewHTTP(cfg HTTPConfig) (*HTTP, error) {
 		HTTPConfig: cfg, links: map[string]*httpLink{}, known: map[string]Origin{}, done: make(chan struct{}),
 		upstream: newUpstream(cfg.URL),
 		legacy: newRelay(RelayConfig{
-			Server: cfg.Server, Headers: cfg.Headers, Judge: cfg.Judge, Cleaner: cfg.Cleaner, Hearer: cfg.Hearer, Intent: cfg.Intent, KeepAlive: cfg.KeepAlive, Log: cfg.Log,
+			Server: cfg.Server, Headers: cfg.Headers, Judge: cfg.Judge, Cleaner: cfg.Cleaner, Hearer: cfg.Hearer, Intent: cfg.Intent, Elicitor: cfg.Elicitor, KeepAlive: cfg.KeepAlive, Log: cfg.Log,
 		}),
 	}
 	go h.sweep()

@@ -26,6 +26,8 @@ type LinkConfig struct {
 	Hearer Hearer
 	// Intent is the argument by which the model may declare why it makes a call; empty if it is not asked to.
 	Intent string
+	// Elicitor asks the client's user about calls that are on hold; nil if nobody does.
+	Elicitor *Elicitor
 	// KeepAlive is how often the client hears of a call that is on hold; 0 is every 15 s.
 	KeepAlive time.Duration
 	// Ledger is where Pump keeps what the client waits for, so that the next process can answer it; nil if nowhere.
@@ -41,6 +43,7 @@ type Link struct {
 	log       *slog.Logger
 	hearer    Hearer
 	intent    string
+	elicitor  *Elicitor
 	keepAlive time.Duration
 	signals   *Quota
 	ledger    *transport.Ledger
@@ -53,6 +56,7 @@ type Link struct {
 	traces  map[string]string   // of calls that are about to come, by the same
 	last    *event.Peer         // whose call was let through last
 	quiet   chan struct{}       // if somebody waits for it: closed when nothing is expected
+	forms   bool                // the client has said at its initialize that it shows forms to its user
 	closed  bool
 	leaving string // why this process leaves the conversation to another one; empty if it does not
 }
@@ -69,8 +73,11 @@ type request struct {
 	call   *event.Call // for tools/call, with what follows
 	args   []byte      // as sent
 	ticket *Ticket
-	sent   bool // it was let through: before that, nothing the server says can be its answer
-	given  bool // the client has given it up: the server need not answer it
+	manner manner       // how the client's user can be asked about the call …
+	asked  *elicitation // … and the answer is that he is
+	no     bool         // he has said no after somebody else had approved the call
+	sent   bool         // it was let through: before that, nothing the server says can be its answer
+	given  bool         // the client has given it up: the server need not answer it
 }
 
 // maxWaiting bounds the unanswered requests of a link.
@@ -82,7 +89,7 @@ func NewLink(cfg LinkConfig) *Link {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Link{
-		judge: cfg.Judge, clean: cfg.Cleaner, log: cfg.Log, hearer: cfg.Hearer, intent: cfg.Intent, keepAlive: cmp.Or(cfg.KeepAlive, keepAlive),
+		judge: cfg.Judge, clean: cfg.Cleaner, log: cfg.Log, hearer: cfg.Hearer, intent: cfg.Intent, elicitor: cfg.Elicitor, keepAlive: cmp.Or(cfg.KeepAlive, keepAlive),
 		who: cfg.Origin, signals: &Quota{}, ledger: cfg.Ledger, inputs: &questions{},
 	}
 }
@@ -170,6 +177,9 @@ func (l *Link) FromClient(m *wire.Message) Ruling {
 		return l.cancelled(m)
 	}
 	if m.Kind == wire.Response {
+		if l.elicitor.answered(l, m) {
+			return Ruling{}
+		}
 		l.replied(m)
 	}
 	if m.Kind != wire.Request {
@@ -205,8 +215,21 @@ func (l *Link) FromClient(m *wire.Message) Ruling {
 		l.retried(m, r)
 		return Ruling{forward: m.Raw, asked: r}
 	}
-	call := m.Call()
 	who, asserted := claims(l.who, m)
+	m, back, said, err := l.elicitor.returned(l, m, who)
+	if err != nil {
+		l.forget(r.key)
+		return Ruling{reply: wire.ErrorReply(r.id, wire.CodeInvalidRequest, err.Error())}
+	}
+	call := m.Call()
+	if back != nil {
+		r.call, r.args, r.ticket = back.call.call, call.Args, back.call.ticket
+		return Ruling{
+			wait: func() ([]byte, []byte) { return l.release(m, r) },
+			held: func() *wait { return r.returned(m, back, said) }, ticket: r.ticket, asked: r,
+		}
+	}
+	r.manner = l.elicitor.manner(l, m)
 	r.call, r.args = l.event(who, m, call), call.Args
 	r.call.Intent = intent
 	r.call.Asserted, r.call.Trace = asserted, l.trace(m, r.key)
@@ -214,7 +237,7 @@ func (l *Link) FromClient(m *wire.Message) Ruling {
 	l.retried(m, r)
 	return Ruling{
 		wait: func() ([]byte, []byte) { return l.release(m, r) },
-		held: func() *wait { return r.held(m) }, ticket: r.ticket, asked: r,
+		held: func() *wait { return l.held(m, r) }, ticket: r.ticket, asked: r,
 	}
 }
 
@@ -237,7 +260,16 @@ func (l *Link) giveUp() {
 
 // release turns the verdict on a call into bytes.
 func (l *Link) release(m *wire.Message, r *request) (forward, reply []byte) {
+	if r.asked != nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.forget(r.key)
+		return nil, wire.InputRequired(r.id, inputKey, r.asked.name, dialog(&r.asked.slot.Held))
+	}
 	v, err := r.ticket.Settled()
+	if r.no && v.Action.Passes() {
+		v = l.declined(r, v)
+	}
 	passes := err == nil && v.Action.Passes()
 	l.mu.Lock()
 	ended := l.waiting[r.key] != r // Fail has recorded that it is lost
@@ -316,6 +348,7 @@ func (l *Link) learn(m *wire.Message) {
 	switch {
 	case m.Method == "initialize":
 		info = m.Params.Get("clientInfo")
+		l.forms = wire.OffersForms(m.Params.Get("capabilities"))
 		l.who.Protocol = strings.Clone(m.Params.Get("protocolVersion").Str)
 	case m.Protocol() != "":
 		info = m.Meta(wire.MetaClientInfo)
@@ -353,6 +386,9 @@ func (l *Link) signal(name, text string) {
 // more: calls are recorded with the outcome and the reason. It returns the replies for the client, in no order. If want is nil
 // it ends all requests; a call that is still being judged then does not go out, and its own Ruling has the reply.
 func (l *Link) Fail(code int, outcome event.Outcome, reason string, want func(*request) bool) [][]byte {
+	if want == nil {
+		l.elicitor.leave(l, reason)
+	}
 	l.mu.Lock()
 	if len(l.waiting) == 0 {
 		l.mu.Unlock()

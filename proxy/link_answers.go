@@ -16,6 +16,12 @@ func (l *Link) FromServer(m *wire.Message) Ruling {
 		return l.notified(m)
 	}
 	if m.Kind == wire.Request {
+		if l.elicitor.asked(m.ID) { // the client's answer would be taken for that of its user
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.signal("id-in-use", "the server asks under the id of a question of Umpire's; the client does not get it")
+			return Ruling{reply: wire.ErrorReply(m.ID, wire.CodeInvalidRequest, "this id is in use")}
+		}
 		return l.asks(m)
 	}
 	if m.ID == "" { // an error that answers a message which the server could not read

@@ -150,6 +150,16 @@ func (o *outlet) write(pays []string, frames ...[]byte) error {
 	return err
 }
 
+// beside writes a frame that belongs to a call which waits. Where the client hears on several streams, it goes on the one of the call.
+func (o *outlet) beside(w *wait, frame []byte) error {
+	if c, ok := o.Conn.(interface {
+		WriteBeside(id string, frame []byte) error
+	}); ok && !o.gone.Load() {
+		return c.WriteBeside(w.request.id, frame)
+	}
+	return o.write(nil, frame)
+}
+
 // lane is one direction: what comes from one side goes to the other, and some of it is answered instead. All of it is
 // written in the order in which it came. The reader writes what is settled when it is judged; what waits for its record,
 // and whatever comes behind it, is late and written by release, so that the reader can go on.
@@ -240,7 +250,10 @@ func (n *lane) release() {
 		}
 		n.unsent.Add(-1)
 		held.Go(func() {
-			attend([]*wait{w}, n.pump.link.keepAlive, n.pump.left, func(i int) error { return n.back.write(nil, w.progress(i)) })
+			if !w.conclude() {
+				attend([]*wait{w}, n.pump.link.keepAlive, n.pump.left,
+					func(i int) error { return n.back.write(nil, w.progress(i)) }, n.back.beside)
+			}
 			var g gathered
 			n.add(&g, r)
 			n.write(&g)

@@ -31,6 +31,8 @@ type RelayConfig struct {
 	Hearer  Hearer // as in LinkConfig
 	Intent  string // likewise
 	Guard   Guard
+	// Elicitor is as in HTTPConfig.
+	Elicitor *Elicitor
 	// Dial opens a connection to the server for one client, with Headers and those of the client that are for the server.
 	// What the server answers instead is a *transport.StatusError. The context is for the dialling alone.
 	Dial func(ctx context.Context, header http.Header) (Conn, error)
@@ -204,7 +206,7 @@ func (r *Relay) join(q *http.Request, principal, kind string, dial, accept func(
 	}
 	r.serial++
 	s.Link = NewLink(LinkConfig{
-		Judge: r.Judge, Cleaner: r.Cleaner, Hearer: r.Hearer, Intent: r.Intent, KeepAlive: r.KeepAlive, Log: r.Log,
+		Judge: r.Judge, Cleaner: r.Cleaner, Hearer: r.Hearer, Intent: r.Intent, Elicitor: r.Elicitor, KeepAlive: r.KeepAlive, Log: r.Log,
 		Origin: Origin{
 			Link: fmt.Sprintf("%s:%s:%s-%d", kind, r.Server, r.born, r.serial), Server: r.Server, Transport: kind, Peer: PeerOf(q, principal),
 		},

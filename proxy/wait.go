@@ -21,7 +21,9 @@ const keepAlive = 15 * time.Second
 // wait is a call that waits for a person, and its client with it.
 type wait struct {
 	*review.Slot
-	token string // the client's progressToken, as it sent it; empty if it sent none
+	asking
+	request *request
+	token   string // the client's progressToken, as it sent it; empty if it sent none
 }
 
 // onHold returns, once the message is judged, the call that waits for a person, if it does: Ruling.Wait then returns when
@@ -34,11 +36,21 @@ func (r Ruling) onHold() *wait {
 }
 
 // held returns the wait of the call m, if the verdict on it is to hold it.
-func (r *request) held(m *wire.Message) *wait {
+func (l *Link) held(m *wire.Message, r *request) *wait {
 	if r.ticket.Wait() != nil || r.ticket.Hold == nil {
 		return nil
 	}
-	w := &wait{Slot: r.ticket.Hold}
+	w := r.waits(m)
+	if r.manner != notAtAll {
+		until := time.Now().Add(w.Expires.Sub(w.Since))
+		w.ask = func() *elicitation { return l.elicitor.ask(l, m, r, until) }
+	}
+	return w
+}
+
+// waits returns the wait of the call m, which is on hold.
+func (r *request) waits(m *wire.Message) *wait {
+	w := &wait{Slot: r.ticket.Hold, request: r}
 	if token := m.Meta("progressToken"); token.Type == gjson.String || token.Type == gjson.Number {
 		w.token = token.Raw
 	}
@@ -58,9 +70,10 @@ func (w *wait) progress(n int) []byte {
 // errLeft says that the client is no longer there.
 var errLeft = errors.New("the client gave up")
 
-// attend returns when the holds of all waits have ended. At once and every period it calls beat with 1, 2, 3 … When beat
-// fails or left is closed, nobody waits any more, and what is on hold is denied.
-func attend(waits []*wait, period time.Duration, left <-chan struct{}, beat func(n int) error) {
+// attend returns when the holds of all waits have ended, or their clients are told to make the calls again. At once and every
+// period it calls beat with 1, 2, 3 … When beat fails or left is closed, nobody waits any more, and what is on hold is denied.
+// Where clients can be asked, say sends a frame to the one that waits; nil if it cannot be told anything before the answer.
+func attend(waits []*wait, period time.Duration, left <-chan struct{}, beat func(n int) error, say func(w *wait, frame []byte) error) {
 	tick := time.NewTicker(period)
 	defer tick.Stop()
 	n, gone := 1, beat(1) != nil
@@ -68,10 +81,14 @@ func attend(waits []*wait, period time.Duration, left <-chan struct{}, beat func
 		for over := false; !over; {
 			if gone {
 				w.Leave(errLeft.Error())
+			} else if w.inquire(say) {
+				break
 			}
 			select {
 			case <-w.Done():
 				over = true
+			case d := <-w.answers():
+				w.decide(d)
 			case <-left:
 				gone = true
 			case <-tick.C:
@@ -79,6 +96,7 @@ func attend(waits []*wait, period time.Duration, left <-chan struct{}, beat func
 				gone = gone || beat(n) != nil
 			}
 		}
+		w.withdraw(say)
 	}
 }
 
@@ -129,11 +147,11 @@ func (l *Link) abandon(id string) {
 }
 
 // attend keeps the client of an HTTP exchange alive while calls wait. A client that accepts a stream of events gets one
-// at once, with news on it; any other just waits.
+// at once, with news on it; any other just waits. Who is to make the call again is told so without.
 func (x *exchange) attend(rulings []Ruling) {
 	var waits []*wait
 	for _, r := range rulings {
-		if w := r.onHold(); w != nil {
+		if w := r.onHold(); w != nil && !w.conclude() && !w.inquire(nil) {
 			waits = append(waits, w)
 		}
 	}
@@ -141,6 +159,7 @@ func (x *exchange) attend(rulings []Ruling) {
 		return
 	}
 	beat := func(int) error { return nil }
+	var say func(*wait, []byte) error
 	if acceptsEvents(x.r.Header) {
 		h := x.w.Header()
 		h.Set("Content-Type", "text/event-stream")
@@ -159,8 +178,9 @@ func (x *exchange) attend(rulings []Ruling) {
 			}
 			return x.push(news)
 		}
+		say = func(_ *wait, frame []byte) error { return x.push(transport.AppendEvent(nil, frame)) }
 	}
-	attend(waits, x.link.keepAlive, x.r.Context().Done(), beat)
+	attend(waits, x.link.keepAlive, x.r.Context().Done(), beat, say)
 }
 
 // push sends bytes of a stream of events at once.
