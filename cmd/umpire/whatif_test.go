@@ -13,7 +13,6 @@ import (
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/history"
 	"github.com/umpire-dev/umpire/rules"
 	"github.com/umpire-dev/umpire/rules/event"
-	"github.com/umpire-dev/umpire/rules/replay"
 	"github.com/umpire-dev/umpire/store"
 	"github.com/umpire-dev/umpire/store/storetest"
 )
@@ -69,12 +68,12 @@ func TestSinceReportsLateCallsAndWindowsHoldOlderOnes(t *testing.T) {
 		calls string
 		fails int
 	}{
-		{"", "40 calls judged", 1},
-		{"5d", "5 calls judged", 1}, // each is the 30th of its window: those before --since are in it
-		{"2h", "1 call judged", 1},
+		{"", "40 calls judged", 3},
+		{"5d", "5 calls judged", 3}, // each is the 30th of its window: those before --since are in it
+		{"2h", "1 call judged", 3},
 		{"1m", "0 calls judged", 0},
 	} {
-		args := []string{"--fail-on", "new-denials"}
+		args := []string{"--fail-on", "new-denials", "--examples", "-1"}
 		if tc.since != "" {
 			args = append(args, "--since", tc.since)
 		}
@@ -101,8 +100,8 @@ func TestItIsSaidWhereRetentionHasRemovedWhatAWindowNeeds(t *testing.T) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	status, out, errs := try(t, dir, tenIn30Days, "--fail-on", "new-denials")
-	if status != 1 || !strings.Contains(out, "20 calls judged") || !strings.Contains(out, " 10 were allowed, would be denied: ten 10\n") {
+	status, out, errs := try(t, dir, tenIn30Days, "--fail-on", "new-denials", "--examples", "10")
+	if status != 3 || !strings.Contains(out, "20 calls judged") || !strings.Contains(out, " 10 were allowed, would be denied: ten 10\n") {
 		t.Errorf("%d\n%s%s", status, out, errs)
 	}
 	if !strings.Contains(out, "\n20 of them depend on history that retention has removed; judged by what is left of it.\n") {
@@ -134,16 +133,16 @@ func TestAHistoryThatFadesWhileItIsReadIsNotJudgedByHalf(t *testing.T) {
 	}
 	defer r.Close()
 	read := 0
-	judge := func(events replay.History, _ event.Time) error {
-		for range events(1) {
+	count := func(store.Pruned) error {
+		for range history.Events(r, 1) {
 			read++
 		}
 		return nil
 	}
-	if err := replayed(&fading{Reader: r}, judge); err == nil || !strings.Contains(err.Error(), "while it was read") || read != 7 {
+	if err := lasting(&fading{Reader: r}, count); err == nil || !strings.Contains(err.Error(), "while it was read") || read != 7 {
 		t.Errorf("%v after %d events", err, read)
 	}
-	if err := replayed(r, judge); err != nil || read != 14 {
+	if err := lasting(r, count); err != nil || read != 14 {
 		t.Errorf("%v after %d events", err, read)
 	}
 }
@@ -161,7 +160,7 @@ func TestWhatIfShowsNamesAsText(t *testing.T) {
 		t.Fatal(err)
 	}
 	status, out, errs := try(t, dir, `rules: [{name: all, on: "*/*", rate: {distinct: args.a, max: 0, per: 1h, by: tool}, do: deny}]`)
-	if status != 0 || strings.Count(out, "\n") != 5 || strings.Contains(out, "\x1b") || strings.Count(out, `a\n#9 all is well\u001b[32m`) != 2 {
+	if status != 0 || strings.Count(out, "\n") != 10 || strings.Contains(out, "\x1b") || strings.Count(out, `a\n#9 all is well\u001b[32m`) != 3 {
 		t.Errorf("%d\n%q\n%s", status, out, errs)
 	}
 }
