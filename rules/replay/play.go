@@ -121,6 +121,34 @@ const maxOpen = 10_000
 // Add takes the next event, of whatever session. For one of another session nothing is said.
 func (p *Player) Add(e event.Event) (m Moment, err error) {
 	m.Event = e
+	var before []rules.Standing
+	if _, ok := e.Body.(*event.Call); ok && e.Session == p.session {
+		before = p.state.Standings(e, e.At)
+	}
+	if err := p.Skip(e); err != nil || e.Session != p.session {
+		return m, err
+	}
+	switch b := e.Body.(type) {
+	case *event.Call:
+		m.Standings = before
+	case *event.Turn, *event.Signal:
+		m.Standings = p.state.Standings(e, e.At)
+	case *event.Verdict, *event.Review, *event.Expired, *event.Result:
+		call := e.Cause
+		if r, ok := b.(*event.Result); ok && r.Root != 0 {
+			call = r.Root
+		}
+		if about := p.calls[call]; about.Body != nil {
+			m.Standings = p.state.Standings(about, e.At)
+		}
+	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Closed:
+	}
+	m.Earlier = p.earlier(m.Standings, e.At)
+	return m, nil
+}
+
+// Skip takes the next event, of which nothing has to be said.
+func (p *Player) Skip(e event.Event) error {
 	if l, ok := e.Body.(*event.Loaded); ok {
 		policy, err := compile(p.policies, l)
 		if err == nil && policy.Digest() != p.state.Policy().Digest() {
@@ -128,38 +156,22 @@ func (p *Player) Add(e event.Event) (m Moment, err error) {
 			p.concern = nil
 		}
 		if err != nil {
-			return m, fmt.Errorf("replay: the policy of event %d: %w", e.Seq, err)
+			return fmt.Errorf("replay: the policy of event %d: %w", e.Seq, err)
 		}
 	}
+	p.state.Apply(e)
 	if e.Session != p.session {
-		p.state.Apply(e)
-		return m, nil
+		return nil
 	}
-	about := e
-	switch b := e.Body.(type) {
+	switch e.Body.(type) {
 	case *event.Call:
-		m.Standings = p.state.Standings(e, e.At)
-		p.state.Apply(e)
 		p.open(e)
 		p.note(e)
 	case *event.Turn, *event.Signal:
-		p.state.Apply(e)
-		m.Standings = p.state.Standings(e, e.At)
 		p.note(e)
-	case *event.Verdict, *event.Review, *event.Expired, *event.Result:
-		p.state.Apply(e)
-		call := e.Cause
-		if r, ok := b.(*event.Result); ok && r.Root != 0 {
-			call = r.Root
-		}
-		if about = p.calls[call]; about.Body != nil {
-			m.Standings = p.state.Standings(about, e.At)
-		}
-	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Closed:
-		p.state.Apply(e)
+	default:
 	}
-	m.Earlier = p.earlier(m.Standings, e.At)
-	return m, nil
+	return nil
 }
 
 // open remembers a call.

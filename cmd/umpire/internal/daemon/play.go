@@ -13,12 +13,14 @@ import (
 	"github.com/umpire-dev/umpire/rules"
 	"github.com/umpire-dev/umpire/rules/event"
 	"github.com/umpire-dev/umpire/rules/replay"
+	"github.com/umpire-dev/umpire/store"
 )
 
 // The bounds of a part of a replay.
 const (
 	maxMoments     = 400
 	maxPlayEvents  = 100_000         // that are looked at for one part
+	playBack       = 2_000           // events before it that are looked at for what they have left behind
 	playFor        = 2 * time.Minute // then a replay that nobody goes on with is forgotten
 	nearFor        = 10 * time.Minute
 	nearMissesBack = 30 * 24 * time.Hour
@@ -66,16 +68,16 @@ func (d *Daemon) play(w http.ResponseWriter, r *http.Request) {
 	defer context.AfterFunc(d.ctx, cancel)()
 	var out moments
 	if err == nil {
-		out, err = d.playing.part(ctx, &d.past, s.ID, max(from, s.First), s.Last, int(limit))
+		out, err = d.playing.part(ctx, &d.past, s, max(from, s.First), int(limit))
 	}
 	d.answer(w, out, err)
 }
 
-func (p *playing) part(ctx context.Context, past *past, session string, from, last uint64, limit int) (out moments, err error) {
+func (p *playing) part(ctx context.Context, past *past, of store.Session, from uint64, limit int) (out moments, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	out.Moments = []json.RawMessage{}
-	if from > last {
+	if from > of.Last {
 		return out, nil
 	}
 	p.ctx = ctx
@@ -92,44 +94,55 @@ func (p *playing) part(ctx context.Context, past *past, session string, from, la
 			p.player = nil
 		}
 	}()
-	if p.player == nil || p.session != session || p.next != from {
-		p.player = nil // both at once would be too much
-		s, err := past.before(ctx, from)
+	if p.player == nil || p.session != of.ID || p.next > from || from-p.next > maxPlayEvents {
+		p.player = nil // two at once would be too much
+		p.session, p.next = of.ID, max(of.First, from-min(from, playBack))
+		s, err := past.before(ctx, p.next)
 		if err != nil {
 			return out, err
 		}
-		p.player = replay.NewPlayer(s, session, func(policy *rules.Policy, before uint64) (*rules.State, error) {
+		p.player = replay.NewPlayer(s, of.ID, func(policy *rules.Policy, before uint64) (*rules.State, error) {
 			return past.fold(p.ctx, policy, before)
 		})
-		p.session, p.next = session, from
 	}
 	size, n := 0, 0
-	for e, err := range past.db.Events(from) {
+	for e, err := range past.db.Events(p.next) {
 		if err = errors.Join(err, ctx.Err()); err != nil {
 			return out, err
 		}
-		if n++; e.Seq > last || len(out.Moments) == limit || size > maxPageBytes || n > maxPlayEvents {
+		switch {
+		case e.Seq < from:
+			err = p.player.Skip(e)
+		case e.Seq > of.Last || len(out.Moments) == limit || size > maxPageBytes || n > maxPlayEvents:
+			out.Next = p.next
+		default:
+			n++
+			var m replay.Moment
+			if m, err = p.player.Add(e); err == nil && e.Session == of.ID {
+				out.Moments = append(out.Moments, moment{e.Seq, m.Standings, m.Earlier}.json())
+				size += len(out.Moments[len(out.Moments)-1])
+			}
+		}
+		if err != nil {
+			return out, err
+		}
+		if out.Next != 0 {
 			break
 		}
-		m, err := p.player.Add(e)
-		if err != nil {
-			return out, err
-		}
 		p.next = e.Seq + 1
-		if e.Session != session {
-			continue
-		}
-		text, err := json.Marshal(moment{e.Seq, m.Standings, m.Earlier})
-		if err != nil {
-			return out, err
-		}
-		size += len(text)
-		out.Moments = append(out.Moments, text)
 	}
-	if p.next <= last {
-		out.Next = p.next
+	if out.Next > of.Last {
+		out.Next = 0
 	}
 	return out, nil
+}
+
+func (m moment) json() json.RawMessage {
+	text, err := json.Marshal(m)
+	if err != nil {
+		panic("daemon: " + err.Error()) // numbers and texts always marshal
+	}
+	return text
 }
 
 // nearing counts near-misses, while somebody wants to know of them.

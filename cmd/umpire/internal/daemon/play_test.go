@@ -135,13 +135,17 @@ func historyOf(log []event.Event) replay.History {
 // played is what the whole history says about a session.
 func played(t testing.TB, log []event.Event, session string, from uint64) (out []string) {
 	t.Helper()
-	s, err := replay.Before(historyOf(log), from)
+	first := max(uint64(slices.IndexFunc(log, func(e event.Event) bool { return e.Session == session }))+1, from-min(from, 2000))
+	s, err := replay.Before(historyOf(log), first)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for m, err := range replay.Play(s, historyOf(log), session, from, uint64(len(log))) {
+	for m, err := range replay.Play(s, historyOf(log), session, first, uint64(len(log))) {
 		if err != nil {
 			t.Fatal(err)
+		}
+		if m.Event.Seq < from {
+			continue
 		}
 		text, err := json.Marshal(map[string]any{"seq": m.Event.Seq, "standings": m.Standings, "earlier": m.Earlier})
 		if err != nil {
