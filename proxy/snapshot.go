@@ -273,6 +273,21 @@ func restoreMemory(p *rules.Policy, build string, data []byte) (*memory, error) 
 	return m, nil
 }
 
+// StateOf returns what rules remembered at a snapshot, and up to which event it goes. It is an error if the snapshot was made
+// by another program or under another policy.
+func StateOf(p *rules.Policy, build string, data []byte) (s *rules.State, seq uint64, err error) {
+	defer func() {
+		if r := recover(); r != nil { // see restore
+			s, seq, err = nil, 0, fmt.Errorf("restoring it panicked: %v", r)
+		}
+	}()
+	m, err := restoreMemory(p, build, data)
+	if err != nil {
+		return nil, 0, err
+	}
+	return m.state, m.last, nil
+}
+
 func (o openCall) image() openImage { return openImage{Session: o.session, Link: o.link, Call: o.call} }
 
 func (img openImage) open() openCall {

@@ -275,7 +275,7 @@ func (w *world) call() {
 // stands checks that people are told of the rules what the verdict on the call in e says, and that asking changes nothing;
 // asked about any call, at any time, there is an answer.
 func (w *world) stands(e event.Event, v event.Verdict) {
-	var said, fires []string
+	var said, fires, near []string
 	for _, m := range append([]event.Match{{Rule: v.Rule}}, v.Also...) {
 		if m.Rule != "" && m.Rule != "allow" && m.Rule != "catalog" {
 			said = append(said, m.Rule)
@@ -285,6 +285,9 @@ func (w *world) stands(e event.Event, v event.Verdict) {
 		if s.Fires {
 			fires = append(fires, s.Cover.Rule)
 		}
+		if s.Near && s.Order == nil {
+			near = append(near, s.Cover.Rule)
+		}
 		if s.Fires && s.Near || s.Fires != (s.Why != "") {
 			w.t.Fatalf("%+v", s)
 		}
@@ -292,11 +295,24 @@ func (w *world) stands(e event.Event, v event.Verdict) {
 	if slices.Sort(said); !slices.Equal(said, fires) {
 		w.t.Fatalf("the verdict names %q, standings %q: %+v", said, fires, v)
 	}
+	if got := w.state.NearCall(e); !slices.Equal(got, near) {
+		w.t.Fatalf("%q are near, standings say %q", got, near)
+	}
 	if again := w.state.Decide(e); !same(v, again) {
 		w.t.Fatalf("it was\n%+v\nand is, once people have asked,\n%+v", v, again)
 	}
 	for _, other := range append(w.open, w.held...) {
-		w.state.Standings(other, w.at)
+		near = nil
+		for _, s := range w.state.Standings(other, w.at) {
+			if s.Near && s.Order != nil {
+				near = append(near, s.Cover.Rule)
+			}
+		}
+		if got := slices.DeleteFunc(w.state.NearStep(other, w.at), func(rule string) bool {
+			return slices.ContainsFunc(w.state.Standings(other, w.at), func(s rules.Standing) bool { return s.Cover.Rule == rule && s.Fires })
+		}); !slices.Equal(got, near) {
+			w.t.Fatalf("%q are near, standings say %q", got, near)
+		}
 	}
 }
 

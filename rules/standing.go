@@ -139,6 +139,26 @@ func (p *Policy) concerned(e event.Event, o *order) (list []int) {
 	return slices.Compact(list)
 }
 
+// NearCall returns the names of the rules with rate, or with nothing but a condition, that the call in e comes near to, which
+// is not applied yet; see Standing. For counts over long histories it takes less time than Standings.
+func (s *State) NearCall(e event.Event) (names []string) {
+	s.look(e)
+	for n, i := range s.view.rules {
+		r, isNear := s.policy.rules[i], false
+		switch {
+		case r.rate != nil:
+			isNear = s.nearRate(n, e)
+		case r.kind() == "where":
+			applies, _ := r.applies(&s.view.call)
+			isNear = !applies && near(s.partsOf(r.where, &s.view.call))
+		}
+		if isNear {
+			names = append(names, r.name)
+		}
+	}
+	return names
+}
+
 func (s *State) standings(e event.Event, b *event.Call, concerned []int) (out []Standing) {
 	s.view.call.Call = nil // conditions may ask what was said since
 	s.look(e)
@@ -207,10 +227,31 @@ func near(parts []PartOf) bool {
 	return about >= 2 && fail == 1
 }
 
+// nearRate reports whether a call comes near to the rate rule at index n of s.view.rules.
+func (s *State) nearRate(n int, e event.Event) bool {
+	i := s.view.rules[n]
+	w := s.windows[i]
+	x := s.view.rate(n, w)
+	if !x.applies || x.err != nil || w.Full(e.At) {
+		return false
+	}
+	q := s.question(i, x, e)
+	return q.most() && !q.answer().fires
+}
+
+// question asks rule i about a call that may be in its window already.
+func (s *State) question(i int, x *rated, e event.Event) question {
+	c, w := &s.view.call, s.windows[i]
+	return question{
+		state: s, rule: s.policy.rules[i], window: w, call: c, at: e.At, occurrence: x.occurrence,
+		counted: w.Has(e.At, e.Seq) || s.continues(i, c.Call, e.At),
+	}
+}
+
 // rateStanding fills in how the rate rule at index n of s.view.rules stands to a call.
 func (s *State) rateStanding(st *Standing, n int, e event.Event) {
-	i, c := s.view.rules[n], &s.view.call
-	r, w := s.policy.rules[i], s.windows[i]
+	i := s.view.rules[n]
+	w := s.windows[i]
 	x := s.view.rate(n, w)
 	switch {
 	case !x.applies:
@@ -219,61 +260,75 @@ func (s *State) rateStanding(st *Standing, n int, e event.Event) {
 		st.Fires, st.Why = true, x.err.Error()
 		return
 	}
-	inside := w.Has(e.At, e.Seq)
-	q := question{
-		state: s, rule: r, window: w, call: c, at: e.At, occurrence: x.occurrence,
-		counted: inside || s.continues(i, c.Call, e.At),
-	}
-	window, most := q.standing()
-	st.Window = window
-	if st.Window.Full = w.Full(e.At); st.Window.Full && !inside {
+	q := s.question(i, x, e)
+	st.Window = q.standing()
+	if st.Window.Full = w.Full(e.At); st.Window.Full && !w.Has(e.At, e.Seq) {
 		f := s.judgeRate(n, e)
 		st.Fires, st.Why = f.fires, f.why
 		return
 	}
 	f := q.answer()
 	st.Fires, st.Why = f.fires, f.why
-	st.Near = !st.Fires && most
+	st.Near = !st.Fires && q.most()
 }
 
-// standing returns what is in the window, and whether that is close to the limit.
-func (q *question) standing() (w *RateStanding, most bool) {
+// standing returns what is in the window.
+func (q *question) standing() *RateStanding {
 	spec := q.rule.rate
-	now, with := 0, 0
-	w = &RateStanding{
-		By: strings.TrimPrefix(byText(spec.by, q.call), " by "), Per: document.FormatDuration(spec.per), Limit: strconv.Itoa(spec.max),
-		Calls: q.evidence(), Frees: q.frees(),
+	w := &RateStanding{
+		Measure: "count", By: strings.TrimPrefix(byText(spec.by, q.call), " by "), Per: document.FormatDuration(spec.per),
+		Limit: strconv.Itoa(spec.max), Calls: q.evidence(), Frees: q.frees(),
 	}
 	switch {
 	case spec.limit != nil:
-		sum := new(apd.Decimal)
-		q.window.Sum(q.at, q.key, sum)
-		w.Measure, w.Of, w.Now, w.Limit = "sum", spec.sum.String(), plain(sum), plain(spec.limit)
-		if !q.counted {
-			rate.Add(sum, sum, q.entry.Amount)
-		}
-		w.With = plain(sum)
-		rate.Sub(sum, sum, tenths(spec.limit, 8))
-		return w, !sum.Negative && !spec.limit.IsZero()
+		now, with := q.sums()
+		w.Measure, w.Of, w.Now, w.With, w.Limit = "sum", spec.sum.String(), plain(now), plain(with), plain(spec.limit)
+		return w
 	case spec.distinct.String() != "":
-		seen := false
-		now, seen = q.window.Distinct(q.at, q.key, q.entry.Value)
-		w.Measure, w.Of, with = "distinct", spec.distinct.String(), now
-		if !q.counted && !seen && q.entry.Value != "" {
-			with++
-		}
-	default:
-		w.Measure = "count"
-		if spec.inFlight {
-			w.Measure = "in_flight"
-		}
-		if now = q.window.Count(q.at, q.key); !q.counted {
-			with = 1
-		}
-		with += now
+		w.Measure, w.Of = "distinct", spec.distinct.String()
+	case spec.inFlight:
+		w.Measure = "in_flight"
 	}
+	now, with := q.counts()
 	w.Now, w.With = strconv.Itoa(now), strconv.Itoa(with)
-	return w, with >= 2 && 10*with >= 8*spec.max
+	return w
+}
+
+// sums returns the sum that is in the window, and the one with the call.
+func (q *question) sums() (now, with *apd.Decimal) {
+	now, with = new(apd.Decimal), new(apd.Decimal)
+	q.window.Sum(q.at, q.key, now)
+	if with.Set(now); !q.counted {
+		rate.Add(with, with, q.entry.Amount)
+	}
+	return now, with
+}
+
+// counts returns how many calls, or different values, are in the window, and how many with the call.
+func (q *question) counts() (now, with int) {
+	if q.rule.rate.distinct.String() != "" {
+		n, seen := q.window.Distinct(q.at, q.key, q.entry.Value)
+		if q.counted || seen || q.entry.Value == "" {
+			return n, n
+		}
+		return n, n + 1
+	}
+	n := q.window.Count(q.at, q.key)
+	if q.counted {
+		return n, n
+	}
+	return n, n + 1
+}
+
+// most reports whether the window has, with the call, at least 80 % of the limit; see Standing.
+func (q *question) most() bool {
+	spec := q.rule.rate
+	if spec.limit == nil {
+		_, with := q.counts()
+		return with >= 2 && 10*with >= 8*spec.max
+	}
+	_, with := q.sums()
+	return !spec.limit.IsZero() && with.Cmp(tenths(spec.limit, 8)) >= 0
 }
 
 // tenths returns n tenths of d.

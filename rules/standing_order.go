@@ -41,19 +41,57 @@ func (o *order) standing(st *Standing, i int, judges bool, c *expr.Call, e event
 	if err != nil {
 		return // it has no key, so it is no step, and finds none
 	}
-	var own func(*entry) bool
-	if !spec.require {
-		own = func(x *entry) bool { return x.Value.seq == e.Seq }
-	}
-	o.reach(st, i, c, key, e.At, own)
+	o.reach(st, i, c, key, e, e.At)
 	if last := &st.Order.Steps[len(st.Order.Steps)-1]; judges && st.Fires != spec.require {
 		last.Count, last.Events = 1, []uint64{e.Seq}
 	}
 }
 
-// reach fills in how far rule i is matched under a key, and whether that is near: the newest event that matches is one of
-// which own is true.
-func (o *order) reach(st *Standing, i int, c *expr.Call, key string, at event.Time, own func(*entry) bool) {
+// NearStep returns the names of the rules with sequence of which everything but the call being judged has happened at the given
+// time, and e is the newest part of that: a call, when it has passed or its result is there, a turn or a signal. E is applied;
+// see Standing.
+func (s *State) NearStep(e event.Event, at event.Time) (names []string) {
+	var c *expr.Call
+	for _, i := range s.policy.concerned(e, s.order) {
+		r := s.policy.rules[i]
+		if r.steps == nil || r.steps.require {
+			continue
+		}
+		if c == nil {
+			c = s.callOf(e)
+		}
+		key, err := keyOf(r.steps.by, c)
+		if err == nil && s.order.completes(i, c, key, e, at) {
+			names = append(names, r.name)
+		}
+	}
+	return names
+}
+
+// callOf returns the call in e, or what stands for one where e is a turn or a signal.
+func (s *State) callOf(e event.Event) *expr.Call {
+	switch b := e.Body.(type) {
+	case *event.Turn:
+		return expr.NewTurn(e).Call
+	case *event.Signal:
+		return expr.NewSignal(e).Call
+	case *event.Call:
+		return expr.NewCall(e, s.policy.tool(b.Server, b.Tool))
+	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Verdict, *event.Review, *event.Result, *event.Expired, *event.Closed:
+	}
+	return nil
+}
+
+// completes reports whether e is the newest of events that match all steps of rule i but the call being judged.
+func (o *order) completes(i int, c *expr.Call, key string, e event.Event, at event.Time) bool {
+	q := &o.search
+	q.begin(o.policy.rules[i].steps, c)
+	own := func(x *entry) bool { return x.Seq == e.Seq || x.Value.seq == e.Seq }
+	return len(o.windows[i].Reach(at, key, q.asks, own).Steps) > 0
+}
+
+// reach fills in how far rule i is matched under a key, and whether e makes that near.
+func (o *order) reach(st *Standing, i int, c *expr.Call, key string, e event.Event, at event.Time) {
 	r := o.policy.rules[i]
 	spec, w := r.steps, o.windows[i]
 	q := &o.search
@@ -91,28 +129,15 @@ func (o *order) reach(st *Standing, i int, c *expr.Call, key string, at event.Ti
 	if len(found.Steps) > 0 {
 		st.Order.Until = found.Steps[0][0].At.Add(spec.pattern.Within)
 	}
-	if st.Fires || own == nil || len(found.Steps) < len(spec.steps) {
-		return
-	}
-	if newest := found.Steps[len(found.Steps)-1]; own(&newest[len(newest)-1]) {
-		st.Near = true
-		return
-	}
-	q.begin(spec, c)
-	st.Near = len(w.Reach(at, key, q.asks, own).Steps) > 0
+	st.Near = !st.Fires && !spec.require && len(found.Steps) == len(spec.steps) && o.completes(i, c, key, e, at)
 }
 
 // standingsOf says how rules stand to a turn or a signal: those of which it can be a step.
 func (s *State) standingsOf(step *expr.Step, e event.Event, concerned []int, at event.Time) (out []Standing) {
 	for _, i := range concerned {
 		st := Standing{Rule: s.policy.describe(i)}
-		spec := s.policy.rules[i].steps
-		if key, err := keyOf(spec.by, step.Call); err == nil {
-			var own func(*entry) bool
-			if !spec.require {
-				own = func(x *entry) bool { return x.Seq == e.Seq }
-			}
-			s.order.reach(&st, i, step.Call, key, at, own)
+		if key, err := keyOf(s.policy.rules[i].steps.by, step.Call); err == nil {
+			s.order.reach(&st, i, step.Call, key, e, at)
 		}
 		out = append(out, st)
 	}

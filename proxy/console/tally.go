@@ -57,6 +57,7 @@ type RuleCounts struct {
 	Noted    int `json:"noted"`
 	Observed int `json:"observed"` // what it would have done, in observe mode
 	Also     int `json:"also"`     // it matched, and another rule decided
+	Near     int `json:"near"`     // it did not match, but came near: see rules.Standing
 }
 
 // Notable is a verdict that somebody may want to look at.
@@ -113,6 +114,19 @@ func (t *Tally) Add(e event.Event) {
 			m.took[span(e.At.Sub(at))]++
 		}
 	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Review, *event.Expired, *event.Signal, *event.Turn, *event.Closed:
+	}
+}
+
+// Near notes that an event came near to rules, at its time. Who counts near-misses has a Tally for them alone: to find them,
+// the history has to be folded, and counts of everything else need not wait for that.
+func (t *Tally) Near(e event.Event, rules []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.seq = e.Seq
+	for _, name := range rules {
+		if r := t.rule(t.minute(e.At), name); r != nil {
+			r.Near++
+		}
 	}
 }
 
@@ -189,6 +203,7 @@ func (r *RuleCounts) add(o *RuleCounts) {
 	r.Noted += o.Noted
 	r.Observed += o.Observed
 	r.Also += o.Also
+	r.Near += o.Near
 }
 
 // total is how often the rule matched.
@@ -251,9 +266,11 @@ type Chart struct {
 	P95     float64                `json:"p95"`
 	Rules   map[string]*RuleCounts `json:"rules"`
 	Hits    map[string][]int       `json:"hits"`            // of each rule in each step, whatever it did
+	Near    map[string][]int       `json:"near,omitempty"`  // how often calls came near to each rule in each step
 	Notable []Notable              `json:"notable"`         // the newest first, at whatever time
 	Seq     uint64                 `json:"seq"`             // up to which the history is counted
 	Since   *event.Time            `json:"since,omitempty"` // what was before is not counted any more
+	NearSeq uint64                 `json:"near_seq"`        // up to which near-misses are counted
 }
 
 // Step is one step of a Chart.
@@ -272,7 +289,7 @@ func (t *Tally) Chart(now event.Time, step time.Duration, n int) Chart {
 	first := (last - int64(n) + 1) * per // in minutes
 	c := Chart{
 		Begin: event.Time(first * int64(time.Minute)), Step: int(step / time.Second), Steps: make([]Step, n),
-		Rules: map[string]*RuleCounts{}, Hits: map[string][]int{}, Notable: append([]Notable{}, t.notable...), Seq: t.seq,
+		Rules: map[string]*RuleCounts{}, Hits: map[string][]int{}, Near: map[string][]int{}, Notable: append([]Notable{}, t.notable...), Seq: t.seq,
 	}
 	slices.Reverse(c.Notable)
 	if t.dropped > c.Begin {
@@ -289,10 +306,11 @@ func (t *Tally) Chart(now event.Time, step time.Duration, n int) Chart {
 		c.Total.add(m.counts)
 		for name, r := range m.rules {
 			if c.Rules[name] == nil {
-				c.Rules[name], c.Hits[name] = &RuleCounts{}, make([]int, n)
+				c.Rules[name], c.Hits[name], c.Near[name] = &RuleCounts{}, make([]int, n), make([]int, n)
 			}
 			c.Rules[name].add(r)
 			c.Hits[name][i] += r.total()
+			c.Near[name][i] += r.Near
 		}
 		if took[i] == nil {
 			took[i] = map[uint8]uint32{}
@@ -307,6 +325,17 @@ func (t *Tally) Chart(now event.Time, step time.Duration, n int) Chart {
 	}
 	c.P50, c.P95 = quantile(all, 50), quantile(all, 95)
 	return c
+}
+
+// AddNear takes the near-misses of another Chart of the same steps over.
+func (c *Chart) AddNear(o Chart) {
+	c.Near, c.NearSeq = o.Near, o.Seq
+	for name, r := range o.Rules {
+		if c.Rules[name] == nil {
+			c.Rules[name], c.Hits[name] = &RuleCounts{}, make([]int, len(c.Steps))
+		}
+		c.Rules[name].Near = r.Near
+	}
 }
 
 func (c *Counts) add(o Counts) {

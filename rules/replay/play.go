@@ -71,7 +71,7 @@ func Fold(p *rules.Policy, history History, before uint64) (*rules.State, error)
 // comes into force, everything before that is folded once more.
 func Play(s *rules.State, history History, session string, first, last uint64) iter.Seq2[Moment, error] {
 	return func(yield func(Moment, error) bool) {
-		p := player{state: s, history: history, session: session, calls: map[uint64]event.Event{}, policies: map[string]*rules.Policy{}}
+		p := NewPlayer(s, session, func(p *rules.Policy, before uint64) (*rules.State, error) { return Fold(p, history, before) })
 		for e, err := range history(first) {
 			if err != nil {
 				yield(Moment{}, fmt.Errorf("replay: %w", err))
@@ -80,7 +80,7 @@ func Play(s *rules.State, history History, session string, first, last uint64) i
 			if e.Seq > last {
 				return
 			}
-			m, err := p.add(e)
+			m, err := p.Add(e)
 			if err != nil {
 				yield(Moment{}, err)
 				return
@@ -92,15 +92,21 @@ func Play(s *rules.State, history History, session string, first, last uint64) i
 	}
 }
 
-// player steps through a session.
-type player struct {
+// Player steps through a session, for who has the events.
+type Player struct {
 	state    *rules.State
-	history  History
 	session  string
+	fold     func(*rules.Policy, uint64) (*rules.State, error)
 	policies map[string]*rules.Policy
 	calls    map[uint64]event.Event // of the session, about which more can happen
 	order    []uint64               // of calls
 	concern  []concern              // by the newest event
+}
+
+// NewPlayer returns a Player of a session. S is the State before the first event that it gets, and belongs to it from now
+// on. Fold returns the State of what happened before an event under another policy, when that comes into force.
+func NewPlayer(s *rules.State, session string, fold func(p *rules.Policy, before uint64) (*rules.State, error)) *Player {
+	return &Player{state: s, session: session, fold: fold, calls: map[uint64]event.Event{}, policies: map[string]*rules.Policy{}}
 }
 
 // concern is a rule and the newest events of the session that concern it, the newest first.
@@ -112,51 +118,64 @@ type concern struct {
 // maxOpen bounds the calls of a session that are remembered: what is said of one that is older is shown without.
 const maxOpen = 10_000
 
-func (p *player) add(e event.Event) (m Moment, err error) {
+// Add takes the next event, of whatever session. For one of another session nothing is said.
+func (p *Player) Add(e event.Event) (m Moment, err error) {
 	m.Event = e
-	if l, ok := e.Body.(*event.Loaded); ok {
-		policy, err := compile(p.policies, l)
-		if err == nil && policy.Digest() != p.state.Policy().Digest() {
-			p.state, err = Fold(policy, p.history, e.Seq)
-			p.concern = nil
-		}
-		if err != nil {
-			return m, fmt.Errorf("replay: the policy of event %d: %w", e.Seq, err)
-		}
+	var before []rules.Standing
+	if _, ok := e.Body.(*event.Call); ok && e.Session == p.session {
+		before = p.state.Standings(e, e.At)
 	}
-	if e.Session != p.session {
-		p.state.Apply(e)
-		return m, nil
+	if err := p.Skip(e); err != nil || e.Session != p.session {
+		return m, err
 	}
-	about := e
 	switch b := e.Body.(type) {
 	case *event.Call:
-		m.Standings = p.state.Standings(e, e.At)
-		p.state.Apply(e)
-		p.open(e)
-		p.note(e)
+		m.Standings = before
 	case *event.Turn, *event.Signal:
-		p.state.Apply(e)
 		m.Standings = p.state.Standings(e, e.At)
-		p.note(e)
 	case *event.Verdict, *event.Review, *event.Expired, *event.Result:
-		p.state.Apply(e)
 		call := e.Cause
 		if r, ok := b.(*event.Result); ok && r.Root != 0 {
 			call = r.Root
 		}
-		if about = p.calls[call]; about.Body != nil {
+		if about := p.calls[call]; about.Body != nil {
 			m.Standings = p.state.Standings(about, e.At)
 		}
 	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Closed:
-		p.state.Apply(e)
 	}
 	m.Earlier = p.earlier(m.Standings, e.At)
 	return m, nil
 }
 
+// Skip takes the next event, of which nothing has to be said.
+func (p *Player) Skip(e event.Event) error {
+	if l, ok := e.Body.(*event.Loaded); ok {
+		policy, err := compile(p.policies, l)
+		if err == nil && policy.Digest() != p.state.Policy().Digest() {
+			p.state, err = p.fold(policy, e.Seq)
+			p.concern = nil
+		}
+		if err != nil {
+			return fmt.Errorf("replay: the policy of event %d: %w", e.Seq, err)
+		}
+	}
+	p.state.Apply(e)
+	if e.Session != p.session {
+		return nil
+	}
+	switch e.Body.(type) {
+	case *event.Call:
+		p.open(e)
+		p.note(e)
+	case *event.Turn, *event.Signal:
+		p.note(e)
+	default:
+	}
+	return nil
+}
+
 // open remembers a call.
-func (p *player) open(e event.Event) {
+func (p *Player) open(e event.Event) {
 	p.calls[e.Seq] = e
 	if p.order = append(p.order, e.Seq); len(p.order) > maxOpen {
 		delete(p.calls, p.order[0])
@@ -165,7 +184,7 @@ func (p *player) open(e event.Event) {
 }
 
 // note remembers which rules an event concerns.
-func (p *player) note(e event.Event) {
+func (p *Player) note(e event.Event) {
 	for _, rule := range slices.Backward(p.state.Concerns(e)) {
 		c := concern{rule: rule}
 		if i := slices.IndexFunc(p.concern, func(c concern) bool { return c.rule == rule }); i >= 0 {
@@ -178,7 +197,7 @@ func (p *player) note(e event.Event) {
 }
 
 // earlier says how rules stand now that have not been spoken of.
-func (p *player) earlier(but []rules.Standing, at event.Time) (out []rules.Standing) {
+func (p *Player) earlier(but []rules.Standing, at event.Time) (out []rules.Standing) {
 	for _, c := range p.concern {
 		if len(out) == maxEarlier || slices.ContainsFunc(but, func(s rules.Standing) bool { return s.Cover.Rule == c.rule }) {
 			continue

@@ -122,5 +122,14 @@ func (d *Daemon) chart(q url.Values) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return t.Chart(event.At(d.opts.Now()), time.Duration(minutes)*time.Minute, int(steps)), nil
+	now, step := event.At(d.opts.Now()), time.Duration(minutes)*time.Minute
+	c := t.Chart(now, step, int(steps))
+	if q.Get("near") != "" {
+		near, err := d.nearMisses()
+		if err != nil {
+			return nil, err
+		}
+		c.AddNear(near.Chart(now, step, int(steps)))
+	}
+	return c, nil
 }

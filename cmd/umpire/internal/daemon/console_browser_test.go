@@ -154,7 +154,7 @@ func TestAPersonWorksWithTheConsoleInABrowser(t *testing.T) {
 	p.sees("1 of ")
 	p.keys("ArrowRight", "ArrowRight", "ArrowRight", "ArrowRight", "ArrowRight", "ArrowRight", "ArrowRight")
 	p.sees("8 of ")
-	p.await(`[...document.querySelectorAll('.meter')].some((m) => m.innerText.includes('refund-burst') && m.innerText.includes('of 3'))`)
+	p.await(`[...document.querySelectorAll('.standing.near')].some((m) => m.innerText.includes('refund-burst') && m.innerText.includes('3 of 3 calls in 10s') && m.innerText.includes('session s'))`)
 	p.shot("replay")
 	p.keys("ArrowLeft")
 	p.sees("7 of ")

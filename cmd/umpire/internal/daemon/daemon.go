@@ -75,6 +75,9 @@ type Daemon struct {
 	console     *console.Console // nil until somebody asks for it
 	consoleAddr string
 	counts      *console.Tally // likewise
+	past        past
+	playing     playing
+	nearing     nearing
 
 	busy    atomic.Int64 // when something last happened, in Unix nanoseconds
 	streams atomic.Int64 // requests over HTTP in progress
@@ -117,8 +120,9 @@ func Start(opts Options) (d *Daemon, err error) {
 		return d, err
 	}
 	g := proxy.GateConfig{Recorder: d.db, Policy: policy, Now: opts.Now, Log: opts.Log}
+	d.past.db = d.db
 	if g.Build, err = build(); err == nil {
-		g.Snapshots = d.db
+		g.Snapshots, d.past.build = d.db, g.Build
 	} else {
 		opts.Log.Warn("snapshots are not used: it is not known which program this is", "error", err)
 	}

@@ -40,6 +40,7 @@ func (d *Daemon) records(mux *http.ServeMux) {
 	give("/v1/policy", func(url.Values) (any, error) { return d.policyInForce() })
 	give("/v1/page", d.page)
 	give("/v1/chart", d.chart)
+	mux.HandleFunc("GET /v1/play", d.play)
 	mux.HandleFunc("GET /v1/sessions", d.sessions)
 	mux.HandleFunc("GET /v1/sessions/{id}", func(w http.ResponseWriter, r *http.Request) {
 		s, found, err := d.db.Session(r.PathValue("id"))

@@ -90,13 +90,14 @@ export function latency(chart) {
   });
 }
 
-/** spark is a row of small bars. */
-export function spark(hits, title) {
-  const most = Math.max(1, ...hits);
+/** spark is a row of small bars: hits, and on top of them what was near. */
+export function spark(hits, title, near = []) {
+  const most = Math.max(1, ...hits.map((v, i) => v + (near[i] ?? 0)));
   const n = hits.length;
+  const bar = (i, kind, from, v) => s('rect', { class: kind, x: i * 4 + .4, width: 3.2, y: 23 - (from + v) / most * 22, height: Math.max(1.2, v / most * 22) });
   return s('svg', { class: 'spark', viewBox: `0 0 ${n * 4} 24`, preserveAspectRatio: 'none', role: 'img', 'aria-label': title },
     s('line', { class: 'rule', x1: 0, x2: n * 4, y1: 23.5, y2: 23.5 }),
-    hits.map((v, i) => v > 0 && s('rect', { x: i * 4 + .4, width: 3.2, y: 23 - Math.max(2, v / most * 22), height: Math.max(2, v / most * 22) })));
+    hits.map((v, i) => [v > 0 && bar(i, 'hit', 0, v), near[i] > 0 && bar(i, 'near', v, near[i])]));
 }
 
 /** spans are the times that charts can show: minutes of a step, and how many. */

@@ -116,17 +116,3 @@ export function text(result) {
   const texts = result.content?.content?.filter?.((c) => c?.type === 'text').map((c) => c.text) ?? [];
   return texts.join('\n');
 }
-
-/** meters are windows of rules, as far as a verdict tells how full they are: "refund-burst 4 of 5". */
-export function meters(item) {
-  const out = new Map();
-  const v = final(item);
-  for (const said of v ? [v, ...(v.also ?? [])] : []) {
-    for (const [, rule, n, limit] of String(said.why ?? '').matchAll(/([\w.-]+) (\d+(?:\.\d+)?) of (\d+(?:\.\d+)?)/g)) {
-      out.set(rule, { n: Number(n), limit: Number(limit), text: `${n} of ${limit}` });
-    }
-    const over = /\(limit (\d+(?:\.\d+)?)\)/.exec(said.why ?? '');
-    if (over && said.rule) out.set(said.rule, { n: Number(over[1]), limit: Number(over[1]), text: `full, limit ${over[1]}`, over: true });
-  }
-  return out;
-}

@@ -1,16 +1,24 @@
-// The replay: one row after the other, with what was counted up to there.
+// The replay: one row after the other, with how the rules stood then. That is the daemon's answer, which folds the history:
+// what other sessions did counts.
 import { h, show } from './dom.js';
-import { action, final, meters } from './fold.js';
+import { get } from './api.js';
+import { action, final } from './fold.js';
+import { standing, weight } from './standing.js';
+
+const part = 200;
 
 /** Player steps through rows. It decides nothing: it shows what was decided. */
 export class Player {
-  constructor({ rows, show: put, close, more, start }) {
-    Object.assign(this, { rows, put, more, at: start, playing: null, speed: 1 });
+  constructor({ session, rows, show: put, close, more, start, go }) {
+    Object.assign(this, { session, rows, put, more, go, at: start, playing: null, speed: 1 });
+    this.moments = new Map(); // by number of the event
+    this.next = 0; // where the moments that are not known begin
+    this.first = Infinity; // where those that are known do
     this.play = h('button', { type: 'button', 'aria-label': 'play', onclick: () => this.toggle() }, '▶');
     this.range = h('input', { type: 'range', min: 0, max: Math.max(0, rows().length - 1), value: start, 'aria-label': 'position', oninput: () => this.to(Number(this.range.value)) });
     this.place = h('span', { class: 'soft place' });
     this.counts = h('div', { class: 'player-counts' });
-    this.windows = h('div', { class: 'meters' });
+    this.windows = h('div', { class: 'standings', role: 'status', 'aria-live': 'off' });
     this.node = h('div', { class: 'player', role: 'group', 'aria-label': 'replay' },
       h('div', { class: 'player-bar' },
         h('button', { type: 'button', 'aria-label': 'one back', onclick: () => this.step(-1) }, '‹'), this.play,
@@ -72,28 +80,69 @@ export class Player {
     this.node.remove();
   }
 
-  /** state is what was known after the row at which the replay is. */
-  state() {
-    const counts = { calls: 0, allow: 0, log: 0, hold: 0, deny: 0 };
-    const windows = new Map();
-    for (const item of this.rows().slice(0, this.at + 1)) {
-      if (item.kind !== 'call') continue;
-      counts.calls++;
-      if (final(item)) counts[action(item)]++;
-      for (const [rule, m] of meters(item)) windows.set(rule, { ...m, now: item === this.rows()[this.at] });
+  /** load asks how the rules stood at a row, unless that is known; at the end of what is known, for more. */
+  async load(item) {
+    if (!item || this.loading) return;
+    const last = this.lastOf(item);
+    const known = this.first <= item.seq && last < this.next;
+    const soon = this.rows()[this.at + 20];
+    if (known && (this.ended || !soon || soon.seq < this.next)) return;
+    let from = known ? this.next : item.seq;
+    if (!known && this.first <= item.seq && item.seq <= this.next + 2 * part) from = this.next; // it goes on
+    if (from !== this.next) {
+      this.moments.clear();
+      this.first = from;
+      this.ended = false;
     }
-    return { counts, windows };
+    this.loading = true;
+    try {
+      const got = await get('play', { session: this.session, from, limit: part });
+      for (const m of got.moments) this.moments.set(m.seq, m);
+      this.ended = !got.next;
+      this.next = got.next || Math.max(last + 1, (got.moments.at(-1)?.seq ?? from) + 1);
+      this.failed = '';
+    } catch (err) {
+      this.failed = err.message;
+    } finally {
+      this.loading = false;
+    }
+    this.draw();
+  }
+
+  /** lastOf is the number of the event with which the row was decided. */
+  lastOf(item) { return item.kind === 'call' ? item.verdict?.seq ?? item.seq : item.seq; }
+
+  /** standings are those of the rules that a row concerns, as it found them, and after it of all others. */
+  standings(item) {
+    const [before, after] = [this.moments.get(item.seq), this.moments.get(this.lastOf(item))];
+    if (!before) return null;
+    const then = new Map((after?.standings ?? []).map((s) => [s.rule, s]));
+    const own = (before.standings ?? []).map((s) => {
+      const now = then.get(s.rule);
+      return { ...s, near: s.near || (!s.fires && now?.near), order: now?.order ?? s.order };
+    });
+    return { own: own.sort((a, b) => weight(a) - weight(b)), earlier: after?.earlier ?? before.earlier ?? [] };
   }
 
   draw() {
-    const { counts, windows } = this.state();
-    show(this.place, `${this.at + 1} of ${this.rows().length}`);
-    show(this.counts, h('span', null, `${counts.calls} calls`), ['allow', 'log', 'hold', 'deny'].filter((a) => counts[a]).map((a) => h('span', { class: `count ${a}` }, `${counts[a]} ${{ allow: 'allowed', log: 'noted', hold: 'held', deny: 'denied' }[a]}`)),
-      windows.size === 0 && h('span', { class: 'faint' }, 'no verdict up to here says how full a window is'));
-    show(this.windows, [...windows].sort((a, b) => a[0].localeCompare(b[0])).slice(0, 12).map(([rule, m]) => {
-      const fill = h('span', { class: `fill${m.over ? ' over' : ''}` });
-      fill.style.width = `${Math.min(100, m.limit ? m.n / m.limit * 100 : 100)}%`;
-      return h('div', { class: `meter${m.now ? ' now' : ''}` }, h('span', { class: 'one mono' }, rule), h('span', { class: 'gauge' }, fill), h('span', { class: 'num soft' }, m.text));
-    }));
+    const rows = this.rows();
+    const item = rows[this.at];
+    const counts = { calls: 0, allow: 0, log: 0, hold: 0, deny: 0 };
+    for (const one of rows.slice(0, this.at + 1)) {
+      if (one.kind !== 'call') continue;
+      counts.calls++;
+      if (final(one)) counts[action(one)]++;
+    }
+    show(this.place, `${this.at + 1} of ${rows.length}`);
+    show(this.counts, h('span', null, `${counts.calls} calls`), ['allow', 'log', 'hold', 'deny'].filter((a) => counts[a]).map((a) => h('span', { class: `count ${a}` }, `${counts[a]} ${{ allow: 'allowed', log: 'noted', hold: 'held', deny: 'denied' }[a]}`)));
+    const known = item && this.standings(item);
+    const seen = new Set();
+    const list = (all) => all.filter((s) => !seen.has(s.rule) && seen.add(s.rule)).map((s) => standing(s, this.go));
+    show(this.windows,
+      this.failed ? h('p', { class: 'faint text' }, `How the rules stood is not known: ${this.failed}`)
+        : !known ? h('p', { class: 'faint' }, 'Looking at how the rules stood …')
+          : [list(known.own), !known.own.length && h('p', { class: 'faint' }, item.kind === 'call' ? 'No rule is about this call.' : 'No rule is about this.'),
+            known.earlier.length > 0 && [h('h3', { class: 'faint' }, 'Remembered of what was before'), list(known.earlier)]]);
+    if (!this.failed) this.load(item);
   }
 }

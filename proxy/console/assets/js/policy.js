@@ -6,11 +6,18 @@ import { chip, number } from './format.js';
 
 const verbs = [['denied', 'denied', 'deny'], ['held', 'held', 'hold'], ['noted', 'noted', 'log'], ['observed', 'would have', ''], ['also', 'where another rule decided', '']];
 
+// What it is to come near, by kind of rule. The engine decides it; this says it.
+const nearly = {
+  rate: 'with the call, the window has at least 80 % of the limit', sequence: 'all steps are there but the last, the call itself',
+  where: 'all but one of the conditions hold that ask what the call does',
+};
+
 export async function policy(root, route, app) {
   let span = localStorage.getItem('span') ?? '24h';
   let open = '';
   let loaded = await get('policy');
   const body = h('div', { class: 'scroll' });
+  let timer;
   const digest = h('span', { class: 'faint mono' });
   show(root, h('header', { class: 'top' }, h('h1', null, 'Policy'), digest, h('div', { class: 'right' }, segments('time', spanLabels, span, (v) => {
     localStorage.setItem('span', span = v);
@@ -29,11 +36,15 @@ export async function policy(root, route, app) {
   }
 
   async function draw() {
-    const chart = await get('chart', spanOf(span));
+    clearTimeout(timer);
+    const chart = await get('chart', { ...spanOf(span), near: 1 });
+    const left = Math.max(0, app.news.last - chart.near_seq);
+    if (left > 1000 || chart.seq < app.news.last - 1000) timer = setTimeout(() => draw().catch(app.trouble), 700); // it is still counting
     show(digest, loaded.digest.slice(0, 12));
     const known = new Set(loaded.rules.map((r) => r.rule));
     const others = Object.keys(chart.rules).filter((name) => !known.has(name)).sort();
     const hits = (name) => verbs.filter(([k]) => chart.rules[name]?.[k]).map(([k, word, kind]) => h('span', { class: `count ${kind}` }, `${number(chart.rules[name][k])} ${word}`));
+    const near = (name) => chart.rules[name]?.near ?? 0;
     const total = (name) => (chart.hits[name] ?? []).reduce((a, b) => a + b, 0);
     const line = (name, rule) => {
       const more = rule && h('tr', { class: 'more', hidden: open !== name }, h('td', { colspan: 4 }, h('p', { class: 'faint' }, `${rule.file}, line ${rule.line}`), excerpt(rule)));
@@ -44,16 +55,19 @@ export async function policy(root, route, app) {
       }) },
       h('td', null, h('b', { class: 'mono text' }, name), h('div', { class: 'faint text' }, rule ? [rule.on?.join(', ') || 'every tool', rule.kind && ` · ${rule.kind}`] : name === 'allow' || name === 'catalog' ? 'built in' : 'of a former policy')),
       h('td', null, rule && chip(rule.do, rule.observed ? `observes: ${rule.do}` : rule.do)),
-      h('td', { class: 'hide-phone' }, chart.hits[name] ? spark(chart.hits[name], `${name} over time`) : h('span', { class: 'faint' }, 'no hits')),
-      h('td', null, h('b', { class: 'num' }, number(total(name))), h('div', { class: 'counts' }, hits(name))));
+      h('td', { class: 'hide-phone' }, total(name) + near(name) ? spark(chart.hits[name], `${name} over time: matched ${number(total(name))} times, near ${number(near(name))}`, chart.near?.[name]) : h('span', { class: 'faint' }, 'never matched, never near')),
+      h('td', null, h('b', { class: 'num' }, number(total(name))), h('div', { class: 'counts' }, hits(name), near(name) > 0 && h('span', { class: 'count near', title: nearly[rule?.kind] }, `near ${number(near(name))}`))));
       return [row, more];
     };
     show(body, h('section', { class: 'panel' }, loaded.rules.length + others.length
       ? h('table', { class: 'rules' }, h('thead', null, h('tr', null, h('th', null, 'Rule'), h('th', null, 'Does'), h('th', { class: 'hide-phone' }, 'Over time'), h('th', null, 'Matched'))), h('tbody', null, loaded.rules.map((r) => line(r.rule, r)), others.map((name) => line(name))))
       : empty('No rules', 'Everything that servers list may be called, and all of it is recorded.')),
+    h('div', { class: 'legend foot-note' }, h('span', { class: 'hit' }, 'matched'), h('span', { class: 'near' }, 'near: at 80 % of a limit, or one step or condition away'),
+      left > 1000 && h('i', { class: 'faint' }, `near-misses are counted up to ${Math.floor(chart.near_seq / app.news.last * 100)} %`)),
     (loaded.sources ?? []).map((source) => h('details', { class: 'panel source' }, h('summary', null, h('b', { class: 'mono text' }, source.name), h('span', { class: 'faint' }, ` ${number(source.text.split('\n').length)} lines`)), h('pre', { class: 'code text tall' }, source.text))));
   }
 
+  app.news.last ||= (await get('page', { before: 2 ** 50, limit: 1 })).events[0]?.seq ?? 0;
   await draw();
   let due;
   return {
@@ -68,6 +82,9 @@ export async function policy(root, route, app) {
         } catch (err) { app.trouble(err); }
       }, 1500);
     },
-    close: () => clearTimeout(due),
+    close: () => {
+      clearTimeout(due);
+      clearTimeout(timer);
+    },
   };
 }

@@ -216,7 +216,7 @@ export async function session(root, route, app) {
       return;
     }
     player = new Player({
-      rows: () => rows, show: (i) => {
+      session: id, go: goTo, rows: () => rows, show: (i) => {
         view.refresh();
         if (rows[i]) view.select(i);
         view.show(i, true);

@@ -1,0 +1,194 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sort"
+	"sync"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/umpire-dev/umpire/proxy"
+	"github.com/umpire-dev/umpire/rules"
+	"github.com/umpire-dev/umpire/rules/event"
+	"github.com/umpire-dev/umpire/store"
+)
+
+// past is what rules remembered at some moment of the history, for people who look at it. The gate's own memory is not
+// touched: all of it is folded anew, as far back as the rules remember.
+type past struct {
+	db    *store.DB
+	build string // empty: snapshots are not used
+
+	mu       sync.Mutex
+	policies map[string]*rules.Policy // by digest
+	loaded   []uint64                 // Seqs of events that bring a policy into force
+	lasting  []uint64                 // of those, and of others that matter for ever: what tools are like
+	known    uint64                   // up to which event these are known
+}
+
+// lastingKinds are the JSON keys of the bodies of lasting events.
+var lastingKinds = [][]byte{[]byte(`"loaded":{`), []byte(`"catalog":{`), []byte(`"accepted":{`)}
+
+// read finds the lasting events before seq.
+func (p *past) read(ctx context.Context, seq uint64) (loaded, lasting []uint64, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.known+1 < seq {
+		for raw, err := range p.db.Raw(p.known + 1) {
+			if err = errors.Join(err, ctx.Err()); err != nil {
+				return nil, nil, err
+			}
+			n := gjson.GetBytes(raw, "seq").Uint()
+			if n >= seq {
+				break
+			}
+			p.known = n
+			if err := p.note(raw); err != nil {
+				return nil, nil, err
+			}
+		}
+	}
+	until := func(list []uint64) []uint64 {
+		return list[:sort.Search(len(list), func(i int) bool { return list[i] >= seq })]
+	}
+	return until(p.loaded), until(p.lasting), nil
+}
+
+// note keeps the number of a lasting event.
+func (p *past) note(raw []byte) error {
+	if !slices.ContainsFunc(lastingKinds, func(kind []byte) bool { return bytes.Contains(raw, kind) }) {
+		return nil
+	}
+	var e event.Event // or an argument of a call has such a name
+	if err := e.UnmarshalJSON(raw); err != nil {
+		return err
+	}
+	switch e.Body.(type) {
+	case *event.Loaded:
+		p.loaded = append(p.loaded, e.Seq)
+		p.lasting = append(p.lasting, e.Seq)
+	case *event.Catalog, *event.Accepted:
+		p.lasting = append(p.lasting, e.Seq)
+	default:
+	}
+	return nil
+}
+
+// before returns what the rules in force remembered before an event.
+func (p *past) before(ctx context.Context, seq uint64) (*rules.State, error) {
+	loaded, _, err := p.read(ctx, seq)
+	if err != nil {
+		return nil, err
+	}
+	if len(loaded) == 0 {
+		return nil, fmt.Errorf("no policy was loaded before event %d", seq)
+	}
+	e, found, err := p.db.Get(loaded[len(loaded)-1])
+	l, ok := e.Body.(*event.Loaded)
+	if err != nil || !found || !ok {
+		return nil, errors.Join(err, fmt.Errorf("the policy of event %d is gone", e.Seq))
+	}
+	policy, err := p.policy(l)
+	if err != nil {
+		return nil, err
+	}
+	return p.fold(ctx, policy, seq)
+}
+
+func (p *past) policy(l *event.Loaded) (*rules.Policy, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if known := p.policies[l.Digest]; known != nil {
+		return known, nil
+	}
+	policy, err := rules.Compile(l.Sources, l.Env)
+	switch {
+	case err != nil:
+		return nil, err
+	case policy.Digest() != l.Digest:
+		return nil, fmt.Errorf("the digest of a policy is %.12s, recorded was %.12s", policy.Digest(), l.Digest)
+	case p.policies == nil || len(p.policies) >= 16:
+		p.policies = map[string]*rules.Policy{}
+	}
+	p.policies[l.Digest] = policy
+	return policy, nil
+}
+
+// fold returns what the rules of a policy remember of what happened before an event. What is older than they look back is
+// left out, but for what tools are like; so is what the newest snapshot has, where it is of use.
+func (p *past) fold(ctx context.Context, policy *rules.Policy, seq uint64) (*rules.State, error) {
+	_, lasting, err := p.read(ctx, seq)
+	if err != nil {
+		return nil, err
+	}
+	at, err := p.at(seq)
+	if err != nil {
+		return nil, err
+	}
+	from, err := p.since(at.Add(-max(policy.Horizon(), rules.HoldFor)), seq)
+	if err != nil {
+		return nil, err
+	}
+	s, saved := p.snapshot(policy)
+	if s != nil && from <= saved && saved < seq {
+		from = saved + 1
+	} else {
+		s = rules.NewState(policy)
+		for _, n := range lasting[:sort.Search(len(lasting), func(i int) bool { return lasting[i] >= from })] {
+			e, found, err := p.db.Get(n)
+			if err != nil || !found {
+				return nil, errors.Join(err, fmt.Errorf("event %d is gone", n))
+			}
+			s.Apply(e)
+		}
+	}
+	for e, err := range p.db.Events(from) {
+		if err = errors.Join(err, ctx.Err()); err != nil {
+			return nil, err
+		}
+		if e.Seq >= seq {
+			break
+		}
+		s.Apply(e)
+	}
+	return s, nil
+}
+
+// at returns the time of an event, or of the next one that is there; behind the last one, of that.
+func (p *past) at(seq uint64) (event.Time, error) {
+	for e, err := range p.db.Events(min(seq, p.db.Last())) {
+		return e.At, err
+	}
+	return 0, nil
+}
+
+// since returns the first event before seq that happened at the given time or later.
+func (p *past) since(at event.Time, seq uint64) (from uint64, err error) {
+	n := sort.Search(int(seq), func(i int) bool {
+		var then event.Time
+		if err == nil {
+			then, err = p.at(uint64(i))
+		}
+		return then >= at
+	})
+	return uint64(n), err
+}
+
+// snapshot returns what the gate remembered when it last made a snapshot; nil if that is not of this policy.
+func (p *past) snapshot(policy *rules.Policy) (s *rules.State, seq uint64) {
+	if p.build == "" {
+		return nil, 0
+	}
+	seq, data, err := p.db.Snapshot()
+	if err != nil || seq == 0 {
+		return nil, 0
+	}
+	if s, seq, err = proxy.StateOf(policy, p.build, data); err != nil {
+		return nil, 0
+	}
+	return s, seq
+}
