@@ -32,10 +32,34 @@ func TestAnInterruptedImportLeavesNothing(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	a := &app{stdout: io.Discard, stderr: io.Discard, state: dir}
-	if err := a.importFiles(ctx, []string{corpusFile(t)}, false); err == nil || !strings.Contains(err.Error(), "interrupted: nothing was imported") {
+	if err := a.importFiles(ctx, []string{corpusFile(t)}, false, false); err == nil || !strings.Contains(err.Error(), "interrupted: nothing was imported") {
 		t.Error(err)
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Error(left, err)
+	}
+}
+
+var quiet = &app{stdout: io.Discard, stderr: io.Discard}
+
+// Nor does an import wait for ever for a pipe into which nobody writes.
+func TestAnImportOfAPipeCanBeInterrupted(t *testing.T) {
+	h := config.Default().History
+	dir := t.TempDir()
+	silent, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close() //nolint:errcheck // nothing is written
+	stdin := os.Stdin
+	os.Stdin = silent
+	defer func() { os.Stdin = stdin }()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := quiet.importInto(ctx, filepath.Join(dir, "past", config.HistoryFile), &h, []string{"-"}, false); err == nil || !strings.HasPrefix(err.Error(), "interrupted") {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(filepath.Join(dir, "past")); err != nil || len(left) > 0 {
 		t.Error(left, err)
 	}
 }
@@ -44,7 +68,7 @@ func TestAnInterruptedImportLeavesNothing(t *testing.T) {
 func TestTheNextImportBeginsAnew(t *testing.T) {
 	whole := filepath.Join(t.TempDir(), "whole")
 	h := config.Default().History
-	if _, err := importInto(t.Context(), whole, &h, []string{corpusFile(t)}); err != nil {
+	if _, err := quiet.importInto(t.Context(), whole, &h, []string{corpusFile(t)}, false); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(whole)
@@ -56,7 +80,7 @@ func TestTheNextImportBeginsAnew(t *testing.T) {
 		if err := os.WriteFile(path+".import", text[:n], 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if r, err := importInto(t.Context(), path, &h, []string{corpusFile(t)}); err != nil || r.Calls != 1 {
+		if r, err := quiet.importInto(t.Context(), path, &h, []string{corpusFile(t)}, false); err != nil || r.Calls != 1 {
 			t.Errorf("after %d bytes: %+v %v", n, r, err)
 		}
 	}
@@ -66,7 +90,7 @@ func TestTheNextImportBeginsAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer other.Close() //nolint:errcheck // nothing was written
-	if _, err := importInto(t.Context(), path, &h, []string{corpusFile(t)}); !errors.Is(err, store.ErrLocked) {
+	if _, err := quiet.importInto(t.Context(), path, &h, []string{corpusFile(t)}, false); !errors.Is(err, store.ErrLocked) {
 		t.Error(err)
 	}
 	if _, err := os.Stat(path + ".import"); err != nil {

@@ -58,6 +58,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 type app struct {
 	stdout, stderr io.Writer
 	config, state  string // flags
+	past           bool   // likewise: read what was imported
 	verbose        bool
 }
 
@@ -92,6 +93,12 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(a.wrap(), a.unwrap(), a.doctor(), a.serve(), a.run(), a.hook(), a.check(), a.sessions(), a.show(),
 		a.log(), a.review(), a.console(), a.tools(), a.export(), a.imports(),
 		a.replay(), a.diffs(), a.test(), a.drill(), a.eval(), a.demo(), a.version(), a.docs())
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "sessions", "show", "log", "tools", "export", "replay", "drill":
+			c.Flags().BoolVar(&a.past, "past", false, "read what umpire import has brought in, and not what was recorded")
+		}
+	}
 	for _, c := range append(root.Commands(), root) {
 		check := c.Args
 		c.Args = func(cmd *cobra.Command, args []string) error {

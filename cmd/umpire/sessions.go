@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -18,6 +19,9 @@ func (a *app) open() (r history.Reader, live bool, err error) {
 	state, err := config.StateDir(a.state)
 	if err != nil {
 		return nil, false, err
+	}
+	if a.past {
+		state = filepath.Join(state, pastDir)
 	}
 	r, live, err = history.Open(state)
 	if err != nil {

@@ -4,6 +4,7 @@ package interchange
 import (
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/umpire-dev/umpire/rules/event"
 )
@@ -21,6 +22,7 @@ type call struct {
 	first   event.Verdict // zero if nobody could judge it
 	settled event.Verdict // what ended its hold; zero if it was not held, or is still
 	end     ending
+	related []uint64 // calls of the evidence; of what retention has removed nobody knows whether it was one
 
 	settledAt event.Time
 }
@@ -64,6 +66,7 @@ func walk(history History, about About, tell func(c *call, s stage) error) error
 		return err
 	}
 	var asked event.Event
+	var calls []uint64 // in order
 	held := map[uint64]*call{}
 	for e, err := range history(1) {
 		if err != nil {
@@ -74,6 +77,7 @@ func walk(history History, about About, tell func(c *call, s stage) error) error
 		}
 		switch b := e.Body.(type) {
 		case *event.Call:
+			calls = append(calls, e.Seq)
 			if asked = e; b.Seen && about(e) {
 				err = tell(&call{Event: e, Call: b, end: ends[e.Seq]}, judged)
 			}
@@ -93,6 +97,11 @@ func walk(history History, about About, tell func(c *call, s stage) error) error
 				return fmt.Errorf("verdict %d is on event %d, which is no call", e.Seq, e.Cause)
 			}
 			c := &call{Event: asked, Call: body, first: *b, end: ends[e.Cause]}
+			for _, seq := range b.Evidence {
+				if _, found := slices.BinarySearch(calls, seq); found || seq < calls[0] {
+					c.related = append(c.related, seq)
+				}
+			}
 			if v := verdicts[e.Cause]; v != nil {
 				c.settled = *v
 				held[e.Cause] = c

@@ -22,7 +22,7 @@ type exported struct {
 
 // events imports what umpire export has printed, as it is: with the numbers, times, sessions and verdicts that it has. Where
 // retention had removed events, numbers are missing, and what depends on them counts as incomplete.
-func (im *Import) events(ctx context.Context, names []string, r *Report) error {
+func (im *Import) events(ctx context.Context, files []input, r *Report) error {
 	x := exported{sessions: map[string]bool{}}
 	var batch []event.Event
 	size := 0
@@ -34,8 +34,8 @@ func (im *Import) events(ctx context.Context, names []string, r *Report) error {
 		batch, size = nil, 0
 		return err
 	}
-	for _, name := range names {
-		for l, err := range linesOf(name) {
+	for _, f := range files {
+		for l, err := range f.lines(im.Progress) {
 			var e event.Event
 			if err == nil {
 				e, err = x.read(l.text)
@@ -47,7 +47,7 @@ func (im *Import) events(ctx context.Context, names []string, r *Report) error {
 				err = im.DB.Skip(e.Seq, e.At)
 			}
 			if err != nil {
-				return fmt.Errorf("%s:%d: %w", name, l.number, err)
+				return fmt.Errorf("%s:%d: %w", f.name, l.number, err)
 			}
 			batch, x.before = append(batch, e), e
 			size += len(l.text)
@@ -55,7 +55,7 @@ func (im *Import) events(ctx context.Context, names []string, r *Report) error {
 		}
 	}
 	if x.awaiting != 0 {
-		return fmt.Errorf("%s: the verdict on event %d is missing: the export was cut off", names[len(names)-1], x.awaiting)
+		return fmt.Errorf("%s: the verdict on event %d is missing: the export was cut off", files[len(files)-1].name, x.awaiting)
 	}
 	r.Sessions = len(x.sessions)
 	return flush()

@@ -1,19 +1,17 @@
 package interchange
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"iter"
-	"os"
+	"io"
 	"path/filepath"
 	"time"
 
 	"github.com/tidwall/gjson"
 
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/corpus"
+	"github.com/umpire-dev/umpire/cmd/umpire/internal/view"
 	"github.com/umpire-dev/umpire/proxy/conversation"
 	"github.com/umpire-dev/umpire/proxy/conversation/hook"
 	"github.com/umpire-dev/umpire/proxy/wire"
@@ -27,6 +25,10 @@ type Import struct {
 	Cleaner *wire.Cleaner
 	Keep    conversation.Keep
 	Env     event.Env // what "~" and the spellings of paths mean in what is imported
+	Stdin   io.Reader // what Stdin names
+	Scratch string    // directory for what can be read only once; it is there
+	// Progress is told how much is read.
+	Progress *view.Progress
 	// Surroundings returns what was known before a session of a corpus in dir began: tools, and what the agent was told.
 	Surroundings func(dir string, l *corpus.Labels) (tools []event.Catalog, system string, err error)
 }
@@ -54,27 +56,36 @@ var ErrForm = errors.New("want sessions: what umpire export prints, a corpus of 
 
 // Files imports files of one form. What it returns without an error is in the DB, complete; after an error the DB is of no use.
 func (im *Import) Files(ctx context.Context, names []string) (r Report, err error) {
-	for _, name := range names {
-		form, err := formOf(name)
+	files, done, err := im.inputs(ctx, names)
+	defer done()
+	if err != nil {
+		return r, err
+	}
+	size := int64(0)
+	for _, f := range files {
+		form, err := formOf(f)
 		switch {
 		case err != nil:
-			return r, fmt.Errorf("%s: %w", name, err)
+			return r, fmt.Errorf("%s: %w", f.name, err)
 		case r.Form != "" && form != r.Form:
-			return r, fmt.Errorf("%s: this is a file of %s, and those before it are %s: import one kind at a time", name, form, r.Form)
+			return r, fmt.Errorf("%s: this is a file of %s, and those before it are %s: import one kind at a time", f.name, form, r.Form)
 		}
 		r.Form = form
+		size += f.size
 	}
+	im.Progress.Begin("importing", size, view.Bytes)
+	defer im.Progress.Begin("", 0, nil)
 	if r.Form == formEvents {
-		return r, im.events(ctx, names, &r)
+		return r, im.events(ctx, files, &r)
 	}
 	s, err := im.sink(ctx, &r)
 	if err != nil {
 		return r, err
 	}
 	if r.Form == formCorpus {
-		err = im.corpora(s, names)
+		err = im.corpora(s, files)
 	} else {
-		err = im.transcripts(s, names)
+		err = im.transcripts(s, files)
 	}
 	if err == nil {
 		err = s.flush()
@@ -84,8 +95,8 @@ func (im *Import) Files(ctx context.Context, names []string) (r Report, err erro
 }
 
 // formOf recognises a file by its first line.
-func formOf(name string) (string, error) {
-	for line, err := range linesOf(name) {
+func formOf(in input) (string, error) {
+	for line, err := range in.lines(nil) {
 		if err != nil {
 			return "", err
 		}
@@ -105,44 +116,6 @@ func formOf(name string) (string, error) {
 	return "", fmt.Errorf("%w; this has nothing in it", ErrForm)
 }
 
-// maxLine is how many bytes a line can have.
-const maxLine = 64 << 20
-
-// line is a line of a file that is not empty.
-type line struct {
-	number int
-	text   []byte // until the next one is read
-}
-
-// linesOf yields the lines of a file.
-func linesOf(name string) iter.Seq2[line, error] {
-	return func(yield func(line, error) bool) {
-		f, err := os.Open(name)
-		if err != nil {
-			yield(line{}, errors.Unwrap(err))
-			return
-		}
-		defer f.Close() //nolint:errcheck // it was only read
-		if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-			yield(line{}, errors.New("this is no file"))
-			return
-		}
-		lines := bufio.NewScanner(f)
-		lines.Buffer(nil, maxLine)
-		n := 0
-		for lines.Scan() {
-			if n++; len(bytes.TrimSpace(lines.Bytes())) > 0 && !yield(line{n, lines.Bytes()}, nil) {
-				return
-			}
-		}
-		if errors.Is(lines.Err(), bufio.ErrTooLong) {
-			yield(line{}, fmt.Errorf("line %d is longer than %d MiB", n+1, maxLine>>20))
-		} else if lines.Err() != nil {
-			yield(line{}, lines.Err())
-		}
-	}
-}
-
 // A corpus has no times: its sessions begin a day after one another, so that windows of up to a day see one of them.
 var corporaBegin = event.At(time.Date(2000, 1, 1, 9, 0, 0, 0, time.UTC))
 
@@ -153,16 +126,16 @@ const (
 )
 
 // corpora imports the sessions of corpora. Of the labels nothing is imported.
-func (im *Import) corpora(s *sink, names []string) error {
+func (im *Import) corpora(s *sink, files []input) error {
 	n := 0
-	for _, name := range names {
-		for line, err := range linesOf(name) {
+	for _, f := range files {
+		for line, err := range f.lines(im.Progress) {
 			if err == nil {
-				err = im.labelled(s, name, line, n)
+				err = im.labelled(s, f.name, line, n)
 				n++
 			}
 			if err != nil {
-				return fmt.Errorf("%s:%d: %w", name, line.number, err)
+				return fmt.Errorf("%s:%d: %w", f.name, line.number, err)
 			}
 		}
 	}

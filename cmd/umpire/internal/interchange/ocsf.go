@@ -1,6 +1,7 @@
 package interchange
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -119,7 +120,7 @@ type (
 	}
 	endpoint struct {
 		Name    string `json:"name,omitempty"`
-		Service string `json:"svc_name"`
+		Service string `json:"svc_name,omitempty"`
 	}
 	findingInfo struct {
 		UID      string         `json:"uid"`
@@ -135,7 +136,8 @@ type (
 		Type   string `json:"type"`
 	}
 	relatedEvent struct {
-		UID string `json:"uid"`
+		UID     string `json:"uid"` // metadata.uid of that event
+		TypeUID int    `json:"type_uid"`
 	}
 	evidence struct {
 		Actor  actor    `json:"actor"`
@@ -170,7 +172,7 @@ func activity(c *call, version string) apiActivity {
 	}
 	out := apiActivity{
 		ocsf:  header(c, classAPI, otherActivity, *v, status, version),
-		Actor: c.actor(), API: c.api(), Source: endpoint{Name: c.Workspace, Service: c.Agent}, Dest: endpoint{Service: c.Server},
+		Actor: c.actor(), API: c.api(), Source: c.source(), Dest: endpoint{Service: cmp.Or(c.Server, unknown)},
 		Rest: map[string]any{"verdict": v.Action.String()},
 	}
 	out.Time = milliseconds(c.At)
@@ -191,7 +193,7 @@ func finding(c *call, what enum, v event.Verdict, version string) detectionFindi
 	out := detectionFinding{
 		ocsf:      header(c, classDetection, what, v, status, version),
 		IsAlert:   what == created,
-		Evidences: []evidence{{Actor: c.actor(), API: c.api(), Source: endpoint{Name: c.Workspace, Service: c.Agent}, Dest: endpoint{Service: c.Server}}},
+		Evidences: []evidence{{Actor: c.actor(), API: c.api(), Source: c.source(), Dest: endpoint{Service: cmp.Or(c.Server, unknown)}}},
 		Info: findingInfo{
 			UID: c.uid(), Created: milliseconds(c.At), Desc: c.first.Why,
 			Title: fmt.Sprintf("%s/%s: %s", c.Server, c.Tool, v.Action),
@@ -200,8 +202,10 @@ func finding(c *call, what enum, v event.Verdict, version string) detectionFindi
 	if c.rule() != "" {
 		out.Info.Analytic = &analytic{Name: c.rule(), TypeID: 1, Type: "Rule"}
 	}
-	for _, seq := range c.first.Evidence {
-		out.Info.Related = append(out.Info.Related, relatedEvent{UID: strconv.FormatUint(seq, 10)})
+	for _, seq := range c.related {
+		out.Info.Related = append(out.Info.Related, relatedEvent{
+			UID: eventUID(seq, classAPI, otherActivity), TypeUID: classAPI*activitiesEach + otherActivity.id,
+		})
 	}
 	return out
 }
@@ -224,7 +228,7 @@ func header(c *call, class int, what enum, v event.Verdict, status enum, version
 		DispositionID: disposition.id, Disposition: disposition.name,
 		Metadata: metadata{
 			Version: ocsfVersion, Product: product{Name: "Umpire", Vendor: "umpire-dev", Version: version},
-			UID: strconv.FormatUint(c.Seq, 10) + "." + strconv.Itoa(class) + "." + strconv.Itoa(what.id), Sequence: c.Seq, Profiles: []string{"security_control"},
+			UID: eventUID(c.Seq, class, what), Sequence: c.Seq, Profiles: []string{"security_control"},
 		},
 	}
 	if what == closed {
@@ -239,11 +243,16 @@ func header(c *call, class int, what enum, v event.Verdict, status enum, version
 	return h
 }
 
-// weigh says what a verdict is in the words of OCSF.
+// eventUID is metadata.uid of what is written of a call.
+func eventUID(seq uint64, class int, what enum) string {
+	return fmt.Sprintf("%d.%d.%d", seq, class, what.id)
+}
+
+// weigh says what a verdict is in the words of OCSF. Its profile security_control says which dispositions an action can have.
 func weigh(c *call, v event.Verdict) (severity, action, disposition enum) {
 	allowed := enum{1, "Allowed"}
 	if c.Seen { // nobody had a say
-		return enum{1, "Informational"}, enum{0, "Unknown"}, enum{16, "No Action"}
+		return enum{1, "Informational"}, enum{3, "Observed"}, enum{17, "Logged"}
 	}
 	switch v.Action {
 	case event.Allow:
@@ -252,10 +261,13 @@ func weigh(c *call, v event.Verdict) (severity, action, disposition enum) {
 		}
 		return enum{1, "Informational"}, allowed, allowed
 	case event.Log:
-		return enum{2, "Low"}, allowed, enum{17, "Logged"}
+		return enum{2, "Low"}, enum{3, "Observed"}, enum{17, "Logged"}
 	case event.Hold:
-		return enum{3, "Medium"}, enum{2, "Denied"}, enum{14, "Delayed"}
+		return enum{3, "Medium"}, enum{4, "Modified"}, enum{14, "Delayed"}
 	case event.Deny:
+		if v.After != 0 {
+			return enum{4, "High"}, enum{2, "Denied"}, enum{25, "Rejected"}
+		}
 	}
 	return enum{4, "High"}, enum{2, "Denied"}, enum{2, "Blocked"}
 }
@@ -263,11 +275,23 @@ func weigh(c *call, v event.Verdict) (severity, action, disposition enum) {
 func (c *call) uid() string { return fmt.Sprintf("%d-%d", c.At, c.Seq) }
 
 func (c *call) actor() actor {
-	return actor{User: named{Name: c.Principal, UID: c.Principal}, Session: session{UID: c.Session}, App: c.Agent}
+	return actor{User: named{Name: cmp.Or(c.Principal, unknown), UID: c.Principal}, Session: session{UID: c.Session}, App: c.Agent}
+}
+
+// unknown stands for a name that nobody gave: the schema wants one.
+const unknown = "unknown"
+
+// source is where the call comes from; something of it has to be said.
+func (c *call) source() endpoint {
+	e := endpoint{Name: c.Workspace, Service: c.Agent}
+	if e == (endpoint{}) {
+		e.Name = unknown
+	}
+	return e
 }
 
 func (c *call) api() api {
-	a := api{Operation: c.Tool, Service: named{Name: c.Server}, Request: request{UID: strconv.FormatUint(c.Seq, 10), Data: c.Args}}
+	a := api{Operation: c.Tool, Service: named{Name: cmp.Or(c.Server, unknown)}, Request: request{UID: strconv.FormatUint(c.Seq, 10), Data: c.Args}}
 	if c.end.outcome != "" {
 		a.Response = &response{Code: c.end.code}
 		if c.end.outcome != event.OutcomeOK {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/umpire-dev/umpire/cmd/umpire/internal/view"
 	"github.com/umpire-dev/umpire/proxy"
 	"github.com/umpire-dev/umpire/proxy/conversation/hook"
 	"github.com/umpire-dev/umpire/rules/event"
@@ -14,7 +15,7 @@ import (
 
 // script is a transcript that is read while others are.
 type script struct {
-	name   string
+	input
 	client *hook.Client
 	begin  event.Time // of its first line that has a time
 
@@ -45,12 +46,12 @@ type past struct {
 
 // transcripts imports transcripts in the order in which everything in them happened, whichever it stands in: windows see what they
 // would have seen. One is open from its first line to its last.
-func (im *Import) transcripts(s *sink, names []string) error {
+func (im *Import) transcripts(s *sink, files []input) error {
 	var waiting, open []*script
-	for _, name := range names {
-		t, err := im.script(name)
+	for _, f := range files {
+		t, err := im.script(f)
 		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			return fmt.Errorf("%s: %w", f.name, err)
 		}
 		waiting = append(waiting, t)
 	}
@@ -67,7 +68,7 @@ func (im *Import) transcripts(s *sink, names []string) error {
 		})
 		if first.next == nil {
 			waiting, open = waiting[1:], append(open, first)
-			first.next, first.stop = iter.Pull2(first.read(s.report))
+			first.next, first.stop = iter.Pull2(first.read(s.report, im.Progress))
 		} else if err := im.tell(s, first, calls); err != nil {
 			return fmt.Errorf("%s: %w", first.name, err)
 		}
@@ -92,9 +93,9 @@ func (t *script) at() event.Time {
 }
 
 // script finds out whose a transcript is, and when it begins.
-func (im *Import) script(name string) (*script, error) {
-	t := &script{name: name}
-	for l, err := range linesOf(name) {
+func (im *Import) script(in input) (*script, error) {
+	t := &script{input: in}
+	for l, err := range in.lines(nil) {
 		if err != nil {
 			return nil, err
 		}
@@ -113,10 +114,10 @@ func (im *Import) script(name string) (*script, error) {
 
 // read yields the lines of t that tell something. One that has no time, or that stands behind a later one, happened with the one
 // before it.
-func (t *script) read(r *Report) iter.Seq2[told, error] {
+func (t *script) read(r *Report, p *view.Progress) iter.Seq2[told, error] {
 	return func(yield func(told, error) bool) {
 		at := t.begin
-		for l, err := range linesOf(t.name) {
+		for l, err := range t.lines(p) {
 			if err != nil {
 				yield(told{}, err)
 				return
