@@ -68,6 +68,7 @@ func TestScripts(t *testing.T) {
 			"post":      post,
 			"model":     model,
 			"asks":      asks,
+			"elicited":  elicited,
 			"held":      heldCalls,
 			"reviewers": reviewers,
 			"exits":     exits,

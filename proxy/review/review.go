@@ -32,7 +32,7 @@ type Held struct {
 
 // Decision is what a person says about a held call.
 type Decision struct {
-	Who     string `json:"-"` // verified by whoever takes the decision in: "local:alice"
+	Who     string `json:"-"` // said by whoever takes the decision in, as in event.Review: "local:alice"
 	Approve bool   `json:"approve"`
 	Note    string `json:"note,omitempty"` // for the record, and for the model
 }

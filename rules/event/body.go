@@ -261,7 +261,7 @@ type Match struct {
 // Review is what a person decided about a call that is held (Cause is the call). It is good for this one call, and it
 // says what the person decided about.
 type Review struct {
-	Who     string `json:"who"` // verified: "local:alice"
+	Who     string `json:"who"` // verified: "local:alice"; what a client says its user has decided: "client:claude-code (local:alice)"
 	Approve bool   `json:"approve"`
 	Note    string `json:"note,omitempty"`
 	Server  string `json:"server"`

@@ -40,7 +40,16 @@ type Config struct {
 	Policies []string            // policy files, absolute
 	Model    map[string]*url.URL // where each model API is, by its name in /model/NAME
 	Intent   Intent
+	Holds    Holds
 	History  History
+}
+
+// Holds is what holds: says.
+type Holds struct {
+	// AskInClient names the clients, as they name themselves, whose users are asked there about calls on hold; "*" is every client. By
+	// default nobody is: a call is on hold because its agent is not trusted with it, and a client is the agent's own program, where a
+	// hook, a setting or the model itself may answer in the place of a person.
+	AskInClient []string
 }
 
 // Intent is what intent: says.
@@ -183,7 +192,7 @@ func Load(path string) (Config, error) {
 	if err != nil {
 		return cfg, err
 	}
-	for _, f := range doc.Root().Fields(append([]string{"listen", "servers", "model", "intent", "policy", "history"}, rules.Fields()...)...) {
+	for _, f := range doc.Root().Fields(append([]string{"listen", "servers", "model", "intent", "holds", "policy", "history"}, rules.Fields()...)...) {
 		switch f.Name {
 		case "listen":
 			cfg.Listen = f.Value.Text()
@@ -198,6 +207,8 @@ func Load(path string) (Config, error) {
 			model(cfg.Model, f.Value)
 		case "intent":
 			intent(&cfg.Intent, f.Value)
+		case "holds":
+			holds(&cfg.Holds, f.Value)
 		case "policy":
 			for _, n := range f.Value.List(true) {
 				cfg.Policies = append(cfg.Policies, relative(path, n.Text()))
@@ -329,6 +340,19 @@ func intent(to *Intent, n document.Node) {
 			if to.Argument = f.Value.Text(); !wire.IsIntent(to.Argument) || !argumentName.MatchString(to.Argument) {
 				f.Value.Fail("", "%q cannot be the argument: want %s, or %[2]s_ and more lower-case letters, digits and underscores", to.Argument, wire.Intent)
 			}
+		}
+	}
+}
+
+// holds reads how calls on hold are decided.
+func holds(to *Holds, n document.Node) {
+	for _, f := range n.Fields("ask_in_client") {
+		for _, c := range f.Value.List(true) {
+			name := c.Text()
+			if strings.TrimSpace(name) != name || name == "" || name != "*" && strings.Contains(name, "*") {
+				c.Fail(`umpire sessions has the names of clients; "*" is every client`, "%q cannot be the name of a client", name)
+			}
+			to.AskInClient = append(to.AskInClient, name)
 		}
 	}
 }

@@ -147,6 +147,23 @@ func TestIntentIsAskedForServerByServer(t *testing.T) {
 	}
 }
 
+// Nobody is asked in a client that is not named.
+func TestUsersAreAskedInTheClientsThatAreNamed(t *testing.T) {
+	for text, want := range map[string]string{
+		"listen: 127.0.0.1:1": "[]", "holds: {}": "[]", "holds: {ask_in_client: []}": "[]", "holds: {ask_in_client: claude-code}": "[claude-code]",
+		`holds: {ask_in_client: ["Visual Studio Code", cursor]}`: "[Visual Studio Code cursor]", `holds: {ask_in_client: "*"}`: "[*]",
+	} {
+		if cfg, err := load(t, text); err != nil || fmt.Sprint(cfg.Holds.AskInClient) != want {
+			t.Errorf("%s: %v %v", text, cfg.Holds, err)
+		}
+	}
+	for _, bad := range []string{"holds: yes", "holds: {ask_in_client: {a: b}}", `holds: {ask_in_client: ["claude*"]}`, `holds: {ask_in_client: [""]}`, `holds: {ask_in_client: [" a"]}`, "holds: {ask: [a]}"} {
+		if _, err := load(t, bad); err == nil {
+			t.Errorf("%s is read", bad)
+		}
+	}
+}
+
 func TestWithoutConfigurationThereAreDefaultsAndTheStarterPolicy(t *testing.T) {
 	for name, text := range map[string]string{"empty": "", "a comment": "# nothing yet\n"} {
 		cfg, err := load(t, text)

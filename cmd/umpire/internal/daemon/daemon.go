@@ -52,6 +52,7 @@ type Daemon struct {
 	guard   proxy.Guard
 	ear     *conversation.Ear
 	models  []*conversation.Model
+	asks    *proxy.Elicitor // nil if no user is asked in his client
 	hooks   *hook.Hooks
 	fronts  []*proxy.HTTP
 	relays  []*proxy.Relay
@@ -123,6 +124,12 @@ func Start(opts Options) (d *Daemon, err error) {
 	}
 	if d.gate, err = proxy.NewGate(g); err != nil {
 		return d, err
+	}
+	if clients := opts.Config.Holds.AskInClient; len(clients) > 0 {
+		d.asks, err = proxy.NewElicitor(proxy.ElicitorConfig{Desk: d.gate.Desk(), Clients: clients, Secret: d.db.Secret(), Log: opts.Log})
+		if err != nil {
+			return d, err
+		}
 	}
 	if d.ear, err = conversation.NewEar(conversation.Config{
 		Recorder: d.gate, Tools: d.gate, Cleaner: d.cleaner, Keep: h.Conversation, Now: opts.Now, Log: opts.Log,
@@ -316,7 +323,7 @@ func (d *Daemon) pump(hello transport.Hello, client io.ReadWriteCloser, server p
 	id := fmt.Sprintf("%s:%s:%x-%d", proxy.TransportStdio, hello.Name, d.started.UnixNano(), d.serial)
 	d.mu.Unlock()
 	cfg := proxy.LinkConfig{
-		Judge: d.gate, Cleaner: d.cleaner, Hearer: d.ear, Intent: d.opts.Config.Intent.Of(hello.Name), Log: d.opts.Log, Origin: stdioOrigin(id, d.user, hello),
+		Judge: d.gate, Cleaner: d.cleaner, Hearer: d.ear, Intent: d.opts.Config.Intent.Of(hello.Name), Elicitor: d.asks, Log: d.opts.Log, Origin: stdioOrigin(id, d.user, hello),
 	}
 	given, ok := client.(*transport.Side)
 	if ok {

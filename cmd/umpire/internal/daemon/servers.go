@@ -33,7 +33,7 @@ func (d *Daemon) mount(mux *http.ServeMux, s config.Server) (at string, err erro
 	kind := ""
 	intent := d.opts.Config.Intent.Of(s.Name)
 	relay := proxy.RelayConfig{
-		Server: s.Name, Headers: s.Headers, Judge: d.gate, Cleaner: d.cleaner, Hearer: d.ear, Intent: intent, Guard: d.guard, Log: d.opts.Log,
+		Server: s.Name, Headers: s.Headers, Judge: d.gate, Cleaner: d.cleaner, Hearer: d.ear, Intent: intent, Elicitor: d.asks, Guard: d.guard, Log: d.opts.Log,
 	}
 	if s.URL == nil {
 		relay.Dial, relay.Max = d.starter(s), maxChildren
@@ -60,7 +60,7 @@ func (d *Daemon) mount(mux *http.ServeMux, s config.Server) (at string, err erro
 		return at, nil
 	}
 	front, err := proxy.NewHTTP(proxy.HTTPConfig{
-		Server: s.Name, URL: s.URL, Headers: s.Headers, Judge: d.gate, Cleaner: d.cleaner, Hearer: d.ear, Intent: intent, Guard: d.guard, Log: d.opts.Log,
+		Server: s.Name, URL: s.URL, Headers: s.Headers, Judge: d.gate, Cleaner: d.cleaner, Hearer: d.ear, Intent: intent, Elicitor: d.asks, Guard: d.guard, Log: d.opts.Log,
 	})
 	if err != nil {
 		return "", err

@@ -97,7 +97,7 @@ func (d *Daemon) open(name string, u *url.URL, socket bool) (any, error) {
 	intent := d.opts.Config.Intent.Of(name)
 	if !socket {
 		front, err := proxy.NewHTTP(proxy.HTTPConfig{
-			Server: name, URL: u, Judge: d.gate, Cleaner: d.cleaner, Hearer: d.ear, Intent: intent, Guard: d.guard, Log: d.opts.Log,
+			Server: name, URL: u, Judge: d.gate, Cleaner: d.cleaner, Hearer: d.ear, Intent: intent, Elicitor: d.asks, Guard: d.guard, Log: d.opts.Log,
 		})
 		if err == nil {
 			d.fronts = append(d.fronts, front)
@@ -105,7 +105,7 @@ func (d *Daemon) open(name string, u *url.URL, socket bool) (any, error) {
 		return front, err
 	}
 	front, err := proxy.NewRelay(proxy.RelayConfig{
-		Server: name, Judge: d.gate, Cleaner: d.cleaner, Hearer: d.ear, Intent: intent, Guard: d.guard, Log: d.opts.Log,
+		Server: name, Judge: d.gate, Cleaner: d.cleaner, Hearer: d.ear, Intent: intent, Elicitor: d.asks, Guard: d.guard, Log: d.opts.Log,
 		Dial: func(ctx context.Context, header http.Header) (proxy.Conn, error) {
 			return proxy.Dial(ctx, proxy.TransportWS, transport.Remote{URL: u, Header: header})
 		},
