@@ -3,6 +3,7 @@ package proxy
 import (
 	"cmp"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -46,10 +47,10 @@ type Elicitor struct {
 	of   map[string]int          // how many of open are a principal's with a client
 }
 
-// The bounds of what is open: a person who is asked more at a time approves without reading. Calls beyond them wait at the Desk,
-// and are asked about when there is room.
+// The bounds of what is open: a person who is asked more at a time approves without reading, and the Desk has room for those who
+// wait elsewhere. Calls beyond them wait at the Desk, and are asked about when there is room.
 const (
-	maxElicited = 1000
+	maxElicited = 128
 	maxDialogs  = 8        // of one client
 	maxInput    = 64 << 10 // bytes of what is kept of a server's input, where a call continues one
 )
@@ -114,7 +115,7 @@ const firstElicitation = "2025-06-18"
 func (e *Elicitor) ask(l *Link, m *wire.Message, r *request, until time.Time) *elicitation {
 	h := r.ticket.Hold
 	x := &elicitation{
-		name: e.sign(fmt.Sprintf("%s%d:%d", ours, h.Call, r.manner)), client: h.Principal + " " + h.Agent,
+		name: e.sign(fmt.Sprintf("%s%d:%s", ours, h.Call, rand.Text())), client: h.Principal + " " + h.Agent,
 		who: fmt.Sprintf("client:%s (%s)", plain(h.Agent), h.Principal), slot: h, link: l, answer: make(chan *review.Decision, 1),
 	}
 	if r.manner == byRetry {
@@ -128,7 +129,7 @@ func (e *Elicitor) ask(l *Link, m *wire.Message, r *request, until time.Time) *e
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if len(e.open) >= maxElicited || e.of[x.client] >= maxDialogs || e.open[x.name] != nil {
+	if len(e.open) >= maxElicited || e.of[x.client] >= maxDialogs {
 		return nil
 	}
 	e.open[x.name] = x
@@ -198,7 +199,7 @@ func (e *Elicitor) answered(l *Link, m *wire.Message) (ok bool) {
 	}
 	x := e.find(wire.Key(m.ID)[1:])
 	switch {
-	case x == nil: // too late
+	case x == nil || x.call != nil: // too late, or nothing that a response can answer
 	case x.link != l:
 		l.mu.Lock()
 		defer l.mu.Unlock()

@@ -232,7 +232,7 @@ func TestTheServerCannotAnswerForTheUser(t *testing.T) {
 		x.clientHeardNoMore()
 		x.noted("id-in-use", "Umpire")
 	}
-	for _, own := range []string{`"umpire:3:1"`, `"umpire:3:1:AAAAAAAAAAAAAAAAAAAAAA"`, `"umpire:"`, "3"} {
+	for _, own := range []string{`"umpire:3:1"`, `"umpire:3:AAAA:AAAAAAAAAAAAAAAAAAAAAA"`, `"umpire:"`, "3"} {
 		x.passes(x.server, x.client, request(own, "elicitation/create", `{"message":"Umpire holds a call of your agent's","requestedSchema":{}}`))
 		x.passes(x.client, x.server, result(own, yes))
 	}
@@ -264,6 +264,41 @@ func TestAnotherClientCannotAnswer(t *testing.T) {
 	held(t, g, 1)
 	x.say(x.client, result(id, no))
 	denied(t, x.hear(x.client), "7")
+}
+
+// What a former process has asked is Umpire's still: an answer to it decides nothing, and no server gets it.
+func TestAnAnswerToAFormerProcessGoesNowhere(t *testing.T) {
+	x := inClient(t, heldRefunds)
+	x.greet("bot", "2025-11-25", showsForms)
+	x.say(x.client, toolCall("7", "issue_refund", "{}"))
+	id := elicited(t, x.hear(x.client))
+	x.say(x.client, shows("8", "{}", ""))
+	state := inputRequired(t, x.hear(x.client), "8")
+	x.say(x.client, result(fmt.Sprintf("%q", state), yes)) // that is no request
+	x.serverHeardNoMore()
+	y := inClient(t, heldRefunds) // the same secret, and nothing asked
+	y.say(y.client, result(id, yes))
+	y.serverHeardNoMore()
+	y.say(y.client, shows("9", "{}", again(state, yes)))
+	y.say(y.client, shows("10", "{}", again(inputRequired(t, y.hear(y.client), "9"), no)))
+	denied(t, y.hear(y.client), "10")
+	y.serverHeardNoMore()
+	x.say(x.client, shows("11", "{}", again(state, yes))) // it is still open where it was asked
+	x.hears(x.server, shows("11", "{}", ""))
+}
+
+// A call that is to become a task is held before there is one.
+func TestATaskIsApprovedInTheClient(t *testing.T) {
+	x := inClient(t, heldRefunds)
+	x.greet("bot", "2025-11-25", `{"elicitation":{},"tasks":{"requests":{"elicitation":{"create":{}}}}}`)
+	frame := request("7", "tools/call", `{"name":"issue_refund","arguments":{},"task":{"ttl":60000}}`)
+	x.say(x.client, frame)
+	x.say(x.client, result(elicited(t, x.hear(x.client)), yes))
+	x.hears(x.server, frame)
+	x.passes(x.server, x.client, result("7", `{"task":{"taskId":"1","status":"working"}}`))
+	if r := logged[*event.Result](x); len(r) != 1 || r[0].Outcome != event.OutcomeStarted {
+		t.Errorf("%+v", r)
+	}
 }
 
 // A flood of calls opens no flood of dialogs: the others wait, and are asked about as there is room. All of them end with their client.

@@ -263,7 +263,9 @@ func (l *Link) release(m *wire.Message, r *request) (forward, reply []byte) {
 	if r.asked != nil {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.forget(r.key)
+		if l.waiting[r.key] == r {
+			l.forget(r.key)
+		}
 		return nil, wire.InputRequired(r.id, inputKey, r.asked.name, dialog(&r.asked.slot.Held))
 	}
 	v, err := r.ticket.Settled()

@@ -62,6 +62,17 @@ func asJSON(v any, err error) (string, error) {
 	return string(text), err
 }
 
+// filledIn is how a user fills in the form of a tool, and of Umpire: what is to be refused he denies.
+func filledIn(message string) map[string]any {
+	switch {
+	case !strings.HasPrefix(message, "Umpire holds "):
+		return map[string]any{"name": "Ann"}
+	case strings.Contains(message, `"refuse me"`):
+		return map[string]any{"decision": "deny", "note": "no"}
+	}
+	return map[string]any{"decision": "approve"}
+}
+
 // way is how a client reaches its server.
 type way struct {
 	official func() (sdk.Transport, error)
@@ -106,7 +117,7 @@ func (p *officialPeer) Connect(ctx context.Context) (string, error) {
 		},
 		ElicitationHandler: func(_ context.Context, req *sdk.ElicitRequest) (*sdk.ElicitResult, error) {
 			p.hear("elicit %s", req.Params.Message)
-			return &sdk.ElicitResult{Action: "accept", Content: map[string]any{"name": "Ann"}}, nil
+			return &sdk.ElicitResult{Action: "accept", Content: filledIn(req.Params.Message)}, nil
 		},
 		ProgressNotificationHandler: func(_ context.Context, req *sdk.ProgressNotificationClientRequest) {
 			p.hear("progress %v: %v of %v %s", req.Params.ProgressToken, req.Params.Progress, req.Params.Total, req.Params.Message)
@@ -170,7 +181,7 @@ func (p *mark3Peer) CreateMessage(_ context.Context, req mcp.CreateMessageReques
 // Elicit implements client.ElicitationHandler.
 func (p *mark3Peer) Elicit(_ context.Context, req mcp.ElicitationRequest) (*mcp.ElicitationResult, error) {
 	p.hear("elicit %s", req.Params.Message)
-	return &mcp.ElicitationResult{ElicitationResponse: mcp.ElicitationResponse{Action: "accept", Content: map[string]any{"name": "Ann"}}}, nil
+	return &mcp.ElicitationResult{ElicitationResponse: mcp.ElicitationResponse{Action: "accept", Content: filledIn(req.Params.Message)}}, nil
 }
 
 // ListRoots implements client.RootsHandler.

@@ -109,7 +109,7 @@ type meeting struct {
 }
 
 // meet brings a pair together; with a policy, through Umpire.
-func meet(t *testing.T, p pair, policyText string) *meeting {
+func meet(t *testing.T, p pair, policyText string, change ...func(*proxy.HTTPConfig)) *meeting {
 	t.Helper()
 	m := &meeting{house: newHouse(), sent: &bodies{}, received: &bodies{}, listening: make(chan struct{})}
 	var once sync.Once
@@ -142,7 +142,11 @@ func meet(t *testing.T, p pair, policyText string) *meeting {
 		if err != nil {
 			t.Fatal(err)
 		}
-		front, err := proxy.NewHTTP(proxy.HTTPConfig{Server: "peer", URL: u, Judge: g, Cleaner: clean, Guard: proxy.Guard{User: "ann"}})
+		cfg := proxy.HTTPConfig{Server: "peer", URL: u, Judge: g, Cleaner: clean, Guard: proxy.Guard{User: "ann"}}
+		for _, c := range change {
+			c(&cfg)
+		}
+		front, err := proxy.NewHTTP(cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -336,18 +340,18 @@ func (p pair) check(t *testing.T, said string) {
 // ended is closed, and the verdicts are those of a replay.
 func (m *meeting) check(t *testing.T) {
 	t.Helper()
-	open, closed := map[uint64]string{}, 0
+	called, open, closed := map[uint64]string{}, map[uint64]string{}, 0
 	late := "" // what is said of an answer to the call that the client has given up, if the server has one
 	for _, e := range log(t, m.disk) {
 		switch b := e.Body.(type) {
 		case *event.Call:
-			open[e.Seq] = b.Tool
+			called[e.Seq] = b.Tool
 			if b.Tool == "wait" {
 				late = fmt.Sprintf("the server answered %s,", b.ID)
 			}
 		case *event.Verdict:
-			if !b.Action.Passes() {
-				delete(open, e.Cause)
+			if b.Action.Passes() {
+				open[e.Cause] = called[e.Cause]
 			}
 		case *event.Result:
 			if open[e.Cause] != b.Tool {

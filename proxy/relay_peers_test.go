@@ -150,13 +150,14 @@ func (p relayPair) legal() bool {
 	return !direct && !turns && (!modern || p.clientVia != "sse" && p.serverVia != "sse")
 }
 
-// meetVia brings a pair together through Umpire.
-func meetVia(t *testing.T, p relayPair, policyText string) *meeting {
+// meetVia brings a pair together through Umpire. The users of the clients that are named are asked about calls on hold.
+func meetVia(t *testing.T, p relayPair, policyText string, asked ...string) *meeting {
 	t.Helper()
 	m := &meeting{house: newHouse(), sent: &bodies{}, received: &bodies{}, listening: make(chan struct{}), disk: &manual{}, url: "stdio:"}
 	var running sync.WaitGroup
 	var ends []func()
 	g := gate(t, m.disk, policy(t, policyText), nil)
+	e := elicitor(t, g, asked...)
 	clean, err := wire.NewCleaner(wire.CleanerConfig{MaxValue: 256 << 10, Secret: []byte("peers")})
 	if err != nil {
 		t.Fatal(err)
@@ -170,7 +171,7 @@ func meetVia(t *testing.T, p relayPair, policyText string) *meeting {
 		if err != nil {
 			t.Fatal(err)
 		}
-		link := proxy.NewLink(proxy.LinkConfig{Judge: g, Cleaner: clean, Origin: proxy.Origin{Link: "stdio:1", Server: "peer", Transport: proxy.TransportStdio}})
+		link := proxy.NewLink(proxy.LinkConfig{Judge: g, Cleaner: clean, Elicitor: e, Origin: proxy.Origin{Link: "stdio:1", Server: "peer", Transport: proxy.TransportStdio}})
 		pumped := make(chan struct{})
 		go func() {
 			link.Pump(transport.NewLines(far, wire.MaxSize), s)
@@ -183,7 +184,7 @@ func meetVia(t *testing.T, p relayPair, policyText string) *meeting {
 			receive(t, pumped, "the end") // with that of the server's session
 		})
 	case "turns":
-		h, err := proxy.NewHTTP(proxy.HTTPConfig{Server: "peer", Judge: g, Cleaner: clean, Guard: proxy.Guard{User: "ann"}, URL: m.server})
+		h, err := proxy.NewHTTP(proxy.HTTPConfig{Server: "peer", Judge: g, Cleaner: clean, Elicitor: e, Guard: proxy.Guard{User: "ann"}, URL: m.server})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -194,7 +195,7 @@ func meetVia(t *testing.T, p relayPair, policyText string) *meeting {
 		w = overSSE(umpire.URL+"/sse", c)
 		ends = append(ends, umpire.Close, h.Close, c.CloseIdleConnections)
 	default:
-		r, err := proxy.NewRelay(proxy.RelayConfig{Server: "peer", Judge: g, Cleaner: clean, Guard: proxy.Guard{User: "ann"}, Dial: dial})
+		r, err := proxy.NewRelay(proxy.RelayConfig{Server: "peer", Judge: g, Cleaner: clean, Elicitor: e, Guard: proxy.Guard{User: "ann"}, Dial: dial})
 		if err != nil {
 			t.Fatal(err)
 		}
