@@ -1,10 +1,13 @@
 package daemon_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -37,6 +40,18 @@ func TestAPersonWorksWithTheConsoleInABrowser(t *testing.T) {
 	stranger := b.open(true)
 	stranger.visit(at)
 	stranger.sees("This link was used or is too old")
+	h := history.Dial(filepath.Join(opts.StateDir, config.SocketFile))
+	defer h.Close()
+	file, err := h.Console("", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger.visit("file://" + file.File) // what umpire console opens
+	stranger.sees("Nothing has happened yet")
+	if _, err := os.Stat(file.File); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the link stays behind: %v", err)
+	}
+	stranger.visit("about:blank")
 	p.visit("about:blank")
 	p.visit(origin) // who is in stays in
 	p.sees("Nothing has happened yet")
@@ -96,8 +111,6 @@ func TestAPersonWorksWithTheConsoleInABrowser(t *testing.T) {
 	}
 	p.sees("Nothing is waiting")
 	p.sees("Decided lately")
-	h := history.Dial(filepath.Join(opts.StateDir, config.SocketFile))
-	defer h.Close()
 	notes := 0
 	for e, err := range history.Events(h, 1) {
 		if err != nil {
@@ -305,10 +318,11 @@ func TestALongSessionHasFewNodes(t *testing.T) {
 	t.Cleanup(d.Close)
 	h := history.Dial(filepath.Join(opts.StateDir, config.SocketFile))
 	defer h.Close()
-	at, err := h.Console("")
+	link, err := h.Console("", false)
 	if err != nil {
 		t.Fatal(err)
 	}
+	at := link.URL
 	origin, _, _ := strings.Cut(at, "/#")
 	p := b.open(false)
 	p.visit(at)

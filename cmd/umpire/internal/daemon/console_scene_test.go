@@ -152,11 +152,11 @@ func consoled(t *testing.T) (opts daemon.Options, d *daemon.Daemon, link func() 
 		t.Helper()
 		h := history.Dial(filepath.Join(opts.StateDir, config.SocketFile))
 		defer h.Close()
-		url, err := h.Console("")
+		link, err := h.Console("", false)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return url
+		return link.URL
 	}
 }
 
