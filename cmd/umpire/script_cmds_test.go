@@ -282,6 +282,24 @@ func get(ts *testscript.TestScript, neg bool, args []string) {
 	printBody(ts, resp)
 }
 
+// enters opens the link in a file as a browser does, whose page takes the token out of it.
+func enters(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: enters FILE")
+	}
+	origin, token, _ := strings.Cut(strings.TrimSpace(ts.ReadFile(args[0])), "/#token=")
+	req, err := http.NewRequest(http.MethodPost, origin+"/enter", strings.NewReader(fmt.Sprintf(`{"token":%q}`, token)))
+	ts.Check(err)
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Origin", origin)
+	resp, err := http.DefaultClient.Do(req)
+	ts.Check(err)
+	if resp.StatusCode != http.StatusOK {
+		ts.Fatalf("%s", resp.Status)
+	}
+	printBody(ts, resp)
+}
+
 // post sends a body as an MCP client does and prints the answer.
 func post(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {

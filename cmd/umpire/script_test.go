@@ -65,6 +65,7 @@ func TestScripts(t *testing.T) {
 			"awaits":    awaits,
 			"call":      call,
 			"get":       get,
+			"enters":    enters,
 			"post":      post,
 			"model":     model,
 			"asks":      asks,

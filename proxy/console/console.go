@@ -90,8 +90,10 @@ func New(cfg Config) (*Console, error) {
 }
 
 // Link returns a URL that lets one browser in, once and within LinkFor. The secret is in the fragment: browsers send it to
-// no server and name it in no Referer.
-func (c *Console) Link() string { return "http://" + c.cfg.Addr + "/#token=" + c.door.ticket() }
+// no server and name it in no Referer. Used is called once a browser was let in by it; it may be nil.
+func (c *Console) Link(used func()) string {
+	return "http://" + c.cfg.Addr + "/#token=" + c.door.ticket(used)
+}
 
 // policy is the Content-Security-Policy: the console's own files and nothing else, and no way to make markup of text.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self' ws://HOST; " +

@@ -184,7 +184,7 @@ func (s *stand) enter(link string) (headers []string, status int) {
 
 func TestALinkLetsOneBrowserInOnceAndInTime(t *testing.T) {
 	s := open(t)
-	link := s.console.Link()
+	link := s.console.Link(nil)
 	if !strings.HasPrefix(link, "http://"+s.addr+"/#token=") || len(link) < len("http://"+s.addr+"/#token=")+43 {
 		t.Errorf("a link: %s", link)
 	}
@@ -203,14 +203,14 @@ func TestALinkLetsOneBrowserInOnceAndInTime(t *testing.T) {
 			t.Errorf("the token %q: %d", wrong, status)
 		}
 	}
-	late := s.console.Link()
+	late := s.console.Link(nil)
 	s.later(console.LinkFor)
 	if _, status := s.enter(late); status != http.StatusForbidden {
 		t.Errorf("a link that is too old: %d", status)
 	}
-	first := s.console.Link()
+	first := s.console.Link(nil)
 	for range 16 { // whoever prints links does not make more and more of them good
-		s.console.Link()
+		s.console.Link(nil)
 	}
 	if _, status := s.enter(first); status != http.StatusForbidden {
 		t.Errorf("the oldest of many links: %d", status)
@@ -223,8 +223,8 @@ func TestALinkLetsOneBrowserInOnceAndInTime(t *testing.T) {
 
 func TestEveryRequestNeedsTheCookieAndTheKey(t *testing.T) {
 	s := open(t)
-	one, _ := s.enter(s.console.Link())
-	two, _ := s.enter(s.console.Link())
+	one, _ := s.enter(s.console.Link(nil))
+	two, _ := s.enter(s.console.Link(nil))
 	for name, headers := range map[string][]string{
 		"nothing":                       {s.own()},
 		"the cookie alone":              {s.own(), one[1]},
@@ -256,7 +256,7 @@ func TestEveryRequestNeedsTheCookieAndTheKey(t *testing.T) {
 // Whatever another page in the same browser can send along, even the cookie and the key: it is turned away.
 func TestRequestsOfOtherPagesAreTurnedAway(t *testing.T) {
 	s := open(t)
-	in, _ := s.enter(s.console.Link())
+	in, _ := s.enter(s.console.Link(nil))
 	_, port, _ := net.SplitHostPort(s.addr)
 	const get, post = "GET /v1/held", "POST /v1/held/4"
 	for name, tc := range map[string]struct {
@@ -395,7 +395,7 @@ func (s *stand) listen(in []string) *websocket.Conn {
 
 func TestPagesHearThatThereIsMore(t *testing.T) {
 	s := open(t)
-	in, _ := s.enter(s.console.Link())
+	in, _ := s.enter(s.console.Link(nil))
 	c := s.listen(in)
 	defer c.Close()
 	if n, err := news(t, c); err != nil || n != (console.News{Last: 7, Held: 2}) {
@@ -427,7 +427,7 @@ func TestPagesHearThatThereIsMore(t *testing.T) {
 
 func TestThereAreOnlySoManySockets(t *testing.T) {
 	s := open(t)
-	in, _ := s.enter(s.console.Link())
+	in, _ := s.enter(s.console.Link(nil))
 	for range 32 {
 		c := s.listen(in)
 		defer c.Close()

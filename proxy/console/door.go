@@ -38,6 +38,7 @@ type door struct {
 type grant struct {
 	secret, key [sha256.Size]byte
 	until       time.Time
+	used        func() // called when a ticket has been; nil if nobody cares
 }
 
 func newDoor(cookie string, now func() time.Time) *door { return &door{cookie: cookie, now: now} }
@@ -49,12 +50,12 @@ func secret() string {
 	return base64.RawURLEncoding.EncodeToString(raw)
 }
 
-// ticket makes a link's secret.
-func (d *door) ticket() string {
+// ticket makes a link's secret. Used is called when it has been; it may be nil.
+func (d *door) ticket(used func()) string {
 	t := secret()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.links = admit(d.links, grant{secret: sha256.Sum256([]byte(t)), until: d.now().Add(LinkFor)}, maxLinks, d.now())
+	d.links = admit(d.links, grant{secret: sha256.Sum256([]byte(t)), until: d.now().Add(LinkFor), used: used}, maxLinks, d.now())
 	return t
 }
 
@@ -73,14 +74,19 @@ func admit(all []grant, g grant, most int, now time.Time) []grant {
 // use takes a ticket and returns what lets a browser in from then on; ok is false if the ticket is good for nothing.
 func (d *door) use(ticket string) (cookie, key string, ok bool) {
 	sum := sha256.Sum256([]byte(ticket))
+	used := func() {}
+	defer func() { used() }()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := d.now()
 	for i, g := range d.links {
 		if subtle.ConstantTimeCompare(g.secret[:], sum[:]) == 1 && now.Before(g.until) {
 			d.links = append(d.links[:i:i], d.links[i+1:]...)
+			if g.used != nil {
+				used = g.used
+			}
 			cookie, key = secret(), secret()
-			d.stays = admit(d.stays, grant{sha256.Sum256([]byte(cookie)), sha256.Sum256([]byte(key)), now.Add(StayFor)}, maxStays, now)
+			d.stays = admit(d.stays, grant{secret: sha256.Sum256([]byte(cookie)), key: sha256.Sum256([]byte(key)), until: now.Add(StayFor)}, maxStays, now)
 			return cookie, key, true
 		}
 	}

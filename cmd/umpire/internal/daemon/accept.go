@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/config"
+	"github.com/umpire-dev/umpire/cmd/umpire/internal/inventory"
+	"github.com/umpire-dev/umpire/cmd/umpire/internal/view"
 	"github.com/umpire-dev/umpire/proxy"
 	"github.com/umpire-dev/umpire/rules"
 	"github.com/umpire-dev/umpire/rules/event"
@@ -18,7 +20,8 @@ import (
 // maxAccept is how many bytes name the tools that a person accepts at once.
 const maxAccept = 32 << 20
 
-// accept takes in which tools a person accepts. Who can open the socket is the user who runs the daemon.
+// accept takes in which tools a person accepts. Who can open the socket, or was let into the console, is the user who runs the
+// daemon.
 func (d *Daemon) accept(w http.ResponseWriter, r *http.Request) {
 	var list []event.Accepted
 	body := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxAccept))
@@ -35,6 +38,38 @@ func (d *Daemon) accept(w http.ResponseWriter, r *http.Request) {
 	default:
 		d.answer(w, struct{}{}, nil)
 	}
+}
+
+// definition is what a person looks at before a tool is accepted.
+type definition struct {
+	Pin         string            `json:"pin"` // of the newest definition
+	Doubts      []doubt           `json:"doubts"`
+	Comparisons []view.Comparison `json:"comparisons"`
+}
+
+type doubt struct {
+	event.Doubt
+	Seq uint64 `json:"seq"`
+}
+
+// definition answers with what is doubtful about a tool, and how it is described.
+func (d *Daemon) definition(w http.ResponseWriter, r *http.Request) {
+	inv, err := inventory.Read(d.db)
+	if err != nil {
+		d.answer(w, nil, err)
+		return
+	}
+	q := r.URL.Query()
+	e := inv.Catalog.Find(q.Get("server"), q.Get("tool"))
+	if e == nil {
+		http.Error(w, "its server never listed it", http.StatusNotFound)
+		return
+	}
+	out := definition{Pin: e.Now.Pin, Doubts: []doubt{}, Comparisons: view.Comparisons(e)}
+	for _, x := range e.Doubts {
+		out.Doubts = append(out.Doubts, doubt{x.Doubt, x.Seq})
+	}
+	d.answer(w, out, nil)
 }
 
 // Accept records in a history of which no daemon is the owner that its user accepts tools. The policy is the one that was

@@ -26,7 +26,6 @@ func (d *Daemon) api() http.Handler {
 		out, err := d.db.Pruned()
 		d.answer(w, out, err)
 	})
-	mux.HandleFunc("POST /v1/tools/accepted", d.accept)
 	mux.HandleFunc("GET /v1/check", func(w http.ResponseWriter, _ *http.Request) {
 		problem := ""
 		if err := d.db.Check(); err != nil {

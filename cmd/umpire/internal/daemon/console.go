@@ -4,9 +4,14 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"html"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -23,6 +28,7 @@ import (
 func (d *Daemon) openConsole(w http.ResponseWriter, r *http.Request) {
 	var ask struct {
 		Listen string `json:"listen"` // empty: wherever it is open, else any free port
+		File   bool   `json:"file"`   // write the link into a file, too
 	}
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<10)).Decode(&ask); err != nil {
 		http.Error(w, "want where to listen", http.StatusBadRequest)
@@ -33,7 +39,59 @@ func (d *Daemon) openConsole(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	d.answer(w, map[string]string{"url": c.Link()}, nil)
+	if !ask.File {
+		d.answer(w, map[string]string{"url": c.Link(nil)}, nil)
+		return
+	}
+	link, file, err := d.linkFile(c)
+	d.answer(w, map[string]string{"url": link, "file": file}, err)
+}
+
+// linkFiles are the names of files that lead a browser to the console.
+const linkFiles = "console-*.html"
+
+// linkFile makes a link, and a file that leads there: what opens a browser takes its address as an argument, which every
+// user of this machine can read, and this file is for its owner alone. It is gone when the link was used, or is too old.
+func (d *Daemon) linkFile(c *console.Console) (link, path string, err error) {
+	f, err := os.CreateTemp(d.opts.StateDir, linkFiles) // 0600
+	if err != nil {
+		return "", "", err
+	}
+	path = f.Name()
+	remove := func() {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			d.opts.Log.Warn("a link to the console is left behind; it leads nowhere any more", "file", path, "error", err)
+		}
+	}
+	link = c.Link(remove)
+	to := html.EscapeString(link)
+	_, err = fmt.Fprintf(f, "<!doctype html>\n<meta charset=\"utf-8\">\n<meta name=\"referrer\" content=\"no-referrer\">\n<title>Umpire</title>\n"+
+		"<meta http-equiv=\"refresh\" content=\"0; url=%s\">\n<p><a href=\"%[1]s\">The web console</a>\n", to)
+	if err = errors.Join(err, f.Close()); err != nil {
+		remove()
+		return "", "", err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.linked = append(d.linked, time.AfterFunc(console.LinkFor, remove))
+	return link, path, nil
+}
+
+// unlink removes the files that lead to the console.
+func (d *Daemon) unlink() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, t := range d.linked {
+		t.Stop()
+	}
+	d.linked = nil
+	all, err := filepath.Glob(filepath.Join(d.opts.StateDir, linkFiles))
+	for _, path := range all {
+		err = errors.Join(err, os.Remove(path))
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		d.opts.Log.Warn("a link to the console is left behind; it leads nowhere any more", "error", err)
+	}
 }
 
 func (d *Daemon) theConsole(listen string) (*console.Console, error) {

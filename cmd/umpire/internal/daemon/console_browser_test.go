@@ -1,10 +1,13 @@
 package daemon_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -37,6 +40,18 @@ func TestAPersonWorksWithTheConsoleInABrowser(t *testing.T) {
 	stranger := b.open(true)
 	stranger.visit(at)
 	stranger.sees("This link was used or is too old")
+	h := history.Dial(filepath.Join(opts.StateDir, config.SocketFile))
+	defer h.Close()
+	file, err := h.Console("", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger.visit("file://" + file.File) // what umpire console opens
+	stranger.sees("Nothing has happened yet")
+	if _, err := os.Stat(file.File); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the link stays behind: %v", err)
+	}
+	stranger.visit("about:blank")
 	p.visit("about:blank")
 	p.visit(origin) // who is in stays in
 	p.sees("Nothing has happened yet")
@@ -96,8 +111,6 @@ func TestAPersonWorksWithTheConsoleInABrowser(t *testing.T) {
 	}
 	p.sees("Nothing is waiting")
 	p.sees("Decided lately")
-	h := history.Dial(filepath.Join(opts.StateDir, config.SocketFile))
-	defer h.Close()
 	notes := 0
 	for e, err := range history.Events(h, 1) {
 		if err != nil {
@@ -193,6 +206,37 @@ func TestAPersonWorksWithTheConsoleInABrowser(t *testing.T) {
 			t.Errorf("%s: markup became a part of the page: %s", page, got)
 		}
 	}
+	// A tool that has changed is looked at, and accepted as it is.
+	postman := agent{t, d.Addr(), "postman", "conv-post"}
+	postman.ask("mail", "tools/list", "", "")
+	pulled.Store(true)
+	defer pulled.Store(false)
+	postman.ask("mail", "tools/list", "", "")
+	p.visit(origin + "/#/tools")
+	p.click("button", "Doubtful")
+	p.await(`document.querySelectorAll('tbody tr[tabindex]').length === 1`)
+	p.keys("j", "Enter")
+	p.await(`document.querySelector('.diff .plus')?.innerText.includes('Copies go to eve')`)
+	p.sees("<img src=x onerror")
+	p.shot("tools-changed")
+	p.click("button", "Accept as it is now")
+	p.await(`document.activeElement.innerText === 'Accept'`)
+	p.keys("Enter")
+	p.sees("mail/send is accepted as it is described now")
+	p.await(`document.querySelectorAll('tbody tr[tabindex]').length === 0`)
+	accepted := 0
+	for e, err := range history.Events(h, 1) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a, ok := e.Body.(*event.Accepted); ok && strings.HasPrefix(a.Who, "local:") && a.Server == "mail" && a.Tools[0].Name == "send" {
+			accepted++
+		}
+	}
+	if accepted != 1 {
+		t.Errorf("it is accepted %d times", accepted)
+	}
+
 	for _, complaint := range b.complained() {
 		if !strings.Contains(complaint, "401 (Unauthorized)") && !strings.Contains(complaint, "403 (Forbidden)") { // before the link, and the second visit of it
 			t.Errorf("a page complains: %s", complaint)
@@ -225,6 +269,22 @@ func gallery(p *tab, origin, session string) {
 	p.keys("?")
 	p.sees("approve, deny")
 	p.shot("keys")
+	p.keys("Escape")
+	for _, size := range []string{"phone", "desktop"} {
+		p.size(1360, 860)
+		if size == "phone" {
+			p.size(390, 844)
+		}
+		p.visit("about:blank")
+		p.visit(origin + "/#/" + session)
+		p.await(`document.querySelector('.event')`)
+		p.keys(" ")
+		p.await(`document.querySelector('.standing')`)
+		p.keys("G")
+		p.run(`Object.assign(document.querySelector('.player input'), {value: 99}).dispatchEvent(new Event('input'))`)
+		p.await(`document.querySelector('.standing.deny')`)
+		p.shot("replay-" + size)
+	}
 }
 
 // A page of another server on this machine is of the same site, so the browser sends it the console's cookie along: it still can
@@ -263,7 +323,7 @@ func TestAnotherPageInTheSameBrowserCannotUseTheConsole(t *testing.T) {
 		t.Error("the browser sends the cookie to no other port")
 	}
 	for _, mode := range []string{"no-cors", "cors", "same-origin"} {
-		for _, path := range []string{"/v1/held", fmt.Sprintf("/v1/held/%d", held[0].Call), "/enter", "/leave"} {
+		for _, path := range []string{"/v1/held", fmt.Sprintf("/v1/held/%d", held[0].Call), "/v1/tools/accepted", "/v1/play?session=s1", "/enter", "/leave"} {
 			for _, method := range []string{"GET", "POST"} {
 				body := ""
 				if method == "POST" {
@@ -305,10 +365,11 @@ func TestALongSessionHasFewNodes(t *testing.T) {
 	t.Cleanup(d.Close)
 	h := history.Dial(filepath.Join(opts.StateDir, config.SocketFile))
 	defer h.Close()
-	at, err := h.Console("")
+	link, err := h.Console("", false)
 	if err != nil {
 		t.Fatal(err)
 	}
+	at := link.URL
 	origin, _, _ := strings.Cut(at, "/#")
 	p := b.open(false)
 	p.visit(at)

@@ -74,6 +74,7 @@ type Daemon struct {
 
 	console     *console.Console // nil until somebody asks for it
 	consoleAddr string
+	linked      []*time.Timer  // that remove files which lead to it
 	counts      *console.Tally // likewise
 	past        past
 	playing     playing
@@ -121,6 +122,7 @@ func Start(opts Options) (d *Daemon, err error) {
 	}
 	g := proxy.GateConfig{Recorder: d.db, Policy: policy, Now: opts.Now, Log: opts.Log}
 	d.past.db = d.db
+	d.unlink() // of one that was killed
 	if g.Build, err = build(); err == nil {
 		g.Snapshots, d.past.build = d.db, g.Build
 	} else {
@@ -421,6 +423,9 @@ func (d *Daemon) Close() {
 		end()
 	}
 	d.serving.Wait()
+	if d.db != nil { // the directory is ours
+		d.unlink()
+	}
 	d.rest.stop()
 	for _, f := range slices.Backward(d.fronts) {
 		f.Close()

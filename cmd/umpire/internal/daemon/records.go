@@ -19,7 +19,7 @@ import (
 	"github.com/umpire-dev/umpire/store"
 )
 
-// records is the part of the API that looks at the history and decides about held calls. Commands use it over the socket,
+// records is the part of the API that looks at the history, and decides about held calls and about tools. Commands use it over the socket,
 // pages of the console over HTTP.
 func (d *Daemon) records(mux *http.ServeMux) {
 	give := func(pattern string, look func(q url.Values) (any, error)) {
@@ -53,6 +53,8 @@ func (d *Daemon) records(mux *http.ServeMux) {
 	mux.HandleFunc("GET /v1/calls/{seq}/result", d.ofCall(d.db.ResultOf))
 	mux.HandleFunc("GET /v1/calls/{seq}/settled", d.ofCall(d.db.SettledBy))
 	mux.HandleFunc("POST /v1/held/{seq}", d.decide)
+	mux.HandleFunc("GET /v1/tools/definition", d.definition)
+	mux.HandleFunc("POST /v1/tools/accepted", d.accept)
 }
 
 // badRequest is a question that makes no sense.

@@ -225,7 +225,7 @@ func TestTheConsoleHasOnlyAPartOfTheAPI(t *testing.T) {
 	headers := map[string]string{"Cookie": cookie, "Umpire-Key": in.Key}
 	for path, want := range map[string]int{
 		"GET /v1/status": http.StatusOK, "GET /v1/sessions": http.StatusOK, "POST /v1/held/99": http.StatusConflict,
-		"POST /v1/turns": http.StatusNotFound, "POST /v1/hooks/claude-code": http.StatusNotFound, "POST /v1/tools/accepted": http.StatusNotFound,
+		"POST /v1/turns": http.StatusNotFound, "POST /v1/hooks/claude-code": http.StatusNotFound, "POST /v1/tools/accepted": http.StatusBadRequest, "GET /v1/tools/definition?server=a&tool=b": http.StatusNotFound, "GET /v1/play?session=s1": http.StatusNotFound,
 		"POST /v1/console": http.StatusNotFound, "GET /v1/attach": http.StatusNotFound, "GET /v1/events?from=1": http.StatusNotFound, "GET /billing/mcp": http.StatusNotFound,
 	} {
 		method, path, _ := strings.Cut(path, " ")

@@ -172,24 +172,30 @@ func (d *Daemon) Accept(list []event.Accepted) error {
 	return resp.Body.Close()
 }
 
-// Console opens the web console, at listen if that is not empty, and returns a link that lets one browser in.
-func (d *Daemon) Console(listen string) (string, error) {
-	body, err := json.Marshal(map[string]string{"listen": listen})
+// Link leads one browser into the web console.
+type Link struct {
+	URL  string `json:"url"`
+	File string `json:"file,omitempty"` // that leads there, too, and only its owner can read; empty if none was wanted
+}
+
+// Console opens the web console, at listen if that is not empty, and returns a link that lets one browser in, and with file
+// a file that does.
+func (d *Daemon) Console(listen string, file bool) (link Link, err error) {
+	body, err := json.Marshal(map[string]any{"listen": listen, "file": file})
 	if err != nil {
-		return "", err
+		return link, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	resp, err := d.do(ctx, http.MethodPost, "/v1/console", body)
 	if err != nil {
-		return "", err
+		return link, err
 	}
 	defer resp.Body.Close() //nolint:errcheck // it was read
-	var link struct{ URL string }
 	if err := json.NewDecoder(resp.Body).Decode(&link); err != nil {
-		return "", fmt.Errorf("the daemon sent something unreadable: %w", err)
+		return link, fmt.Errorf("the daemon sent something unreadable: %w", err)
 	}
-	return link.URL, nil
+	return link, nil
 }
 
 // ResultOf implements Reader.

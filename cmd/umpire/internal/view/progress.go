@@ -31,7 +31,7 @@ const (
 
 // NewProgress begins to say on out how far the work is, if out is a terminal; else it returns nil. Close ends it.
 func NewProgress(out io.Writer) *Progress {
-	if !terminal(out) {
+	if !Terminal(out) {
 		return nil
 	}
 	return newProgress(out)
@@ -43,8 +43,8 @@ func newProgress(out io.Writer) *Progress {
 	return p
 }
 
-// terminal reports whether out is one.
-func terminal(out io.Writer) bool {
+// Terminal reports whether out is one.
+func Terminal(out io.Writer) bool {
 	f, ok := out.(*os.File)
 	return ok && term.IsTerminal(f.Fd()) && os.Getenv("TERM") != "dumb"
 }

@@ -32,44 +32,56 @@ func (p *Printer) Definition(e *catalog.Entry) {
 		p.Line("  listed before tools were pinned; its next tools/list pins it")
 		return
 	}
-	shown := map[string]bool{e.Pinned.Pin: true}
-	compared := false
-	compare := func(name string, t *event.Tool) {
-		if !shown[t.Pin] {
-			shown[t.Pin], compared = true, true
-			p.diff(e.Pinned, name, t)
+	for _, c := range Comparisons(e) {
+		for _, line := range c.Lines {
+			switch {
+			case !c.Differs:
+			case strings.HasPrefix(line, "+"):
+				line = green.Render(line)
+			case strings.HasPrefix(line, "-"):
+				line = red.Render(line)
+			case strings.HasPrefix(line, "@"):
+				line = faint.Render(line)
+			}
+			p.Line("  " + line)
 		}
+	}
+}
+
+// Comparison is a definition of a tool, for people.
+type Comparison struct {
+	Differs bool     `json:"differs"` // from the pinned one: Lines are as diff -u has them; else they are all of it
+	Lines   []string `json:"lines"`
+}
+
+// Comparisons compares each definition of a tool that nobody has accepted with the pinned one. Where there is none that
+// differs, the newest is returned as it is.
+func Comparisons(e *catalog.Entry) (out []Comparison) {
+	if e.Pinned == nil {
+		return []Comparison{{Lines: linesOf(definition(e.Now))}}
+	}
+	shown := map[string]bool{e.Pinned.Pin: true}
+	compare := func(name string, t *event.Tool) {
+		if shown[t.Pin] {
+			return
+		}
+		shown[t.Pin] = true
+		text := diff.Diff("pinned", []byte(definition(e.Pinned)), name, []byte(definition(t)))
+		_, text, _ = bytes.Cut(text, []byte("\n")) // diff pinned now
+		out = append(out, Comparison{Differs: true, Lines: linesOf(string(text))})
 	}
 	for _, d := range e.Doubts {
 		if d.Tool != nil && d.Tool != e.Now {
 			compare("listed in "+Ref(d.Seq), d.Tool)
 		}
 	}
-	if compare("now", e.Now); compared {
-		return
+	if compare("now", e.Now); len(out) > 0 {
+		return out
 	}
-	for line := range strings.Lines(definition(e.Now)) {
-		p.Line("  " + strings.TrimSuffix(line, "\n"))
-	}
+	return []Comparison{{Lines: linesOf(definition(e.Now))}}
 }
 
-// diff prints what differs, after the two lines that say so in the form of diff -u.
-func (p *Printer) diff(pinned *event.Tool, name string, t *event.Tool) {
-	text := diff.Diff("pinned", []byte(definition(pinned)), name, []byte(definition(t)))
-	_, text, _ = bytes.Cut(text, []byte("\n")) // diff pinned now
-	for line := range strings.Lines(string(text)) {
-		line = strings.TrimSuffix(line, "\n")
-		switch {
-		case strings.HasPrefix(line, "+"):
-			line = green.Render(line)
-		case strings.HasPrefix(line, "-"):
-			line = red.Render(line)
-		case strings.HasPrefix(line, "@"):
-			line = faint.Render(line)
-		}
-		p.Line("  " + line)
-	}
-}
+func linesOf(text string) []string { return strings.Split(strings.TrimSuffix(text, "\n"), "\n") }
 
 // sentence is where a line of prose can be broken, so that a diff shows a sentence and not a page.
 var sentence = regexp.MustCompile(`[.!?;:] +`)

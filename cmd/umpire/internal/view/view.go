@@ -35,7 +35,7 @@ type Printer struct {
 // New returns a Printer on out.
 func New(out io.Writer) *Printer {
 	p := &Printer{out: out}
-	if terminal(out) {
+	if Terminal(out) {
 		p.before = clearLine
 	}
 	return p

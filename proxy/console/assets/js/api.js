@@ -55,6 +55,9 @@ const post = (path, body) => ask(path, { method: 'POST', headers: { 'Content-Typ
 /** decide approves or denies a held call, and returns the verdict. */
 export const decide = async (call, approve, note) => (await post(`/v1/held/${call}`, { approve, note: note || undefined })).value;
 
+/** accept accepts a tool as it is described by the definition of the given pin. */
+export const accept = async (server, name, pin) => (await post('/v1/tools/accepted', [{ server, tools: [{ name, pin }] }])).value;
+
 /** enter uses the token of a link, if the address has one. It is taken out of the address in any case. */
 export async function enter() {
   const m = /^#token=([\w-]+)$/.exec(location.hash);

@@ -1,6 +1,6 @@
 // Tools and agents: what can be done, by whom, and what stops it.
-import { h, show, empty, rowKeys, segments } from './dom.js';
-import { get } from './api.js';
+import { h, show, empty, rowKeys, segments, toast } from './dom.js';
+import { accept, get } from './api.js';
 import { chip, moment, number } from './format.js';
 
 /** table shows rows that can be searched; each row can tell more. */
@@ -31,21 +31,68 @@ function table({ root, title, placeholder, columns, rows, filters, none }) {
 
 const doubts = { changed: 'changed', hidden: 'hidden characters', twin: 'looks like another', added: 'added later' };
 
-function toolRow(t) {
+const meaning = {
+  changed: 'It is not described any more as it was when it was pinned.', hidden: 'It has characters that nobody sees.',
+  twin: 'Its name looks like that of another tool.', added: 'It was added after its server had listed its tools.',
+};
+
+/** review shows what is doubtful about a tool and what has changed, and lets a person accept it as it is now. */
+async function review(node, t, accepted) {
+  show(node, h('p', { class: 'faint' }, 'Looking at how it is described …'));
+  let def;
+  try {
+    def = await get('tools/definition', { server: t.server, tool: t.tool });
+  } catch (err) {
+    return show(node, h('p', { class: 'bad text' }, err.message));
+  }
+  const colour = (line, i) => (i < 2 ? 'faint' : { '+': 'plus', '-': 'minus', '@': 'faint' }[line[0]] ?? ''); // the first two name both sides
+  const begin = h('button', { type: 'button' }, 'Accept as it is now …');
+  const sure = h('button', { type: 'button', class: 'approve' }, 'Accept');
+  const no = h('button', { type: 'button', class: 'quiet' }, 'Not now');
+  const confirm = h('div', { class: 'pair', hidden: true }, h('span', { class: 'soft' }, 'Its calls are not held for this any more.'), sure, no);
+  begin.addEventListener('click', () => {
+    [begin.hidden, confirm.hidden] = [true, false];
+    sure.focus();
+  });
+  no.addEventListener('click', () => {
+    [begin.hidden, confirm.hidden] = [false, true];
+    begin.focus();
+  });
+  sure.addEventListener('click', async () => {
+    sure.disabled = true;
+    try {
+      await accept(t.server, t.tool, def.pin);
+      toast(`${t.server}/${t.tool} is accepted as it is described now`);
+      await accepted();
+    } catch (err) {
+      toast(err.message);
+      await review(node, t, accepted); // it may be described in another way by now
+    }
+  });
+  show(node,
+    h('ul', { class: 'doubts' }, def.doubts.map((d) => h('li', { class: 'text' }, h('b', null, doubts[d.kind] ?? d.kind), ` ${meaning[d.kind] ?? ''} ${[d.path, d.text].filter(Boolean).join(': ')}`))),
+    def.comparisons.map((c) => h('pre', { class: `code text${c.differs ? ' diff' : ''}`, tabindex: '0', 'aria-label': c.differs ? 'what has changed since it was pinned' : 'how it is described' },
+      c.lines.map((line, i) => h('span', { class: c.differs ? colour(line, i) : '' }, `${line}\n`)))),
+    def.doubts.length > 0 && [begin, confirm]);
+}
+
+function toolRow(t, again) {
   const flags = [t.gap && 'gap', ...(t.doubts ?? []).map(() => 'doubt'), t.refused > 0 && 'denied', !t.listed && 'unlisted'].filter(Boolean);
   const draw = () => {
+    const definition = t.doubts?.length > 0 && h('div', { class: 'definition' });
     const more = h('tr', { class: 'more', hidden: true }, h('td', { colspan: 5 },
       t.description ? h('p', { class: 'speech text' }, t.description) : h('p', { class: 'faint' }, 'Its server says nothing about it.'),
       h('dl', { class: 'facts' },
         h('dt', null, 'effects'), h('dd', null, (t.effects ?? []).map((e) => `${e.effect} (${e.from})`).join(', ') || 'none'),
         t.claims?.length > 0 && [h('dt', null, 'claimed'), h('dd', null, t.claims.map((e) => `${e.effect} (${e.from})`).join(', '))],
         h('dt', null, 'rules'), h('dd', { class: 'chips' }, (t.rules ?? []).map((r) => chip(r.do, r.rule)), !t.rules?.length && 'none is about it'),
-        t.doubts?.length > 0 && [h('dt', null, 'doubts'), h('dd', { class: 'text' }, t.doubts.map((d) => [doubts[d.kind] ?? d.kind, d.path, d.text].filter(Boolean).join(', ')).join('; '), '. umpire tools diff shows them.')],
         t.users?.length > 0 && [h('dt', null, 'used by'), h('dd', { class: 'text' }, t.users.map((u) => `${u.agent} (${number(u.calls)})`).join(', '))],
-        t.pin && [h('dt', null, 'pin'), h('dd', { class: 'mono' }, t.pin.slice(0, 12))])));
+        t.pin && [h('dt', null, 'pin'), h('dd', { class: 'mono' }, t.pin.slice(0, 12))]),
+      definition));
     const row = h('tr', { tabindex: '0', 'aria-expanded': 'false', onclick: () => {
       more.hidden = !more.hidden;
       row.setAttribute('aria-expanded', String(!more.hidden));
+      if (definition && !more.hidden && !definition.firstChild) review(definition, t, again);
     } },
     h('td', null, h('b', { class: 'mono text' }, t.tool), h('div', { class: 'faint text' }, t.server)),
     h('td', null, h('div', { class: 'chips' }, t.denied && chip('deny', 'denied'), t.gap && chip('hold', 'no rule stops it'), (t.doubts ?? []).map((d) => chip('deny', doubts[d.kind] ?? d.kind)), (t.effects ?? []).map((e) => h('span', { class: 'chip' }, e.effect)))),
@@ -58,8 +105,9 @@ function toolRow(t) {
 }
 
 export async function tools(root) {
+  const load = async () => (await get('inventory') ?? []).map((t) => toolRow(t, async () => view.set(await load())));
   const view = table({
-    root, title: 'Tools', placeholder: 'Search: server, tool, what it says', rows: (await get('inventory') ?? []).map(toolRow),
+    root, title: 'Tools', placeholder: 'Search: server, tool, what it says', rows: await load(),
     columns: [['Tool'], ['Can'], ['Calls', 'num'], ['Stopped', 'num hide-phone'], ['Last used', 'num hide-phone']],
     filters: [['', 'All'], ['gap', 'No rule stops it'], ['doubt', 'Doubtful'], ['denied', 'Denied']],
     none: empty('No tools yet', 'Tools show up when a client lists those of its servers through Umpire.'),
