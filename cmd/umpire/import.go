@@ -9,11 +9,15 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"github.com/umpire-dev/umpire/cmd/umpire/internal/clients"
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/config"
+	"github.com/umpire-dev/umpire/cmd/umpire/internal/inplace"
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/interchange"
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/view"
 	"github.com/umpire-dev/umpire/proxy/wire"
@@ -70,7 +74,7 @@ func (a *app) importFiles(ctx context.Context, files []string, replace, asJSON b
 	if err := vacant(path, replace); err != nil {
 		return err
 	}
-	report, err := a.importInto(ctx, path, &cfg.History, files, replace)
+	report, err := a.importInto(ctx, path, &cfg.History, serverNames(&cfg), files, replace)
 	if err != nil {
 		return err
 	}
@@ -86,8 +90,37 @@ func (a *app) importFiles(ctx context.Context, files []string, replace, asJSON b
 	if report.Unread > 0 {
 		p.Line(fmt.Sprintf("%d %s could not be understood, and what they say is missing", report.Unread, plural(report.Unread, "line", "lines")))
 	}
+	if n := len(report.Guessed); n > 0 {
+		shown := report.Guessed[:min(n, mostNamed)]
+		p.Line(fmt.Sprintf("%s could be one of another server, too: %s", fmt.Sprintf("%d %s", n, plural(n, "name of a tool", "names of tools")), view.Text(strings.Join(shown, ", "), 400)))
+		p.Line("  they were taken as they are in policies if umpire.yaml, or a client's file, names the server, else cut at the first __")
+	}
 	p.Line("try a policy on them: umpire replay", flags, "--policy FILE")
 	return p.Err()
+}
+
+// serverNames returns the servers that umpire.yaml and the files of the user's clients name.
+func serverNames(cfg *config.Config) []string {
+	names := cfg.Names()
+	files, _, err := configFiles(nil, true)
+	if err != nil {
+		return names // they help to read names, and no more
+	}
+	for _, f := range files {
+		_, text, err := inplace.Read(f.Path)
+		if err != nil {
+			continue
+		}
+		servers, err := clients.Servers(f.Client.Format, text, cfg.Listen)
+		if err != nil {
+			continue
+		}
+		for _, s := range servers {
+			names = append(names, s.Name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // vacant reports whether what is imported may get to path: nothing is there, or what was imported and may be replaced.
@@ -116,7 +149,7 @@ func vacant(path string, replace bool) error {
 }
 
 // importInto makes the history at path of files. What is at path stays as it is unless all of the new one is there.
-func (a *app) importInto(ctx context.Context, path string, h *config.History, files []string, replace bool) (r interchange.Report, err error) {
+func (a *app) importInto(ctx context.Context, path string, h *config.History, servers, files []string, replace bool) (r interchange.Report, err error) {
 	draft := path + ".import"
 	db, err := openDraft(draft)
 	if err != nil {
@@ -138,7 +171,7 @@ func (a *app) importInto(ctx context.Context, path string, h *config.History, fi
 		e := evaluation{known: map[string][]event.Catalog{}}
 		im := interchange.Import{
 			DB: db, Cleaner: clean, Keep: h.Conversation, Env: config.Env(), Stdin: os.Stdin, Scratch: filepath.Dir(path), Progress: progress,
-			Surroundings: e.surroundings,
+			Servers: servers, Surroundings: e.surroundings,
 		}
 		if r, err = im.Files(ctx, files); err != nil {
 			return err

@@ -56,7 +56,7 @@ func TestAnImportOfAPipeCanBeInterrupted(t *testing.T) {
 	defer func() { os.Stdin = stdin }()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := quiet.importInto(ctx, filepath.Join(dir, "past", config.HistoryFile), &h, []string{"-"}, false); err == nil || !strings.HasPrefix(err.Error(), "interrupted") {
+	if _, err := quiet.importInto(ctx, filepath.Join(dir, "past", config.HistoryFile), &h, nil, []string{"-"}, false); err == nil || !strings.HasPrefix(err.Error(), "interrupted") {
 		t.Error(err)
 	}
 	if left, err := os.ReadDir(filepath.Join(dir, "past")); err != nil || len(left) > 0 {
@@ -68,7 +68,7 @@ func TestAnImportOfAPipeCanBeInterrupted(t *testing.T) {
 func TestTheNextImportBeginsAnew(t *testing.T) {
 	whole := filepath.Join(t.TempDir(), "whole")
 	h := config.Default().History
-	if _, err := quiet.importInto(t.Context(), whole, &h, []string{corpusFile(t)}, false); err != nil {
+	if _, err := quiet.importInto(t.Context(), whole, &h, nil, []string{corpusFile(t)}, false); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(whole)
@@ -80,7 +80,7 @@ func TestTheNextImportBeginsAnew(t *testing.T) {
 		if err := os.WriteFile(path+".import", text[:n], 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if r, err := quiet.importInto(t.Context(), path, &h, []string{corpusFile(t)}, false); err != nil || r.Calls != 1 {
+		if r, err := quiet.importInto(t.Context(), path, &h, nil, []string{corpusFile(t)}, false); err != nil || r.Calls != 1 {
 			t.Errorf("after %d bytes: %+v %v", n, r, err)
 		}
 	}
@@ -90,7 +90,7 @@ func TestTheNextImportBeginsAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer other.Close() //nolint:errcheck // nothing was written
-	if _, err := quiet.importInto(t.Context(), path, &h, []string{corpusFile(t)}, false); !errors.Is(err, store.ErrLocked) {
+	if _, err := quiet.importInto(t.Context(), path, &h, nil, []string{corpusFile(t)}, false); !errors.Is(err, store.ErrLocked) {
 		t.Error(err)
 	}
 	if _, err := os.Stat(path + ".import"); err != nil {

@@ -3,6 +3,7 @@ package hook
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -23,8 +24,14 @@ type Past struct {
 	Use      string // of a call, or of what a tool gave: id of the call
 	Server   string // of a call
 	Tool     string // likewise; empty if it is none
+	Apart    bool   // likewise: the client tells Server and Tool apart, and they were not cut out of one name
 	Args     []byte // likewise: a JSON object
-	Failed   bool   // the tool says that it failed
+
+	// How a call ended, as far as it is told.
+	Ended  bool // nothing else is: what the tool gave stands in another line
+	Failed bool // the client says that it failed
+	Says   bool // the text says so: of a tool of the client itself that text is the client's
+	Lost   bool // nobody knows how: it was interrupted
 }
 
 // Line is what a line of a transcript tells.
@@ -101,7 +108,7 @@ func prompted(text string) (out []Past) {
 }
 
 // used makes a call of what the model asks for. Where the name of a server ends and that of a tool begins cannot be told from
-// the name alone: servers whose names have two underscores are cut there.
+// the name alone: it is cut at the first two underscores.
 func used(id, name string, args []byte) (out []Past) {
 	if !json.Valid(args) || !gjson.ParseBytes(args).IsObject() {
 		var err error
@@ -180,6 +187,12 @@ func codexPast(v gjson.Result) Line {
 	if v.Get("type").Str == "session_meta" {
 		l.Conversation, l.Workspace, l.Version = clip(item.Get("id").Str), item.Get("cwd").Str, clip(item.Get("cli_version").Str)
 	}
+	if e := item.Get("item"); v.Get("type").Str == "event_msg" && item.Get("type").Str == "item_completed" {
+		switch e.Get("type").Str {
+		case "McpToolCall", "CommandExecution", "FileChange":
+			l.Past = append(l.Past, Past{Role: event.RoleTool, Use: clip(e.Get("id").Str), Ended: true, Failed: e.Get("status").Str != "completed" || e.Get("exit_code").Int() != 0})
+		}
+	}
 	if v.Get("type").Str != "response_item" {
 		return l
 	}
@@ -192,10 +205,15 @@ func codexPast(v gjson.Result) Line {
 		l.Past = append(l.Past, Past{Role: event.RoleSystem, Trust: event.Trusted, Text: words(item.Get("content"))})
 	case kind == "function_call":
 		name, args := codexTool(item.Get("name").Str, item.Get("arguments").Str)
-		if space := item.Get("namespace").Str; space != "" {
-			name = space + "__" + name
+		past := used(item.Get("call_id").Str, name, args)
+		if space, ok := strings.CutPrefix(item.Get("namespace").Str, "mcp__"); ok && len(past) > 0 {
+			past[0].Server, past[0].Apart = clip(strings.TrimSuffix(space, "__")), true
 		}
-		l.Past = append(l.Past, used(item.Get("call_id").Str, name, args)...)
+		l.Past = append(l.Past, past...)
+	case kind == "function_call_output" || kind == "custom_tool_call_output":
+		for i := range l.Past {
+			l.Past[i].Says, l.Past[i].Lost = codexEnded(item.Get("output"))
+		}
 	case kind == "custom_tool_call":
 		name, args := codexTool(item.Get("name").Str, item.Get("input").Str)
 		l.Past = append(l.Past, used(item.Get("call_id").Str, name, args)...)
@@ -204,6 +222,37 @@ func codexPast(v gjson.Result) Line {
 		l.Past[i].Turn = clip(item.Get("internal_chat_message_metadata_passthrough.turn_id").Str)
 	}
 	return l
+}
+
+// The texts with which Codex itself says how a call has ended, before what the tool gave.
+var (
+	codexExit    = regexp.MustCompile(`^(?:Process exited with code|Exit code:) (-?[0-9]+)$`)
+	codexBlocked = "Command blocked by PreToolUse hook:"
+	codexAborted = regexp.MustCompile(`^aborted by user after [0-9.]+s$`)
+)
+
+// codexEnded reads how a call has ended from what the model is told of it. Blocks are those of a server.
+func codexEnded(output gjson.Result) (failed, lost bool) {
+	text := output.Str
+	switch {
+	case output.Type != gjson.String:
+		return false, false
+	case codexAborted.MatchString(text):
+		return false, true
+	case strings.HasPrefix(text, codexBlocked):
+		return true, false
+	case gjson.Valid(text) && gjson.Get(text, "metadata.exit_code").Exists():
+		return gjson.Get(text, "metadata.exit_code").Int() != 0, false
+	}
+	for line := range strings.SplitSeq(text, "\n") {
+		if line == "Output:" { // what follows are not its words
+			break
+		}
+		if exit := codexExit.FindStringSubmatch(line); exit != nil {
+			return exit[1] != "0", false
+		}
+	}
+	return false, false
 }
 
 // codexTool calls a tool of Codex as its hooks do, so that one policy fits what was before and what comes: its shells are Bash,

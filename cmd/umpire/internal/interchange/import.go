@@ -24,6 +24,7 @@ type Import struct {
 	DB      *store.DB // empty, and opened as an imported one
 	Cleaner *wire.Cleaner
 	Keep    conversation.Keep
+	Servers []string  // that are known, by which names in transcripts are told from those of tools
 	Env     event.Env // what "~" and the spellings of paths mean in what is imported
 	Stdin   io.Reader // what Stdin names
 	Scratch string    // directory for what can be read only once; it is there
@@ -42,6 +43,8 @@ type Report struct {
 	Turns    int    `json:"turns"`
 	Repeated int    `json:"repeated"` // calls that several transcripts tell of, beside the first time
 	Unread   int    `json:"unread"`   // lines of transcripts that could not be understood
+	// Guessed are names of tools of which it is not sure where that of the server ends.
+	Guessed []string `json:"guessed,omitempty"`
 }
 
 // The forms of files.

@@ -23,7 +23,8 @@ type script struct {
 	next func() (told, error, bool)
 	stop func()
 	head told
-	talk talk // of the last line
+	talk talk              // of the last line
+	said map[string]uint64 // the last turn, by session
 }
 
 // told is a line of a transcript, at its time.
@@ -41,7 +42,8 @@ type talk struct {
 type past struct {
 	seq uint64
 	*event.Call
-	ended bool
+	ended  bool
+	failed bool // it is said to have
 }
 
 // transcripts imports transcripts in the order in which everything in them happened, whichever it stands in: windows see what they
@@ -94,7 +96,7 @@ func (t *script) at() event.Time {
 
 // script finds out whose a transcript is, and when it begins.
 func (im *Import) script(in input) (*script, error) {
-	t := &script{input: in}
+	t := &script{input: in, said: map[string]uint64{}}
 	for l, err := range in.lines(nil) {
 		if err != nil {
 			return nil, err
@@ -175,6 +177,12 @@ func (im *Import) happened(s *sink, t *script, p hook.Past, calls map[string]*pa
 		s.report.Repeated++
 		return nil
 	case p.Tool != "":
+		if p.Server != hook.Server && !p.Apart {
+			name, sure := p.Server+"__"+p.Tool, false
+			if p.Server, p.Tool, sure = im.cut(name); !sure {
+				s.report.guess("mcp__" + name)
+			}
+		}
 		if err := s.open(id, link, p.Server, who); err != nil {
 			return err
 		}
@@ -184,16 +192,19 @@ func (im *Import) happened(s *sink, t *script, p hook.Past, calls map[string]*pa
 			return err
 		}
 		c := &event.Call{Link: link, Server: p.Server, Tool: p.Tool, ID: use, Args: args, Size: len(p.Args), Peer: who, Findings: findings}
+		c.Bound = &event.Bound{
+			By: event.ByCall, Confidence: event.Exact, Turn: t.said[id], Use: p.Use, Conversation: t.talk.conversation, Subagent: p.Subagent,
+		}
 		seq, err := s.add(id, 0, c)
 		calls[key] = &past{seq: seq, Call: c}
 		return err
 	case p.Role == event.RoleTool && known != nil:
-		if known.ended {
+		if known.failed = known.failed || p.Failed || p.Says && known.Server == hook.Server; known.ended || p.Ended {
 			return nil
 		}
 		known.ended = true
 		return im.ended(s, id, known, p)
-	case p.Text == "":
+	case p.Text == "" || p.Ended:
 		return nil
 	}
 	turn := &event.Turn{Role: p.Role, Source: "import:" + t.client.Name, Trust: p.Trust, Conversation: t.talk.conversation, ID: p.Turn, Peer: who}
@@ -201,7 +212,8 @@ func (im *Import) happened(s *sink, t *script, p hook.Past, calls map[string]*pa
 		turn.Calls = []string{p.Use}
 	}
 	im.Keep.Write(turn, im.Cleaner, p.Text)
-	_, err := s.add(id, 0, turn)
+	seq, err := s.add(id, 0, turn)
+	t.said[id] = seq
 	return err
 }
 
@@ -214,13 +226,16 @@ func (im *Import) ended(s *sink, session string, c *past, p hook.Past) error {
 	content, err := json.Marshal(struct {
 		Content []block `json:"content"`
 		IsError bool    `json:"isError,omitempty"`
-	}{[]block{{"text", p.Text}}, p.Failed})
+	}{[]block{{"text", p.Text}}, c.failed})
 	if err != nil {
 		return err
 	}
 	r := &event.Result{Server: c.Server, Tool: c.Tool, Outcome: event.OutcomeOK, Size: len(content)}
-	if p.Failed {
+	switch {
+	case c.failed:
 		r.Outcome = event.OutcomeFailed
+	case p.Lost:
+		r.Outcome = event.OutcomeLost
 	}
 	r.Content, r.Findings = im.Cleaner.Clean("result", content)
 	c.Call = &event.Call{} // no result comes any more
