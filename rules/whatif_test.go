@@ -166,6 +166,43 @@ func TestWhatIfJudgesEachCallAgainstTheHistoryThatHappened(t *testing.T) {
 	})
 }
 
+// Texts may be read ahead, by whoever has time: over random policies and histories, the judgements are the same.
+func TestReadingAheadChangesNoJudgement(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := randomHistory(t, 1)
+		candidate := genPolicy(t)
+		ahead := func(from uint64) iter.Seq2[event.Event, error] {
+			return func(yield func(event.Event, error) bool) {
+				for e, err := range w.events(from) {
+					if err == nil {
+						e.Read = candidate.Read(e.Body)
+					}
+					if !yield(e, err) {
+						return
+					}
+				}
+			}
+		}
+		var plain []replay.Judgement
+		for j, err := range replay.WhatIf(w.events, 0, candidate) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			plain = append(plain, j)
+		}
+		n := 0
+		for j, err := range replay.WhatIf(ahead, 0, candidate) {
+			if err != nil || n >= len(plain) || !same(j.Replayed, plain[n].Replayed) {
+				t.Fatalf("%v %+v", err, j)
+			}
+			n++
+		}
+		if n != len(plain) {
+			t.Fatalf("%d judgements, %d", n, len(plain))
+		}
+	})
+}
+
 // What was in force changes nothing: over random policies and histories, what-if says what Verify says.
 func TestWhatIfUnderThePolicyInForceChangesNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

@@ -286,7 +286,7 @@ func (db *DB) Last() uint64 {
 func (db *DB) Events(from uint64) iter.Seq2[event.Event, error] {
 	return func(yield func(event.Event, error) bool) {
 		db.settle()
-		decode(db.stored(from))(yield)
+		decode(db.stored(from), nil)(yield)
 	}
 }
 

@@ -19,13 +19,19 @@ type stored struct {
 // Decode decodes what raw yields, in order. It decodes ahead of the caller, on every processor, so that a fold of many
 // events waits for little else than itself. What stops raw stops it.
 func Decode(raw iter.Seq2[json.RawMessage, error]) iter.Seq2[event.Event, error] {
+	return DecodeWith(raw, nil)
+}
+
+// DecodeWith is Decode, and lets prepare do with each event what can be done ahead of the caller and on every processor, several
+// events at a time.
+func DecodeWith(raw iter.Seq2[json.RawMessage, error], prepare func(*event.Event)) iter.Seq2[event.Event, error] {
 	return decode(func(yield func(stored, error) bool) {
 		for text, err := range raw {
 			if !yield(stored{raw: text}, err) {
 				return
 			}
 		}
-	})
+	}, prepare)
 }
 
 const (
@@ -41,7 +47,7 @@ type chunk struct {
 	done   chan struct{} // closed once they are decoded
 }
 
-func (c *chunk) decode() {
+func (c *chunk) decode(prepare func(*event.Event)) {
 	defer close(c.done)
 	c.events = make([]event.Event, 0, len(c.stored))
 	for _, s := range c.stored {
@@ -49,6 +55,9 @@ func (c *chunk) decode() {
 		if err != nil {
 			c.err = err
 			return
+		}
+		if prepare != nil {
+			prepare(&e)
 		}
 		c.events = append(c.events, e)
 	}
@@ -64,7 +73,7 @@ func (s stored) event() (e event.Event, err error) {
 	return e, nil
 }
 
-func decode(from iter.Seq2[stored, error]) iter.Seq2[event.Event, error] {
+func decode(from iter.Seq2[stored, error], prepare func(*event.Event)) iter.Seq2[event.Event, error] {
 	return func(yield func(event.Event, error) bool) {
 		var ahead []*chunk // oldest first
 		defer func() {     // nothing goes on behind the reader's back
@@ -93,7 +102,7 @@ func decode(from iter.Seq2[stored, error]) iter.Seq2[event.Event, error] {
 		flush := func() {
 			if len(next.stored) > 0 {
 				ahead = append(ahead, next)
-				go next.decode()
+				go next.decode(prepare)
 				next = &chunk{stored: make([]stored, 0, decodeChunk), done: make(chan struct{})}
 			}
 		}
@@ -106,6 +115,9 @@ func decode(from iter.Seq2[stored, error]) iter.Seq2[event.Event, error] {
 			}
 			if n++; n <= decodeAlone {
 				e, err := s.event()
+				if err == nil && prepare != nil {
+					prepare(&e)
+				}
 				if !yield(e, err) || err != nil {
 					return
 				}

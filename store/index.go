@@ -331,7 +331,7 @@ func rebuild(from, into *bbolt.Tx) error {
 	}
 	ix := newIndexer()
 	n := 0
-	for e, err := range decode(storedIn(from, 0)) {
+	for e, err := range decode(storedIn(from, 0), nil) {
 		if err != nil {
 			return err
 		}

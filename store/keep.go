@@ -182,20 +182,37 @@ func (db *DB) Check() error {
 }
 
 func checkEvents(tx *bbolt.Tx, pruned Pruned) error {
-	var before event.Event
-	for e, err := range decode(storedIn(tx, 0)) {
-		switch {
-		case err != nil:
-			return err
-		case e.Seq != before.Seq+1 && e.Seq > pruned.Seq+1:
-			return fmt.Errorf("%w: event %d follows %d", ErrDamaged, e.Seq, before.Seq)
-		case e.At < before.At:
-			return fmt.Errorf("%w: event %d happened before the one before it", ErrDamaged, e.Seq)
-		case e.Cause >= e.Seq:
-			return fmt.Errorf("%w: event %d is its own cause or caused by a later one", ErrDamaged, e.Seq)
+	chain := Chain{Pruned: pruned}
+	for e, err := range decode(storedIn(tx, 0), nil) {
+		if err == nil {
+			err = chain.Add(e)
 		}
-		before = e
+		if err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// Chain checks that events, from the first one on, are all of a history: none is missing but what retention has removed, and
+// they stand in the order in which they happened.
+type Chain struct {
+	Pruned
+	seq uint64 // of the event before
+	at  event.Time
+}
+
+// Add says what is wrong with the next event: an ErrDamaged.
+func (c *Chain) Add(e event.Event) error {
+	switch {
+	case e.Seq != c.seq+1 && e.Seq > c.Seq+1:
+		return fmt.Errorf("%w: event %d follows %d", ErrDamaged, e.Seq, c.seq)
+	case e.At < c.at:
+		return fmt.Errorf("%w: event %d happened before the one before it", ErrDamaged, e.Seq)
+	case e.Cause >= e.Seq:
+		return fmt.Errorf("%w: event %d is its own cause or caused by a later one", ErrDamaged, e.Seq)
+	}
+	c.seq, c.at = e.Seq, e.At
 	return nil
 }
 

@@ -25,8 +25,8 @@ import (
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
-// run runs one command and returns the exit status: 0 for success, 1 for failure or for "no", 2 for wrong usage; umpire
-// run returns that of its server.
+// run runs one command and returns the exit status: 0 for success, 1 for failure or for "no", 2 for wrong usage, 3 if a limit
+// is exceeded that the user has set; umpire run returns that of its server.
 func run(args []string, stdout, stderr io.Writer) int {
 	app := &app{stdout: stdout, stderr: stderr}
 	root := app.root()
@@ -43,8 +43,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	printError(stderr, err)
 	var usage usageError
-	if errors.As(err, &usage) {
+	var limit limitError
+	switch {
+	case errors.As(err, &usage):
 		return 2
+	case errors.As(err, &limit):
+		return 3
 	}
 	return 1
 }

@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"iter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -12,6 +12,7 @@ import (
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/view"
 	"github.com/umpire-dev/umpire/rules/event"
 	"github.com/umpire-dev/umpire/rules/replay"
+	"github.com/umpire-dev/umpire/store"
 )
 
 func (a *app) replay() *cobra.Command {
@@ -22,12 +23,19 @@ func (a *app) replay() *cobra.Command {
 		Short: "Judge the recorded history again: the same verdicts? others under a new policy?",
 		Long: "Replay --verify folds the recorded history again, each part under the policy that was in force, and compares every\n" +
 			"verdict with the recorded one. The exit status is 1 if any differs.\n\n" +
-			"Replay --policy says what another policy would have done: every call that it would have judged otherwise, and the\n" +
-			"totals. Windows are those of the recorded times, from the beginning on; --since and SESSION choose what is reported.\n" +
+			"Replay --policy says what another policy would have done: the first calls of each change, all changes by rule and tool\n" +
+			"with what rules sum, the sessions whose calls would be stopped, and how many of these calls were in order, as far as is\n" +
+			"known: a person had approved them, or they had succeeded, and no rule had noted them. Windows are those of the recorded\n" +
+			"times, from the beginning on; --since, --session, --agent, --server, --tool and SESSION choose what is reported.\n" +
 			"No server is asked. Each call is judged against the history that happened: a call that passed counts, even if the\n" +
 			"policy would have denied it, and a call that was denied does not. Several FILEs are one policy.\n\n" +
-			"Both check the file first and change nothing, whether the daemon runs or not.",
-		Example: "  umpire replay --verify\n  umpire replay --policy new.yaml --since 30d --fail-on new-denials",
+			"With --fail-on and --max-false-alarms the exit status is 3 if the policy does what it must not, 0 if it does not, and 1\n" +
+			"or 2 if that could not be found out.\n\n" +
+			"--json prints a call a line (--all: every one, else those that change) and an object with totals last; where it is\n" +
+			"missing, the output is not whole. In totals, groups are the changes by rule and tool, false_alarms and\n" +
+			"stopped_of_in_order shares with intervals of 95 %, and sums exact decimals.\n\n" +
+			"Both change nothing, whether the daemon runs or not, and fail on a history that is not whole.",
+		Example: "  umpire replay --verify\n  umpire replay --policy new.yaml --since 30d --fail-on new-denials --max-false-alarms 0.1%",
 		Args:    cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, sessions []string) error {
 			switch only := w.given(cmd, sessions); {
@@ -38,7 +46,9 @@ func (a *app) replay() *cobra.Command {
 			case len(w.files) == 0:
 				return usageError{errors.New("want --verify or --policy FILE\nhint: umpire replay --verify, umpire replay --policy new.yaml")}
 			}
-			w.sessions, w.gate = sessions, cmd.Flags().Changed("fail-on")
+			if err := w.prepare(cmd, sessions, time.Now()); err != nil {
+				return err
+			}
 			return a.whatIf(w, asJSON)
 		},
 	}
@@ -48,18 +58,14 @@ func (a *app) replay() *cobra.Command {
 	return cmd
 }
 
-// replayed checks the history and reads it from beginning to end for judge, which gets the time up to which retention has
-// removed it. If that changes meanwhile, what judge has read may have a hole.
-func replayed(r history.Reader, judge func(events replay.History, pruned event.Time) error) error {
-	if err := r.Check(); err != nil {
-		return err
-	}
+// lasting runs read, which reads a history from beginning to end and gets what retention has removed of it. If that changes
+// meanwhile, what it has read may have a hole.
+func lasting(r history.Reader, read func(pruned store.Pruned) error) error {
 	pruned, err := r.Pruned()
 	if err != nil {
 		return err
 	}
-	events := func(from uint64) iter.Seq2[event.Event, error] { return history.Events(r, from) }
-	if err := judge(events, pruned.At); err != nil {
+	if err := read(pruned); err != nil {
 		return err
 	}
 	switch after, err := r.Pruned(); {
@@ -78,8 +84,11 @@ func (a *app) verify(asJSON bool) error {
 	}
 	defer r.Close() //nolint:errcheck // it was only read
 	var report replay.Report
-	err = replayed(r, func(events replay.History, pruned event.Time) (err error) {
-		report, err = replay.Verify(events, pruned)
+	if err := r.Check(); err != nil {
+		return err
+	}
+	err = lasting(r, func(pruned store.Pruned) (err error) {
+		report, err = replay.Verify(replay.History(again(r)), pruned.At)
 		return err
 	})
 	if err != nil {

@@ -1,47 +1,54 @@
 package main
 
 import (
-	"cmp"
-	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
-	"maps"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/umpire-dev/umpire/cmd/umpire/internal/corpus"
+	"github.com/umpire-dev/umpire/cmd/umpire/internal/history"
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/view"
 	"github.com/umpire-dev/umpire/rules"
 	"github.com/umpire-dev/umpire/rules/event"
 	"github.com/umpire-dev/umpire/rules/replay"
+	"github.com/umpire-dev/umpire/store"
 )
 
-// newDenials is the value of --fail-on.
-const newDenials = "new-denials"
-
-// whatIf is replay --policy: what to judge by, and what to report.
+// whatIf is replay --policy: what to judge by, what to report, and what to make of it.
 type whatIf struct {
 	files    []string
-	filter   filter // since is used
+	filter   filter // all but verdict is used
+	agent    string
 	sessions []string
 	all      bool
+	examples int
+	stories  int
 	failOn   string
-	gate     bool // --fail-on was given, if only with an empty variable
+	most     string // false alarms
+	limits   limits
 }
 
 func (w *whatIf) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringSliceVar(&w.files, "policy", nil, "policy `FILE` that is tried")
-	f.StringVar(&w.filter.since, "since", "", "with --policy: report only calls of this `DURATION` before now: 90s, 10m, 24h, 30d")
-	f.BoolVar(&w.all, "all", false, "with --policy: report also what would not change")
-	f.StringVar(&w.failOn, "fail-on", "", "with --policy: `new-denials` makes the exit status 1 if a call that passed would be denied")
+	w.filter.flags(cmd)
+	f.StringVar(&w.agent, "agent", "", "only calls of this `AGENT`")
+	f.BoolVar(&w.all, "all", false, "with --policy: print every call, also what would not change")
+	f.IntVar(&w.examples, "examples", 3, "with --policy: print the first `N` calls of each change; -1 is all")
+	f.IntVar(&w.stories, "failures", 0, "with --policy: tell what led to `N` calls that were in order and would be stopped")
+	f.StringVar(&w.failOn, "fail-on", "", "with --policy: exit with 3 on `WHAT`: new-denials (a call that passed would be denied), stricter, looser or any")
+	f.StringVar(&w.most, "max-false-alarms", "", "with --policy: exit with 3 if more than `1%` of the calls that were in order would be stopped")
 }
 
 // given returns the first thing on the command line that is for --policy only.
 func (w *whatIf) given(cmd *cobra.Command, sessions []string) string {
-	for _, name := range []string{"policy", "since", "all", "fail-on"} {
+	for _, name := range []string{"policy", "since", "session", "server", "tool", "agent", "all", "examples", "failures", "fail-on", "max-false-alarms"} {
 		if cmd.Flags().Changed(name) {
 			return "--" + name
 		}
@@ -52,24 +59,40 @@ func (w *whatIf) given(cmd *cobra.Command, sessions []string) string {
 	return ""
 }
 
-// reporter prints judgements, one after the other, and at last their totals.
+// prepare checks the flags.
+func (w *whatIf) prepare(cmd *cobra.Command, sessions []string, now time.Time) (err error) {
+	w.sessions = sessions
+	if w.filter.session != "" {
+		w.sessions = append(slices.Clone(sessions), w.filter.session)
+		w.filter.session = ""
+	}
+	if w.limits, err = limitsOf(w.failOn, w.most, cmd.Flags().Changed); err != nil {
+		return usageError{err}
+	}
+	if w.all || w.examples < 0 {
+		w.examples = math.MaxInt
+	}
+	return w.filter.prepare(now)
+}
+
+// about reports whether a call is one of those that are asked about.
+func (w *whatIf) about(call event.Event) bool {
+	return w.filter.about(call) && (len(w.sessions) == 0 || slices.Contains(w.sessions, call.Session)) &&
+		(w.agent == "" || call.Body.(*event.Call).Agent == w.agent)
+}
+
+// reporter prints judgements, one after the other, and at last what they come to.
 type reporter interface {
 	judgement(j replay.Judgement) error
-	totals(t replay.Totals) error
+	totals(i *replay.Impact) error
 }
 
 func (a *app) whatIf(w whatIf, asJSON bool) error {
-	if w.gate && w.failOn != newDenials {
-		return usageError{fmt.Errorf("--fail-on %q: want %s", w.failOn, newDenials)}
-	}
-	if err := w.filter.prepare(time.Now()); err != nil {
-		return err
-	}
 	candidate, _, err := a.compile(w.files)
 	if err != nil {
 		return err
 	}
-	var out reporter = &whatIfText{p: view.New(a.stdout), now: time.Now(), policy: candidate}
+	var out reporter = &whatIfText{p: view.New(a.stdout), now: time.Now(), policy: candidate, most: w.examples, printed: map[replay.Change]int{}}
 	if asJSON {
 		out = &whatIfJSON{out: a.stdout, policy: candidate}
 	}
@@ -81,196 +104,112 @@ func (a *app) whatIf(w whatIf, asJSON bool) error {
 	if w.sessions, err = sessionsNamed(r, w.sessions); err != nil {
 		return err
 	}
-	var totals replay.Totals
-	err = replayed(r, func(events replay.History, pruned event.Time) error {
-		for j, err := range replay.WhatIf(events, pruned, candidate) {
-			if err != nil {
+	impact := replay.Impact{Keep: w.stories}
+	if err := lasting(r, func(pruned store.Pruned) error { return w.judge(r, pruned, candidate, &impact, out) }); err != nil {
+		return err
+	}
+	if !asJSON {
+		if err := stories(view.New(a.stdout), r, impact.FalseAlarms); err != nil {
+			return err
+		}
+	}
+	if err := out.totals(&impact); err != nil {
+		return err
+	}
+	return w.limits.check(&impact)
+}
+
+// judge judges the history again, and checks that it is whole.
+func (w *whatIf) judge(r history.Reader, pruned store.Pruned, candidate *rules.Policy, impact *replay.Impact, out reporter) error {
+	trial := replay.NewTrial(replay.History(again(r)), pruned.At, candidate)
+	chain := store.Chain{Pruned: pruned}
+	for e, err := range history.EventsWith(r, 1, reads(candidate)) {
+		if err == nil {
+			err = chain.Add(e)
+		}
+		if err != nil {
+			return err
+		}
+		j, judged, err := trial.Add(e)
+		if err != nil {
+			return err
+		}
+		impact.Happened(e)
+		if !judged || !w.about(j.Call) {
+			continue
+		}
+		var amounts []rules.Amount
+		if j.Replayed.Action != j.Recorded.Action {
+			amounts = trial.Amounts(j)
+		}
+		impact.Judge(j, amounts)
+		if w.all || j.Changed() {
+			if err := out.judgement(j); err != nil {
 				return err
 			}
-			if j.Call.At < w.filter.from || len(w.sessions) > 0 && !slices.Contains(w.sessions, j.Call.Session) {
-				continue
-			}
-			totals.Add(j)
-			if w.all || j.Changed() {
-				if err := out.judgement(j); err != nil {
-					return err
-				}
-			}
 		}
+	}
+	return nil
+}
+
+// reads returns what reads texts ahead for a policy that asks where values came from.
+func reads(p *rules.Policy) func(*event.Event) {
+	return func(e *event.Event) {
+		switch b := e.Body.(type) { // a copy is read: what is recorded stays as it is
+		case *event.Result:
+			c := *b
+			e.Read = p.Read(&c)
+		case *event.Turn:
+			c := *b
+			e.Read = p.Read(&c)
+		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Call, *event.Verdict, *event.Review, *event.Expired, *event.Signal, *event.Closed:
+		}
+	}
+}
+
+// limits are what a candidate must not do.
+type limits struct {
+	failOn string
+	most   float64 // false alarms, in percent of the calls that were in order; negative if anything goes
+}
+
+// limitError says that a limit is exceeded that the user has set.
+type limitError struct{ error }
+
+func limitsOf(failOn, most string, given func(flag string) bool) (l limits, err error) {
+	l = limits{failOn: failOn, most: -1}
+	if known := []string{"new-denials", "stricter", "looser", "any"}; given("fail-on") && !slices.Contains(known, failOn) {
+		return l, fmt.Errorf("--fail-on %q: want new-denials, stricter, looser or any", failOn)
+	}
+	if !given("max-false-alarms") {
+		return l, nil
+	}
+	text, ok := strings.CutSuffix(most, "%")
+	if l.most, err = strconv.ParseFloat(text, 64); !ok || err != nil || !(l.most >= 0 && l.most <= 100) {
+		return l, fmt.Errorf("--max-false-alarms %q: want a share from 0%% to 100%%, such as 0.5%%", most)
+	}
+	return l, nil
+}
+
+// check returns a limitError if a limit is exceeded.
+func (l limits) check(i *replay.Impact) error {
+	n, what := map[string]int{
+		"new-denials": i.Denials, "stricter": i.Stricter, "looser": i.Looser, "any": i.Stricter + i.Looser,
+	}[l.failOn], map[string]string{
+		"new-denials": "that passed would be denied", "stricter": "would be treated more strictly", "looser": "would be treated less strictly",
+		"any": "would be treated otherwise",
+	}[l.failOn]
+	if n > 0 {
+		return limitError{fmt.Errorf("%d %s %s (--fail-on %s)", n, plural(n, "call", "calls"), what, l.failOn)}
+	}
+	if l.most < 0 || i.Stopped.Calls == 0 {
 		return nil
-	})
-	if err == nil {
-		err = out.totals(totals)
 	}
-	if err == nil && w.gate && totals.Denials > 0 {
-		err = fmt.Errorf("%d %s that passed would be denied (--fail-on %s)", totals.Denials, plural(totals.Denials, "call", "calls"), newDenials)
+	if i.Honest == 0 {
+		return limitError{errors.New("no call is known to have been in order, so --max-false-alarms cannot be checked, and calls would be stopped")}
 	}
-	return err
-}
-
-// whatIfText prints for people.
-type whatIfText struct {
-	p      *view.Printer
-	now    time.Time
-	policy *rules.Policy
-}
-
-func (w *whatIfText) judgement(j replay.Judgement) error {
-	call := j.Call.Body.(*event.Call)
-	then, now := decided(j.Recorded.Action, j.Recorded.Rule), decided(j.Replayed.Action, j.Replayed.Rule)
-	change := "was " + then + " -> would be " + now
-	if then == now {
-		change = "stays " + now
+	if hurt := (corpus.Share{N: i.Stopped.Honest(), Of: i.Honest}); hurt.Percent() > l.most {
+		return limitError{fmt.Errorf("%s of the calls that were in order would be stopped (--max-false-alarms %s%%)", withInterval(hurt), strconv.FormatFloat(l.most, 'f', -1, 64))}
 	}
-	why := j.Replayed.Why
-	if m, ok := j.IfEnforced(); ok {
-		change, why = change+" (would be "+decided(m.Action, m.Rule)+", if enforced)", m.Why
-	}
-	parts := []string{view.Ref(j.Call.Seq), view.Time(j.Call.At, w.now), j.Call.Session, view.Text(call.Server+"/"+call.Tool, 80), change + ":", view.Text(why, 200)}
-	if j.Incomplete {
-		parts = append(parts, "(judged by what retention has left)")
-	}
-	w.p.Line(parts...)
-	return w.p.Err()
-}
-
-// decided formats who did what: "denied by refund-burst".
-func decided(a event.Action, rule string) string {
-	if rule == "" {
-		return done(a)
-	}
-	return done(a) + " by " + view.Text(rule, 60)
-}
-
-// done is what becomes of a call.
-func done(a event.Action) string {
-	switch a {
-	case event.Allow:
-		return "allowed"
-	case event.Log:
-		return "noted"
-	case event.Hold:
-		return "held"
-	case event.Deny:
-		return "denied"
-	}
-	return a.String()
-}
-
-func (w *whatIfText) totals(t replay.Totals) error {
-	p := w.p
-	p.Line(fmt.Sprintf("%d %s judged by policy %.12s (%s), each against the history that happened:", t.Calls, plural(t.Calls, "call", "calls"),
-		w.policy.Digest(), view.Text(strings.Join(files(w.policy), ", "), 100)))
-	p.Line(fmt.Sprintf("%7d as before", t.Same))
-	looser := false
-	for _, c := range sums(t.Changes) {
-		p.Line(fmt.Sprintf("%7d %s %s, would be %s: %s", c.calls, plural(c.calls, "was", "were"), done(c.From), done(c.To), c.rules))
-		looser = looser || c.From == event.Deny
-	}
-	for _, c := range sums(t.Observed) {
-		p.Line(fmt.Sprintf("%7d would be %s, but %s if enforced: %s", c.calls, done(c.From), done(c.To), c.rules))
-	}
-	if t.Incomplete > 0 {
-		p.Line(fmt.Sprintf("%d of them %s on history that retention has removed; judged by what is left of it.", t.Incomplete, plural(t.Incomplete, "depends", "depend")))
-	}
-	if w.policy.Horizon() > 0 && t.Denials > 0 {
-		p.Line("Live, fewer might be denied: a call that would be denied still counts here, since it passed then.")
-	}
-	if w.policy.Horizon() > 0 && looser {
-		p.Line("Live, fewer might pass: a call that was denied does not count here, since it never reached its server.")
-	}
-	return p.Err()
-}
-
-// files returns the names of the files of a policy.
-func files(p *rules.Policy) (out []string) {
-	for _, s := range p.Loaded().Sources {
-		out = append(out, s.Name)
-	}
-	return out
-}
-
-// sum is the calls with one change of action, whatever the rule.
-type sum struct {
-	replay.Change
-	calls int
-	rules string // "refund-once 2, refund-total 1"
-}
-
-// sums adds up what has the same change of action: new denials first, and within each the rule with the most calls.
-func sums(changes map[replay.Change]int) (out []sum) {
-	for _, c := range ordered(changes) {
-		if last := len(out) - 1; last < 0 || out[last].From != c.From || out[last].To != c.To {
-			out = append(out, sum{Change: c})
-		} else {
-			out[last].rules += ", "
-		}
-		s := &out[len(out)-1]
-		s.calls += changes[c]
-		s.rules += fmt.Sprintf("%s %d", cmp.Or(view.Text(c.Rule, 60), "no rule"), changes[c])
-	}
-	return out
-}
-
-func ordered(changes map[replay.Change]int) []replay.Change {
-	return slices.SortedFunc(maps.Keys(changes), func(x, y replay.Change) int {
-		return cmp.Or(cmp.Compare(x.To, y.To), cmp.Compare(x.From, y.From), cmp.Compare(changes[y], changes[x]), cmp.Compare(x.Rule, y.Rule))
-	})
-}
-
-// whatIfJSON prints for programs: one call a line, and the totals last.
-type whatIfJSON struct {
-	out    io.Writer
-	policy *rules.Policy
-}
-
-func (w *whatIfJSON) line(v any) error {
-	enc := json.NewEncoder(w.out)
-	enc.SetEscapeHTML(false)
-	return enc.Encode(v)
-}
-
-func (w *whatIfJSON) judgement(j replay.Judgement) error {
-	call := j.Call.Body.(*event.Call)
-	return w.line(struct {
-		Call       uint64        `json:"call"`
-		At         event.Time    `json:"at"`
-		Session    string        `json:"session"`
-		Server     string        `json:"server"`
-		Tool       string        `json:"tool"`
-		Recorded   event.Verdict `json:"recorded"`
-		Candidate  event.Verdict `json:"candidate"`
-		NewDenial  bool          `json:"new_denial"`
-		Incomplete bool          `json:"incomplete,omitempty"`
-	}{j.Call.Seq, j.Call.At, j.Call.Session, call.Server, call.Tool, j.Recorded, j.Replayed, j.NewDenial(), j.Incomplete})
-}
-
-func (w *whatIfJSON) totals(t replay.Totals) error {
-	type change struct {
-		From  event.Action `json:"from"`
-		To    event.Action `json:"to"`
-		Rule  string       `json:"rule,omitempty"`
-		Calls int          `json:"calls"`
-	}
-	list := func(changes map[replay.Change]int) []change {
-		out := []change{}
-		for _, c := range ordered(changes) {
-			out = append(out, change{c.From, c.To, c.Rule, changes[c]})
-		}
-		return out
-	}
-	type totals struct {
-		Policy     string   `json:"policy"`
-		Files      []string `json:"files"`
-		Against    string   `json:"judged_against"`
-		Calls      int      `json:"calls"`
-		Same       int      `json:"same"`
-		NewDenials int      `json:"new_denials"`
-		Incomplete int      `json:"incomplete"`
-		Changes    []change `json:"changes"`
-		Observed   []change `json:"if_enforced"`
-	}
-	return w.line(map[string]totals{"totals": {
-		w.policy.Digest(), files(w.policy), "the history that happened", t.Calls, t.Same, t.Denials, t.Incomplete, list(t.Changes), list(t.Observed),
-	}})
+	return nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -69,12 +70,12 @@ func TestSinceReportsLateCallsAndWindowsHoldOlderOnes(t *testing.T) {
 		calls string
 		fails int
 	}{
-		{"", "40 calls judged", 1},
-		{"5d", "5 calls judged", 1}, // each is the 30th of its window: those before --since are in it
-		{"2h", "1 call judged", 1},
+		{"", "40 calls judged", 3},
+		{"5d", "5 calls judged", 3}, // each is the 30th of its window: those before --since are in it
+		{"2h", "1 call judged", 3},
 		{"1m", "0 calls judged", 0},
 	} {
-		args := []string{"--fail-on", "new-denials"}
+		args := []string{"--fail-on", "new-denials", "--examples", "-1"}
 		if tc.since != "" {
 			args = append(args, "--since", tc.since)
 		}
@@ -101,8 +102,8 @@ func TestItIsSaidWhereRetentionHasRemovedWhatAWindowNeeds(t *testing.T) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	status, out, errs := try(t, dir, tenIn30Days, "--fail-on", "new-denials")
-	if status != 1 || !strings.Contains(out, "20 calls judged") || !strings.Contains(out, " 10 were allowed, would be denied: ten 10\n") {
+	status, out, errs := try(t, dir, tenIn30Days, "--fail-on", "new-denials", "--examples", "10")
+	if status != 3 || !strings.Contains(out, "20 calls judged") || !strings.Contains(out, " 10 were allowed, would be denied: ten 10\n") {
 		t.Errorf("%d\n%s%s", status, out, errs)
 	}
 	if !strings.Contains(out, "\n20 of them depend on history that retention has removed; judged by what is left of it.\n") {
@@ -134,16 +135,16 @@ func TestAHistoryThatFadesWhileItIsReadIsNotJudgedByHalf(t *testing.T) {
 	}
 	defer r.Close()
 	read := 0
-	judge := func(events replay.History, _ event.Time) error {
-		for range events(1) {
+	count := func(store.Pruned) error {
+		for range history.Events(r, 1) {
 			read++
 		}
 		return nil
 	}
-	if err := replayed(&fading{Reader: r}, judge); err == nil || !strings.Contains(err.Error(), "while it was read") || read != 7 {
+	if err := lasting(&fading{Reader: r}, count); err == nil || !strings.Contains(err.Error(), "while it was read") || read != 7 {
 		t.Errorf("%v after %d events", err, read)
 	}
-	if err := replayed(r, judge); err != nil || read != 14 {
+	if err := lasting(r, count); err != nil || read != 14 {
 		t.Errorf("%v after %d events", err, read)
 	}
 }
@@ -161,7 +162,7 @@ func TestWhatIfShowsNamesAsText(t *testing.T) {
 		t.Fatal(err)
 	}
 	status, out, errs := try(t, dir, `rules: [{name: all, on: "*/*", rate: {distinct: args.a, max: 0, per: 1h, by: tool}, do: deny}]`)
-	if status != 0 || strings.Count(out, "\n") != 5 || strings.Contains(out, "\x1b") || strings.Count(out, `a\n#9 all is well\u001b[32m`) != 2 {
+	if status != 0 || strings.Count(out, "\n") != 10 || strings.Contains(out, "\x1b") || strings.Count(out, `a\n#9 all is well\u001b[32m`) != 3 {
 		t.Errorf("%d\n%q\n%s", status, out, errs)
 	}
 }
@@ -192,6 +193,27 @@ func TestWhatIfJSONIsOneObjectALine(t *testing.T) {
 			}
 		case one.Call != uint64(2+3*i) || one.Candidate == nil || one.NewDenial != (i >= 10):
 			t.Error(l)
+		}
+	}
+}
+
+// Where nobody knows of any call that it was in order, nobody knows how many false alarms there would be.
+func TestALimitThatCannotBeCheckedIsNotKept(t *testing.T) {
+	l := limits{most: 1}
+	for name, tc := range map[string]struct {
+		impact replay.Impact
+		want   string
+	}{
+		"nothing is stopped":   {replay.Impact{}, ""},
+		"nothing is known":     {replay.Impact{Stopped: replay.Stopped{Calls: 3, Unknown: 3}}, "no call is known to have been in order"},
+		"as many as allowed":   {replay.Impact{Honest: 100, Stopped: replay.Stopped{Calls: 1, Succeeded: 1}}, ""},
+		"more than allowed":    {replay.Impact{Honest: 199, Stopped: replay.Stopped{Calls: 2, Approved: 1, Succeeded: 1}}, "2 of 199 (1.0 %"},
+		"only what was not so": {replay.Impact{Honest: 10, Stopped: replay.Stopped{Calls: 9, Failed: 5, Noted: 4}}, ""},
+	} {
+		err := l.check(&tc.impact)
+		var limit limitError
+		if tc.want == "" && err != nil || tc.want != "" && (!errors.As(err, &limit) || !strings.Contains(err.Error(), tc.want)) {
+			t.Errorf("%s: %v, want %q", name, err, tc.want)
 		}
 	}
 }

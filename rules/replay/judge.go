@@ -13,8 +13,13 @@ type Judgement struct {
 	Call     event.Event
 	Recorded event.Verdict
 	Replayed event.Verdict
+	// End is the Review or the Expired that ended the hold of the call; nil if it was not held.
+	End event.Body
 	// Incomplete says that retention has removed history on which Replayed can depend.
 	Incomplete bool
+	// Leans says that Replayed stops a call that passed because of a call that passed, too, and would have been stopped. Live,
+	// that one would not have happened, and this one might pass.
+	Leans bool
 }
 
 // judge judges the calls of a history again. It takes the events in order, from the beginning.
@@ -25,6 +30,7 @@ type judge struct {
 	state    *rules.State                               // nil before the first Loaded
 	next     uint64                                     // the call whose verdict comes next, …
 	call     event.Event                                // … zero if retention has removed it, …
+	end      event.Body                                 // … what ended its hold, …
 	replayed event.Verdict                              // … and what is made of it
 }
 
@@ -43,18 +49,18 @@ func (j *judge) add(e event.Event) (out Judgement, judged bool, err error) {
 		if j.state == nil {
 			return out, false, fmt.Errorf("replay: call %d was judged before any policy was loaded", e.Seq)
 		}
-		j.next, j.call, j.replayed = e.Seq, e, j.state.Decide(e)
+		j.next, j.call, j.end, j.replayed = e.Seq, e, nil, j.state.Decide(e)
 	case *event.Review, *event.Expired:
 		if j.state == nil {
 			return out, false, fmt.Errorf("replay: the hold of call %d ended before any policy was loaded", e.Cause)
 		}
-		j.next, j.replayed = e.Cause, j.state.Decide(e)
+		j.next, j.end, j.replayed = e.Cause, e.Body, j.state.Decide(e)
 		j.call, _, _ = j.state.Held(e.Cause)
 	case *event.Verdict:
 		if j.next != e.Cause || j.state == nil {
 			return out, false, fmt.Errorf("replay: verdict %d does not follow its call %d", e.Seq, e.Cause)
 		}
-		out = Judgement{Call: j.call, Recorded: *b, Replayed: j.replayed, Incomplete: j.incomplete(e.At)}
+		out = Judgement{Call: j.call, Recorded: *b, Replayed: j.replayed, End: j.end, Incomplete: j.incomplete(e.At)}
 		judged = true
 	case *event.Opened, *event.Catalog, *event.Accepted, *event.Result, *event.Signal, *event.Turn, *event.Closed:
 	}

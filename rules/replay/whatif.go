@@ -3,6 +3,7 @@ package replay
 import (
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/umpire-dev/umpire/rules"
 	"github.com/umpire-dev/umpire/rules/event"
@@ -19,39 +20,101 @@ import (
 // "~" and the spellings of paths mean what they meant on the machine of the history, wherever WhatIf runs.
 func WhatIf(history History, pruned event.Time, candidate *rules.Policy) iter.Seq2[Judgement, error] {
 	return func(yield func(Judgement, error) bool) {
-		loaded := candidate.Loaded()
-		machines := map[event.Env]*rules.Policy{loaded.Env: candidate}
-		j := judge{history: history, pruned: pruned, policy: func(l *event.Loaded) (p *rules.Policy, err error) {
-			if p = machines[l.Env]; p == nil {
-				p, err = rules.Compile(loaded.Sources, l.Env)
-				machines[l.Env] = p
-			}
-			return p, err
-		}}
-		held := map[uint64]Judgement{}
+		t := NewTrial(history, pruned, candidate)
 		for e, err := range history(1) {
 			if err != nil {
 				yield(Judgement{}, fmt.Errorf("replay: %w", err))
 				return
 			}
-			one, judged, err := j.add(e)
-			if judged && one.Recorded.Action == event.Hold {
-				held[e.Cause] = one
-				continue
-			}
-			if first, ok := held[e.Cause]; judged && ok {
-				delete(held, e.Cause)
-				one.Incomplete = one.Incomplete || first.Incomplete
-				if first.Replayed.Action != event.Hold {
-					one.Replayed = first.Replayed
-				}
-			}
+			one, judged, err := t.Add(e)
 			if (judged || err != nil) && !yield(one, err) || err != nil {
 				return
 			}
 		}
 	}
 }
+
+// Trial is a WhatIf for whoever reads the history himself: it takes the events one after the other, from the first one on.
+type Trial struct {
+	judge   judge
+	held    map[uint64]Judgement // calls that wait for a person
+	stopped map[uint64]struct{}  // calls that passed and would not have
+	loaded  *event.Loaded        // what was in force
+	inForce map[string]*rules.Policy
+}
+
+// NewTrial returns the Trial of candidate. Where the history changes machines, it is read again up to there.
+func NewTrial(history History, pruned event.Time, candidate *rules.Policy) *Trial {
+	loaded := candidate.Loaded()
+	machines := map[event.Env]*rules.Policy{loaded.Env: candidate}
+	policy := func(l *event.Loaded) (p *rules.Policy, err error) {
+		if p = machines[l.Env]; p == nil {
+			p, err = rules.Compile(loaded.Sources, l.Env)
+			machines[l.Env] = p
+		}
+		return p, err
+	}
+	return &Trial{
+		judge: judge{history: history, pruned: pruned, policy: policy},
+		held:  map[uint64]Judgement{}, stopped: map[uint64]struct{}{}, inForce: map[string]*rules.Policy{},
+	}
+}
+
+// Amounts returns the arguments of the call that was judged last which rules sum, those of the candidate or those that were in
+// force.
+func (t *Trial) Amounts(j Judgement) []rules.Amount {
+	out := t.judge.state.Policy().Amounts(j.Call)
+	p, known := t.inForce[t.loaded.Digest]
+	if !known {
+		p, _ = rules.Compile(t.loaded.Sources, t.loaded.Env) //nolint:errcheck // of a policy that cannot be read any more, nothing is known
+		t.inForce[t.loaded.Digest] = p
+	}
+	if p == nil {
+		return out
+	}
+	for _, a := range p.Amounts(j.Call) {
+		if !slices.ContainsFunc(out, func(b rules.Amount) bool { return b.Path == a.Path }) {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// Add takes the next event. If a call is judged by it once and for all, judged is true.
+func (t *Trial) Add(e event.Event) (one Judgement, judged bool, err error) {
+	if l, ok := e.Body.(*event.Loaded); ok {
+		t.loaded = l
+	}
+	one, judged, err = t.judge.add(e)
+	if err != nil || !judged {
+		return one, false, err
+	}
+	if one.Recorded.Action == event.Hold {
+		t.held[e.Cause] = one
+		return one, false, nil
+	}
+	if first, ok := t.held[e.Cause]; ok {
+		delete(t.held, e.Cause)
+		one.Incomplete = one.Incomplete || first.Incomplete
+		if first.Replayed.Action != event.Hold {
+			one.Replayed = first.Replayed
+		}
+	}
+	if one.Stops() {
+		t.stopped[e.Cause] = struct{}{}
+		for _, seq := range one.Replayed.Evidence {
+			_, gone := t.stopped[seq]
+			one.Leans = one.Leans || gone
+		}
+	}
+	return one, true, nil
+}
+
+// Stops reports whether the call passed and would not, or not without a person.
+func (j Judgement) Stops() bool { return j.Recorded.Action.Passes() && !j.Replayed.Action.Passes() }
+
+// Releases reports whether the call did not pass and would.
+func (j Judgement) Releases() bool { return !j.Recorded.Action.Passes() && j.Replayed.Action.Passes() }
 
 // NewDenial reports whether the call passed and would be denied now.
 func (j Judgement) NewDenial() bool {
@@ -117,13 +180,18 @@ func (t *Totals) Add(j Judgement) {
 	if m, ok := j.IfEnforced(); ok {
 		t.Observed[Change{From: j.Replayed.Action, To: m.Action, Rule: m.Rule}]++
 	}
-	c := Change{From: j.Recorded.Action, To: j.Replayed.Action, Rule: j.Recorded.Rule}
-	switch {
-	case c.From == c.To:
+	if j.Recorded.Action == j.Replayed.Action {
 		t.Same++
 		return
-	case c.To < c.From:
+	}
+	t.Changes[changeOf(j)]++
+}
+
+// changeOf names what is different.
+func changeOf(j Judgement) Change {
+	c := Change{From: j.Recorded.Action, To: j.Replayed.Action, Rule: j.Recorded.Rule}
+	if c.To < c.From {
 		c.Rule = j.Replayed.Rule
 	}
-	t.Changes[c]++
+	return c
 }

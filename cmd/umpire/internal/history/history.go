@@ -46,6 +46,11 @@ type Reader interface {
 // Events decodes what r yields from Seq from on.
 func Events(r Reader, from uint64) iter.Seq2[event.Event, error] { return store.Decode(r.Raw(from)) }
 
+// EventsWith is Events, and lets prepare do with each of them what can be done ahead, several at a time.
+func EventsWith(r Reader, from uint64, prepare func(*event.Event)) iter.Seq2[event.Event, error] {
+	return store.DecodeWith(r.Raw(from), prepare)
+}
+
 // Watch decodes what r.Watch yields, when it does.
 func Watch(r Reader, done <-chan struct{}, from uint64) iter.Seq2[event.Event, error] {
 	return func(yield func(event.Event, error) bool) {
