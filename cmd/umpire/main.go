@@ -25,7 +25,7 @@ import (
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
-// run runs one command and returns the exit status: 0 for success, 1 for failure or for "no", 2 for wrong usage, 3 if a limit
+// run runs one command and returns the exit status: 0 for success, 1 for failure or for "no", 2 for wrong usage (and failure of diff), 3 if a limit
 // is exceeded that the user has set; umpire run returns that of its server.
 func run(args []string, stdout, stderr io.Writer) int {
 	app := &app{stdout: stdout, stderr: stderr}
@@ -44,8 +44,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	printError(stderr, err)
 	var usage usageError
 	var limit limitError
+	var diff trouble
 	switch {
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), errors.As(err, &diff):
 		return 2
 	case errors.As(err, &limit):
 		return 3
@@ -90,7 +91,7 @@ func (a *app) root() *cobra.Command {
 	})
 	root.AddCommand(a.wrap(), a.unwrap(), a.doctor(), a.serve(), a.run(), a.hook(), a.check(), a.sessions(), a.show(),
 		a.log(), a.review(), a.console(), a.tools(), a.export(), a.imports(),
-		a.replay(), a.test(), a.drill(), a.eval(), a.demo(), a.version(), a.docs())
+		a.replay(), a.diffs(), a.test(), a.drill(), a.eval(), a.demo(), a.version(), a.docs())
 	for _, c := range append(root.Commands(), root) {
 		check := c.Args
 		c.Args = func(cmd *cobra.Command, args []string) error {

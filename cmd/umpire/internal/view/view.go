@@ -126,6 +126,18 @@ func Action(a event.Action) string {
 	return red.Render("deny") + " "
 }
 
+// Effect formats what a change of a policy means: stricter, looser or other.
+func Effect(effect string) string {
+	text := fmt.Sprintf("%-8s", effect)
+	switch effect {
+	case "stricter":
+		return red.Render(text)
+	case "looser":
+		return green.Render(text)
+	}
+	return yellow.Render(text)
+}
+
 // Time formats an instant in local time, with its date if that is not today's.
 func Time(t event.Time, now time.Time) string {
 	at := t.Time().Local()
