@@ -19,9 +19,13 @@ func (a *app) replay() *cobra.Command {
 	var verify, asJSON bool
 	var w whatIf
 	cmd := &cobra.Command{
-		Use:   "replay --verify | --policy FILE [SESSION…]",
-		Short: "Judge the recorded history again: the same verdicts? others under a new policy?",
-		Long: "Replay --verify folds the recorded history again, each part under the policy that was in force, and compares every\n" +
+		Use:   "replay SESSION | --verify | --policy FILE [SESSION…]",
+		Short: "Step through a session; judge the history again: the same verdicts? others under a new policy?",
+		Long: "Replay SESSION steps through a session: what happened, what was decided and why, and how rules stood to it, with their\n" +
+			"windows and what their steps have matched. On a terminal it is a screen: space, → and ↓ go on, ← and ↑ back, n and N to\n" +
+			"calls that were stopped, g and G to the first and last step, q ends it. Elsewhere all steps are printed, and with\n" +
+			"--json a step a line.\n\n" +
+			"Replay --verify folds the recorded history again, each part under the policy that was in force, and compares every\n" +
 			"verdict with the recorded one. The exit status is 1 if any differs.\n\n" +
 			"Replay --policy says what another policy would have done: the first calls of each change, all changes by rule and tool\n" +
 			"with what rules sum, the sessions whose calls would be stopped, and how many of these calls were in order, as far as is\n" +
@@ -34,8 +38,8 @@ func (a *app) replay() *cobra.Command {
 			"--json prints a call a line (--all: every one, else those that change) and an object with totals last; where it is\n" +
 			"missing, the output is not whole. In totals, groups are the changes by rule and tool, false_alarms and\n" +
 			"stopped_of_in_order shares with intervals of 95 %, and sums exact decimals.\n\n" +
-			"Both change nothing, whether the daemon runs or not, and fail on a history that is not whole.",
-		Example: "  umpire replay --verify\n  umpire replay --policy new.yaml --since 30d --fail-on new-denials --max-false-alarms 0.1%",
+			"All of it changes nothing, whether the daemon runs or not; the latter two fail on a history that is not whole.",
+		Example: "  umpire replay s12\n  umpire replay --verify\n  umpire replay --policy new.yaml --since 30d --fail-on new-denials --max-false-alarms 0.1%",
 		Args:    cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, sessions []string) error {
 			switch only := w.given(cmd, sessions); {
@@ -43,8 +47,10 @@ func (a *app) replay() *cobra.Command {
 				return usageError{fmt.Errorf("--verify and %s: one replays what was in force, the other is for a new policy\nhint: umpire replay --help", only)}
 			case verify:
 				return a.verify(asJSON)
+			case only == "SESSION" && len(sessions) == 1:
+				return a.session(sessions[0], asJSON)
 			case len(w.files) == 0:
-				return usageError{errors.New("want --verify or --policy FILE\nhint: umpire replay --verify, umpire replay --policy new.yaml")}
+				return usageError{errors.New("want a SESSION, --verify or --policy FILE\nhint: umpire replay s12, umpire replay --verify, umpire replay --policy new.yaml")}
 			}
 			if err := w.prepare(cmd, sessions, time.Now()); err != nil {
 				return err
@@ -53,7 +59,7 @@ func (a *app) replay() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&verify, "verify", false, "compare every verdict with the recorded one")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON; with --policy one call a line, and the totals last")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON: a step a line, or with --policy a call a line and the totals last")
 	w.flags(cmd)
 	return cmd
 }

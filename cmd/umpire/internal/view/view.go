@@ -29,6 +29,7 @@ type Printer struct {
 	out    io.Writer
 	err    error
 	before string // each line: takes away what a Progress has drawn
+	styled bool   // whatever out is
 }
 
 // New returns a Printer on out.
@@ -40,12 +41,19 @@ func New(out io.Writer) *Printer {
 	return p
 }
 
+// Styled returns a Printer that always writes colours, for whoever draws on a screen.
+func Styled(out io.Writer) *Printer { return &Printer{out: out, styled: true} }
+
 // Err returns the first error of writing.
 func (p *Printer) Err() error { return p.err }
 
 // Line writes one line.
 func (p *Printer) Line(parts ...string) {
-	if _, err := lipgloss.Fprintln(p.out, p.before+strings.TrimRight(strings.Join(parts, " "), " ")); p.err == nil {
+	write := lipgloss.Fprintln
+	if p.styled {
+		write = fmt.Fprintln
+	}
+	if _, err := write(p.out, p.before+strings.TrimRight(strings.Join(parts, " "), " ")); p.err == nil {
 		p.err = err
 	}
 }
