@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,8 +19,9 @@ import (
 func (a *app) replay() *cobra.Command {
 	var verify, asJSON bool
 	var w whatIf
+	var g against
 	cmd := &cobra.Command{
-		Use:   "replay SESSION | --verify | --policy FILE [SESSION…]",
+		Use:   "replay SESSION | --verify | --policy FILE [SESSION…] | --against URL [SESSION…]",
 		Short: "Step through a session; judge the history again: the same verdicts? others under a new policy?",
 		Long: "Replay SESSION steps through a session: what happened, what was decided and why, and how rules stood to it, with their\n" +
 			"windows and what their steps have matched. On a terminal it is a screen: space, → and ↓ go on, ← and ↑ back, n and N to\n" +
@@ -38,11 +40,32 @@ func (a *app) replay() *cobra.Command {
 			"--json prints a call a line (--all: every one, else those that change) and an object with totals last; where it is\n" +
 			"missing, the output is not whole. In totals, groups are the changes by rule and tool, false_alarms and\n" +
 			"stopped_of_in_order shares with intervals of 95 %, and sums exact decimals.\n\n" +
-			"All of it changes nothing, whether the daemon runs or not; the latter two fail on a history that is not whole.",
+			"Replay --against URL is the only one that reaches a server: it makes the calls of a server that passed once more, at a\n" +
+			"test server, and says whose answers differ, and in what. With --policy it is those that would pass under it, too. It says\n" +
+			"first which calls these are, and asks; --dry-run ends there. Calls whose arguments are redacted or cut in the history,\n" +
+			"that asked for input or started a task are not made. Where calls would reach a server that the configuration names, or\n" +
+			"Umpire itself, nothing is done. The exit status is 1 if any answer differs.\n\n" +
+			"The others ask no server, and none of them changes the history, whether the daemon runs or not; --verify and --policy\n" +
+			"fail on a history that is not whole.",
 		Example: "  umpire replay s12\n  umpire replay --verify\n  umpire replay --policy new.yaml --since 30d --fail-on new-denials --max-false-alarms 0.1%",
 		Args:    cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, sessions []string) error {
-			switch only := w.given(cmd, sessions); {
+			only := w.given(cmd, sessions)
+			switch other := cmp.Or(g.given(cmd), only); {
+			case verify && g.url != "":
+				return usageError{errors.New("--verify and --against: one judges again, the other makes calls again\nhint: umpire replay --help")}
+			case g.url == "" && g.given(cmd) != "":
+				return usageError{fmt.Errorf("%s is for --against\nhint: umpire replay --help", other)}
+			case g.url != "":
+				for _, name := range []string{"all", "examples", "failures", "fail-on", "max-false-alarms"} {
+					if cmd.Flags().Changed(name) {
+						return usageError{fmt.Errorf("--against and --%s: that is for --policy alone\nhint: umpire replay --help", name)}
+					}
+				}
+				if err := w.prepare(cmd, sessions, time.Now()); err != nil {
+					return err
+				}
+				return a.against(cmd.Context(), g, w, asJSON)
 			case verify && only != "":
 				return usageError{fmt.Errorf("--verify and %s: one replays what was in force, the other is for a new policy\nhint: umpire replay --help", only)}
 			case verify:
@@ -61,6 +84,7 @@ func (a *app) replay() *cobra.Command {
 	cmd.Flags().BoolVar(&verify, "verify", false, "compare every verdict with the recorded one")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON: a step a line, or with --policy a call a line and the totals last")
 	w.flags(cmd)
+	g.flags(cmd)
 	return cmd
 }
 
