@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -191,6 +192,27 @@ func TestWhatIfJSONIsOneObjectALine(t *testing.T) {
 			}
 		case one.Call != uint64(2+3*i) || one.Candidate == nil || one.NewDenial != (i >= 10):
 			t.Error(l)
+		}
+	}
+}
+
+// Where nobody knows of any call that it was in order, nobody knows how many false alarms there would be.
+func TestALimitThatCannotBeCheckedIsNotKept(t *testing.T) {
+	l := limits{most: 1}
+	for name, tc := range map[string]struct {
+		impact replay.Impact
+		want   string
+	}{
+		"nothing is stopped":   {replay.Impact{}, ""},
+		"nothing is known":     {replay.Impact{Stopped: replay.Stopped{Calls: 3, Unknown: 3}}, "no call is known to have been in order"},
+		"as many as allowed":   {replay.Impact{Honest: 100, Stopped: replay.Stopped{Calls: 1, Succeeded: 1}}, ""},
+		"more than allowed":    {replay.Impact{Honest: 199, Stopped: replay.Stopped{Calls: 2, Approved: 1, Succeeded: 1}}, "2 of 199 (1.0 %"},
+		"only what was not so": {replay.Impact{Honest: 10, Stopped: replay.Stopped{Calls: 9, Failed: 5, Noted: 4}}, ""},
+	} {
+		err := l.check(&tc.impact)
+		var limit limitError
+		if tc.want == "" && err != nil || tc.want != "" && (!errors.As(err, &limit) || !strings.Contains(err.Error(), tc.want)) {
+			t.Errorf("%s: %v, want %q", name, err, tc.want)
 		}
 	}
 }

@@ -48,7 +48,7 @@ func Dial(ctx context.Context, t Target, limit time.Duration) (*Client, error) {
 		return fmt.Errorf("it leads on to %s, where nothing is sent", r.URL.Redacted())
 	}
 	web := http.DefaultTransport.(*http.Transport).Clone()
-	web.ResponseHeaderTimeout = limit
+	web.ResponseHeaderTimeout = 2 * limit // where there is no other: to end the session, too
 	c := &Client{limit: limit, web: &http.Client{Transport: headers{t.Header, web}, CheckRedirect: stay}, heard: &heard{}}
 	ctx, c.cancel = context.WithCancel(ctx)
 	late := time.AfterFunc(limit, c.cancel)
@@ -87,10 +87,10 @@ func (c *Client) Call(ctx context.Context, tool string, args json.RawMessage) An
 	_, err := c.session.CallTool(ctx, &mcp.CallToolParams{Name: tool, Arguments: args})
 	var refused *jsonrpc.Error
 	switch raw := c.heard.last(); {
+	case raw == nil && errors.Is(ctx.Err(), context.DeadlineExceeded): // the library may call that an error of JSON-RPC
+		return Answer{Outcome: event.OutcomeLost, Text: fmt.Sprintf("no answer within %s", c.limit)}
 	case errors.As(err, &refused):
 		return Answer{Outcome: event.OutcomeError, Code: refused.Code, Text: refused.Message}
-	case raw == nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return Answer{Outcome: event.OutcomeLost, Text: fmt.Sprintf("no answer within %s", c.limit)}
 	case raw == nil:
 		return Answer{Outcome: event.OutcomeLost, Text: fmt.Sprint(err)}
 	case gjson.GetBytes(raw, "isError").Bool():
