@@ -14,6 +14,7 @@ import (
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/history"
 	"github.com/umpire-dev/umpire/rules"
 	"github.com/umpire-dev/umpire/rules/event"
+	"github.com/umpire-dev/umpire/rules/replay"
 	"github.com/umpire-dev/umpire/store"
 	"github.com/umpire-dev/umpire/store/storetest"
 )
