@@ -13,8 +13,8 @@ import (
 	"github.com/umpire-dev/umpire/rules/expr"
 )
 
-// compared are the fields of a rule about which rule says what has changed. Of whatever else a rule has, it says that it has.
-var compared = []string{"name", "on", "where", "rate", "shape", "sequence", "require", "catalog", "by", "within", "until", "do", "mode"}
+// spoken are the fields of a rule about which rule says what has changed. Of whatever else a rule has, it says that it has.
+var spoken = []string{"name", "on", "where", "rate", "shape", "sequence", "require", "catalog", "by", "within", "until", "do", "mode"}
 
 // rule compares two rules that are taken to be the same one.
 func (d *differ) rule(was, is *rule) {
@@ -214,7 +214,7 @@ func (d *differ) rest(was, is *rule) {
 	texts := func(r *rule) map[string]string {
 		out := map[string]string{}
 		for _, f := range r.at.Fields() {
-			if !slices.Contains(compared, f.Name) {
+			if !slices.Contains(spoken, f.Name) {
 				out[f.Name] = canonical(f.Value.JSON())
 			}
 		}
