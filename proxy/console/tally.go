@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"maps"
 	"math/bits"
 	"slices"
@@ -31,6 +32,7 @@ type Tally struct {
 	order   []uint64              // of both, oldest first
 	rules   map[string]bool
 	notable []Notable // oldest first
+	backwards
 }
 
 // minute is what happened in one.
@@ -71,6 +73,8 @@ type Notable struct {
 	Action  event.Action `json:"action"`
 	Rule    string       `json:"rule"`
 	Why     string       `json:"why"`
+
+	seq uint64 // of the verdict
 }
 
 // NewTally returns an empty Tally.
@@ -102,16 +106,14 @@ func (t *Tally) Add(e event.Event) {
 		t.verdict(e, b)
 	case *event.Result:
 		at, ok := t.passed[e.Cause]
-		if !ok || b.Outcome == event.OutcomeStarted || b.Outcome == event.OutcomeInput {
-			return
-		}
-		delete(t.passed, e.Cause)
-		m := t.minute(e.At)
-		if b.Outcome.Failed() {
-			m.counts.Failed++
-		}
-		if b.Outcome != event.OutcomeLost {
-			m.took[span(e.At.Sub(at))]++
+		switch {
+		case b.Outcome == event.OutcomeStarted || b.Outcome == event.OutcomeInput:
+		case ok:
+			delete(t.passed, e.Cause)
+			t.minute(e.At).answered(answer{e.At, b.Outcome}, at)
+		case e.Cause < t.start: // its call may still be reached
+			t.minute(e.At)
+			t.answeredBefore(e, b, false)
 		}
 	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Review, *event.Expired, *event.Signal, *event.Turn, *event.Closed:
 	}
@@ -130,10 +132,31 @@ func (t *Tally) Near(e event.Event, rules []string) {
 	}
 }
 
+// answer is the result of a call.
+type answer struct {
+	at      event.Time
+	outcome event.Outcome
+}
+
+// answered counts the answer to a call that has passed at the given time.
+func (m *minute) answered(a answer, passed event.Time) {
+	if a.outcome.Failed() {
+		m.counts.Failed++
+	}
+	if a.outcome != event.OutcomeLost {
+		m.took[span(a.at.Sub(passed))]++
+	}
+}
+
 // remember keeps a call until it is answered, or denied, or others need the room.
 func (t *Tally) remember(call Notable) {
 	t.judging[call.Call] = call
-	if t.order = append(t.order, call.Call); len(t.order) > maxWaiting {
+	t.wait(call.Call)
+}
+
+// wait notes that a call is remembered.
+func (t *Tally) wait(call uint64) {
+	if t.order = append(t.order, call); len(t.order) > maxWaiting {
 		delete(t.judging, t.order[0])
 		delete(t.passed, t.order[0])
 		t.order = t.order[1:]
@@ -141,8 +164,39 @@ func (t *Tally) remember(call Notable) {
 }
 
 func (t *Tally) verdict(e event.Event, v *event.Verdict) {
-	m := t.minute(e.At)
+	t.judged(t.minute(e.At), v)
 	call, known := t.judging[e.Cause]
+	if !known && e.Cause >= t.start {
+		return
+	}
+	if v.Action.Passes() {
+		t.passed[e.Cause] = e.At
+	}
+	if !known { // it may still be reached
+		t.wait(e.Cause)
+		t.noteBefore(e, v)
+		return
+	}
+	if v.Action != event.Hold {
+		delete(t.judging, e.Cause)
+	}
+	if notable(v) {
+		t.notable = append(t.notable, call.judged(e, v))
+		t.notable = t.notable[max(0, len(t.notable)-maxNotable):]
+	}
+}
+
+// notable reports whether somebody may want to look at a verdict.
+func notable(v *event.Verdict) bool { return v.Action != event.Allow || v.After != 0 }
+
+// judged returns the call with what became of it.
+func (n Notable) judged(e event.Event, v *event.Verdict) Notable {
+	n.At, n.Action, n.Rule, n.Why, n.seq = e.At, v.Action, v.Rule, v.Why, e.Seq
+	return n
+}
+
+// judged counts a verdict in its minute.
+func (t *Tally) judged(m *minute, v *event.Verdict) {
 	if v.After == 0 {
 		m.counts.Calls++
 	}
@@ -168,20 +222,6 @@ func (t *Tally) verdict(e event.Event, v *event.Verdict) {
 		default:
 			r.Also++
 		}
-	}
-	if !known {
-		return
-	}
-	if v.Action.Passes() {
-		t.passed[e.Cause] = e.At
-	}
-	if v.Action != event.Hold {
-		delete(t.judging, e.Cause)
-	}
-	if v.Action != event.Allow || v.After != 0 {
-		call.At, call.Action, call.Rule, call.Why = e.At, v.Action, v.Rule, v.Why
-		t.notable = append(t.notable, call)
-		t.notable = t.notable[max(0, len(t.notable)-maxNotable):]
 	}
 }
 
@@ -231,12 +271,23 @@ func (t *Tally) minute(at event.Time) *minute {
 	if len(t.minutes) > 0 && t.minutes[len(t.minutes)-1].at >= n {
 		return t.minutes[len(t.minutes)-1]
 	}
-	m := &minute{at: n, rules: map[string]*RuleCounts{}, took: map[uint8]uint32{}}
-	if t.minutes = append(t.minutes, m); len(t.minutes) > maxMinutes {
+	m := newMinute(n)
+	t.minutes = append(t.minutes, m)
+	switch {
+	case len(t.minutes)+len(t.older) <= maxMinutes:
+	case len(t.older) > 0:
+		n := len(t.older) - 1
+		t.dropped = event.Time((t.older[n].at + 1) * int64(time.Minute))
+		t.older[n], t.older = nil, t.older[:n]
+	default:
 		t.dropped = event.Time(t.minutes[1].at * int64(time.Minute))
 		t.minutes[0], t.minutes = nil, t.minutes[1:]
 	}
 	return m
+}
+
+func newMinute(n int64) *minute {
+	return &minute{at: n, rules: map[string]*RuleCounts{}, took: map[uint8]uint32{}}
 }
 
 // span is the class of a duration: four to each doubling, from 1 µs on.
@@ -269,7 +320,8 @@ type Chart struct {
 	Near    map[string][]int       `json:"near,omitempty"`  // how often calls came near to each rule in each step
 	Notable []Notable              `json:"notable"`         // the newest first, at whatever time
 	Seq     uint64                 `json:"seq"`             // up to which the history is counted
-	Since   *event.Time            `json:"since,omitempty"` // what was before is not counted any more
+	Since   *event.Time            `json:"since,omitempty"` // what was before is not counted, or not yet
+	Counts  bool                   `json:"counting"`        // what was before Since will be, soon
 	NearSeq uint64                 `json:"near_seq"`        // up to which near-misses are counted
 }
 
@@ -289,18 +341,22 @@ func (t *Tally) Chart(now event.Time, step time.Duration, n int) Chart {
 	first := (last - int64(n) + 1) * per // in minutes
 	c := Chart{
 		Begin: event.Time(first * int64(time.Minute)), Step: int(step / time.Second), Steps: make([]Step, n),
-		Rules: map[string]*RuleCounts{}, Hits: map[string][]int{}, Near: map[string][]int{}, Notable: append([]Notable{}, t.notable...), Seq: t.seq,
+		Rules: map[string]*RuleCounts{}, Hits: map[string][]int{}, Near: map[string][]int{}, Seq: t.seq, Counts: t.past != nil,
 	}
+	notable := append(slices.Clone(t.noted), t.notable...)
+	slices.SortFunc(notable, func(a, b Notable) int { return cmp.Compare(a.seq, b.seq) })
+	c.Notable = append([]Notable{}, notable[max(0, len(notable)-maxNotable):]...)
 	slices.Reverse(c.Notable)
-	if t.dropped > c.Begin {
-		c.Since = &t.dropped
+	if dropped := t.dropped; dropped > c.Begin {
+		c.Since = &dropped
 	}
 	all, took := map[uint8]uint32{}, make([]map[uint8]uint32, n)
 	begin := sort.Search(len(t.minutes), func(i int) bool { return t.minutes[i].at >= first })
-	for _, m := range t.minutes[begin:] {
+	end := sort.Search(len(t.older), func(i int) bool { return t.older[i].at < first })
+	for _, m := range slices.Concat(t.older[:end], t.minutes[begin:]) {
 		i := int((m.at - first) / per)
 		if i >= n {
-			break // of a clock that was set back
+			continue // of a clock that was set back
 		}
 		c.Steps[i].add(m.counts)
 		c.Total.add(m.counts)

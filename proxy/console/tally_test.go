@@ -1,6 +1,10 @@
 package console_test
 
 import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -121,4 +125,101 @@ func TestATallyForgetsTheOldestAndSaysSo(t *testing.T) {
 	if c := h.Chart(h.at, time.Minute, 1); len(c.Rules) != 2_000 || len(c.Notable) != 100 || c.Total.Denied != 3_000 {
 		t.Errorf("%d rules, %d notable, %d denied", len(c.Rules), len(c.Notable), c.Total.Denied)
 	}
+}
+
+// Whatever is counted forwards, and whatever from the end to the beginning: the charts are the same.
+func TestCountingBackwardsGivesTheSameCharts(t *testing.T) {
+	outcomes := []event.Outcome{event.OutcomeOK, event.OutcomeFailed, event.OutcomeLost, event.OutcomeInput, event.OutcomeStarted}
+	rapid.Check(t, func(t *rapid.T) {
+		var log []event.Event
+		at := noon
+		add := func(cause uint64, body event.Body) uint64 {
+			at = at.Add(rapid.SampledFrom([]time.Duration{0, 0, time.Millisecond, 20 * time.Second, 3 * time.Minute}).Draw(t, "later"))
+			log = append(log, event.Event{V: event.Version, Seq: uint64(len(log) + 1), At: at, Session: "s1", Cause: cause, Body: body})
+			return uint64(len(log))
+		}
+		var open, held []uint64
+		take := func(from *[]uint64) uint64 {
+			i := rapid.IntRange(0, len(*from)-1).Draw(t, "which")
+			call := (*from)[i]
+			*from = append((*from)[:i:i], (*from)[i+1:]...)
+			return call
+		}
+		judge := func(call, after uint64) {
+			v := event.Verdict{Action: event.Action(rapid.IntRange(0, 3).Draw(t, "action")), After: after, Why: "so"}
+			if after != 0 && v.Action == event.Hold {
+				v.Action = event.Deny
+			}
+			if v.Action != event.Allow {
+				v.Rule = rapid.SampledFrom([]string{"r", "q"}).Draw(t, "rule")
+				v.Also = []event.Match{{Rule: "also", Observed: rapid.Bool().Draw(t, "observed")}}
+			}
+			add(call, &v)
+			switch {
+			case v.Action == event.Hold:
+				held = append(held, call)
+			case v.Action.Passes():
+				open = append(open, call)
+			}
+		}
+		for range rapid.IntRange(0, 60).Draw(t, "events") {
+			switch what := rapid.IntRange(0, 5).Draw(t, "what"); {
+			case what == 0 && len(held) > 0:
+				call := take(&held)
+				judge(call, add(call, &event.Review{}))
+			case what <= 2 && len(open) > 0:
+				call := take(&open)
+				r := &event.Result{Outcome: rapid.SampledFrom(outcomes).Draw(t, "outcome")}
+				if add(call, r); r.Outcome == event.OutcomeInput || r.Outcome == event.OutcomeStarted || rapid.IntRange(0, 5).Draw(t, "again") == 0 {
+					open = append(open, call)
+				}
+			default:
+				seen := rapid.IntRange(0, 5).Draw(t, "seen") == 0
+				call := add(0, &event.Call{Server: "billing", Tool: "refund", Seen: seen, Peer: event.Peer{Agent: "bot"}})
+				if !seen {
+					judge(call, 0)
+				}
+			}
+		}
+		forwards, both := console.NewTally(), console.NewTally()
+		for _, e := range log {
+			forwards.Add(e)
+		}
+		cut := func(low int) int { // a call and its verdict are appended as one
+			n := rapid.IntRange(low, len(log)).Draw(t, "cut")
+			if n < len(log) {
+				if v, ok := log[n].Body.(*event.Verdict); ok && v.After == 0 {
+					n++
+				}
+			}
+			return n
+		}
+		middle := cut(0)
+		both.Back(uint64(middle))
+		late := cut(middle) // while it counts backwards, more happens
+		for _, e := range log[middle:late] {
+			both.Add(e)
+		}
+		for _, e := range slices.Backward(log[:middle]) {
+			both.Before(e)
+		}
+		if late == len(log) {
+			both.Reached(true)
+		}
+		for _, e := range log[late:] {
+			both.Add(e)
+		}
+		want, got := forwards.Chart(at, time.Minute, 200), both.Chart(at, time.Minute, 200)
+		if late < len(log) || len(log) == middle {
+			want.Since, got.Since, want.Counts, got.Counts, want.Seq, got.Seq = nil, nil, false, false, 0, 0
+		}
+		a, err := json.Marshal(want)
+		b, err2 := json.Marshal(got)
+		if err != nil || err2 != nil || !bytes.Equal(a, b) {
+			lines := func(text []byte) string {
+				return strings.NewReplacer(`{"calls":0,"denied":0,"held":0,"noted":0,"failed":0,"p50":0,"p95":0},`, "").Replace(string(text))
+			}
+			t.Fatalf("forwards\n%s\nfrom %d of %d backwards, %d came meanwhile\n%s", lines(a), middle, len(log), late-middle, lines(b))
+		}
+	})
 }

@@ -128,10 +128,8 @@ func (d *Daemon) theConsole(listen string) (*console.Console, error) {
 	return c, nil
 }
 
-// counted is how many of the newest events are counted for charts.
-const counted = 300_000
-
-// tally returns the counts for charts. The first time, it begins to count, which goes on in the background.
+// tally returns the counts for charts. The first time, it begins to count, which goes on in the background: what happens from
+// now on, and what was before, from the newest event to the oldest. The newest part is there at once.
 func (d *Daemon) tally() (*console.Tally, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -141,22 +139,71 @@ func (d *Daemon) tally() (*console.Tally, error) {
 	case d.ctx.Err() != nil:
 		return nil, errors.New("umpire is stopping")
 	}
-	d.counts = console.NewTally()
-	from := uint64(1)
-	if last := d.db.Last(); last > counted {
-		from = last - counted
-		if e, found, err := d.db.Get(from); err == nil && found {
-			d.counts.Begin(e.At)
+	t, last := console.NewTally(), d.db.Last()
+	t.Back(last)
+	high, err := d.countPart(t, last+1)
+	if err != nil {
+		return nil, err
+	}
+	d.counts = t
+	d.running.Go(func() { d.count(t, last+1) })
+	d.running.Go(func() {
+		for err == nil && high > 0 && d.ctx.Err() == nil {
+			high, err = d.countPart(t, high)
+		}
+		if err != nil && d.ctx.Err() == nil {
+			d.opts.Log.Error("the history cannot be counted", "error", err)
+		}
+	})
+	return t, nil
+}
+
+// countStep is how many events are counted at a time, backwards.
+const countStep = 4_000
+
+// countPart counts the last events before high, and returns where the part before them ends; 0 if there is none.
+func (d *Daemon) countPart(t *console.Tally, high uint64) (next uint64, err error) {
+	low := high - min(high, countStep)
+	var part []event.Event
+	first := uint64(0)
+	for raw, err := range d.db.Raw(low) {
+		e := event.Event{Seq: gjson.GetBytes(raw, "seq").Uint()}
+		if err == nil && e.Seq >= high {
+			break
+		}
+		if first == 0 {
+			first = e.Seq
+		}
+		if err == nil && counts(raw) {
+			err = e.UnmarshalJSON(raw)
+			part = append(part, e)
+		}
+		if err != nil {
+			return 0, err
 		}
 	}
-	d.running.Go(func() { d.count(d.counts, from) })
-	return d.counts, nil
+	for _, e := range slices.Backward(part) {
+		if !t.Before(e) {
+			t.Reached(false)
+			return 0, nil
+		}
+	}
+	if first == 0 || low <= 1 { // retention has removed the rest, or nothing was there
+		t.Reached(true)
+		return 0, nil
+	}
+	return low, nil
+}
+
+// counts reports whether a stored event may be one that a Tally looks at.
+func counts(raw []byte) bool {
+	return slices.ContainsFunc(console.Kinds, func(kind string) bool { return bytes.Contains(raw, []byte(kind)) })
 }
 
 func (d *Daemon) count(t *console.Tally, from uint64) {
 	for raw, err := range d.db.Watch(d.ctx.Done(), from) {
 		e := event.Event{Seq: gjson.GetBytes(raw, "seq").Uint()}
-		if err == nil && slices.ContainsFunc(console.Kinds, func(kind string) bool { return bytes.Contains(raw, []byte(kind)) }) {
+		if err == nil && counts(raw) {
 			err = e.UnmarshalJSON(raw)
 		}
 		if err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/config"
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/daemon"
+	"github.com/umpire-dev/umpire/rules"
 	"github.com/umpire-dev/umpire/rules/event"
 	"github.com/umpire-dev/umpire/store"
 	"github.com/umpire-dev/umpire/store/storetest"
@@ -67,7 +68,11 @@ func recorded(t testing.TB, opts daemon.Options, calls int) {
 			}
 		})
 	}
-	add(event.Event{Body: &event.Loaded{Digest: "d", Sources: []event.Source{{Name: "p", Text: "rules: []"}}}})
+	p, err := rules.Compile([]event.Source{{Name: "p", Text: "rules: [{name: many, on: \"*/*\", rate: {max: 900000, per: 1h, by: agent}}]"}}, config.Env())
+	if err != nil {
+		t.Fatal(err)
+	}
+	add(event.Event{Body: p.Loaded()})
 	for i := range 2 {
 		add(event.Event{Session: fmt.Sprint("s", i), Body: &event.Opened{Link: "l", Server: "billing", Transport: "http", Peer: event.Peer{Principal: "local:ann", Agent: fmt.Sprint("bot-", i), Workspace: "/home/ann"}}})
 	}

@@ -26,7 +26,7 @@ export async function overview(root, route, app) {
   async function draw() {
     clearTimeout(timer);
     const chart = await get('chart', spanOf(span));
-    if (chart.seq < app.news.last - 1000) timer = setTimeout(() => draw().catch(app.trouble), 400); // it is still counting
+    if (chart.counting) timer = setTimeout(() => draw().catch(app.trouble), 400); // it is still counting
     never &&= !chart.total.calls && (await list('sessions', { limit: 1 })).total === 0;
     if (never) {
       return show(body, empty('Nothing has happened yet', 'Umpire is running, and no client has called a tool through it.',
@@ -49,8 +49,7 @@ export async function overview(root, route, app) {
         rows.length ? h('div', { class: 'wide' }, h('table', null, h('tbody', null, rows)))
           : empty('Nothing was denied, held or noted', 'Every call that was judged so far was allowed.')),
       h('p', { class: 'faint foot-note' }, `umpire ${status.version}, policy ${status.policy.slice(0, 12)}`,
-        chart.seq < app.news.last - 1000 && `. Counting: ${Math.floor(chart.seq / app.news.last * 100)} %`,
-        chart.since && ['. Charts begin at ', moment(chart.since), '; what was before is in the history'], ' ', app.themeButton()));
+        chart.since && [chart.counting ? '. Counted so far: from ' : '. Charts begin at ', moment(chart.since), chart.counting ? ' on' : '; what was before is in the history'], ' ', app.themeButton()));
   }
 
   app.news.last ||= (await get('page', { before: 2 ** 50, limit: 1 })).events[0]?.seq ?? 0;

@@ -39,7 +39,7 @@ export async function policy(root, route, app) {
     clearTimeout(timer);
     const chart = await get('chart', { ...spanOf(span), near: 1 });
     const left = Math.max(0, app.news.last - chart.near_seq);
-    if (left > 1000 || chart.seq < app.news.last - 1000) timer = setTimeout(() => draw().catch(app.trouble), 700); // it is still counting
+    if (left > 1000 || chart.counting) timer = setTimeout(() => draw().catch(app.trouble), 700); // it is still counting
     show(digest, loaded.digest.slice(0, 12));
     const known = new Set(loaded.rules.map((r) => r.rule));
     const others = Object.keys(chart.rules).filter((name) => !known.has(name)).sort();

@@ -70,7 +70,7 @@ async function review(node, t, accepted) {
     }
   });
   show(node,
-    h('ul', { class: 'doubts' }, def.doubts.map((d) => h('li', { class: 'text' }, h('b', null, doubts[d.kind] ?? d.kind), ` ${meaning[d.kind] ?? ''} ${[d.path, d.text].filter(Boolean).join(': ')}`))),
+    h('ul', { class: 'doubts' }, def.doubts.map((d) => h('li', { class: 'text' }, h('b', null, doubts[d.kind] ?? d.kind), ` ${meaning[d.kind] ?? ''} (${[d.path, d.text].filter(Boolean).join(': ')})`))),
     def.comparisons.map((c) => h('pre', { class: `code text${c.differs ? ' diff' : ''}`, tabindex: '0', 'aria-label': c.differs ? 'what has changed since it was pinned' : 'how it is described' },
       c.lines.map((line, i) => h('span', { class: c.differs ? colour(line, i) : '' }, `${line}\n`)))),
     def.doubts.length > 0 && [begin, confirm]);
