@@ -247,6 +247,7 @@ func TestAPersonWorksWithTheConsoleInABrowser(t *testing.T) {
 
 // gallery keeps pictures of pages in the dark and on a phone, for people to look at.
 func gallery(p *tab, origin, session string) {
+	p.run(`document.querySelectorAll('.toast').forEach((t) => t.remove())`)
 	for _, scheme := range []string{"dark", "light"} {
 		p.theme(scheme)
 		p.await(fmt.Sprintf("document.documentElement.dataset.theme === %q", scheme))

@@ -47,7 +47,8 @@ export async function policy(root, route, app) {
     const near = (name) => chart.rules[name]?.near ?? 0;
     const total = (name) => (chart.hits[name] ?? []).reduce((a, b) => a + b, 0);
     const line = (name, rule) => {
-      const more = rule && h('tr', { class: 'more', hidden: open !== name }, h('td', { colspan: 4 }, h('p', { class: 'faint' }, `${rule.file}, line ${rule.line}`), excerpt(rule)));
+      const over = total(name) + near(name) > 0 && (() => spark(chart.hits[name], `${name} over time: matched ${number(total(name))} times, near ${number(near(name))}`, chart.near?.[name]));
+      const more = rule && h('tr', { class: 'more', hidden: open !== name }, h('td', { colspan: 4 }, over && h('div', { class: 'only-phone' }, over()), h('p', { class: 'faint' }, `${rule.file}, line ${rule.line}`), excerpt(rule)));
       const row = h('tr', { tabindex: rule && '0', 'aria-expanded': rule && String(open === name), onclick: rule && (() => {
         open = more.hidden ? name : '';
         more.hidden = !more.hidden;
@@ -55,7 +56,7 @@ export async function policy(root, route, app) {
       }) },
       h('td', null, h('b', { class: 'mono text' }, name), h('div', { class: 'faint text' }, rule ? [rule.on?.join(', ') || 'every tool', rule.kind && ` · ${rule.kind}`] : name === 'allow' || name === 'catalog' ? 'built in' : 'of a former policy')),
       h('td', null, rule && chip(rule.do, rule.observed ? `observes: ${rule.do}` : rule.do)),
-      h('td', { class: 'hide-phone' }, total(name) + near(name) ? spark(chart.hits[name], `${name} over time: matched ${number(total(name))} times, near ${number(near(name))}`, chart.near?.[name]) : h('span', { class: 'faint' }, 'never matched, never near')),
+      h('td', { class: 'hide-phone' }, over ? over() : h('span', { class: 'faint' }, 'never matched, never near')),
       h('td', null, h('b', { class: 'num' }, number(total(name))), h('div', { class: 'counts' }, hits(name), near(name) > 0 && h('span', { class: 'count near', title: nearly[rule?.kind] }, `near ${number(near(name))}`))));
       return [row, more];
     };
