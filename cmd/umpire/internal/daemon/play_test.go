@@ -22,7 +22,7 @@ import (
 	"github.com/umpire-dev/umpire/store"
 )
 
-// looksBack are two policies that look back an hour and half a day.
+// looksBack are two policies that look back an hour and five days.
 var looksBack = []string{`rules:
   - {name: burst, on: "shop/*", rate: {max: 5, per: 1h}, do: deny}
   - {name: total, on: shop/pay, rate: {sum: args.n, max: 3, per: 30m, by: session}, do: log}
@@ -31,7 +31,7 @@ var looksBack = []string{`rules:
   - {name: told, sequence: [{on: turn user}, {on: shop/pay}], by: session, within: 40m, do: log}
   - {name: known, on: "*/*", shape: declared, do: log}
 `, `rules:
-  - {name: burst, on: "shop/*", rate: {max: 40, per: 12h}, do: deny}
+  - {name: burst, on: "shop/*", rate: {max: 400, per: 5d}, do: deny}
 `}
 
 // life is a history of three sessions, as it would be recorded.
@@ -163,6 +163,7 @@ func TestAReplayShowsWhatTheWholeHistoryGives(t *testing.T) {
 	l := begun(t, 600)
 	opts.Now = func() time.Time { return l.at.Time() }
 	for _, from := range []string{"the beginning", "a snapshot"} {
+		firsts := []uint64{0, 40, uint64(len(l.log) - 900)}
 		if from == "a snapshot" {
 			l.load(looksBack[1])
 			for len(l.log) < 30_000 { // which a daemon that ends saves
@@ -171,14 +172,15 @@ func TestAReplayShowsWhatTheWholeHistoryGives(t *testing.T) {
 			l.store(opts)
 			start(t, opts).Close()
 			l.store(opts)
-			l.live(600)
+			firsts = []uint64{uint64(len(l.log) + 2_050)} // not long after it, with what is looked at besides: the rules look back beyond it
+			l.live(1000)
 		}
 		l.store(opts)
 		log := l.log
 		d := start(t, opts)
 		ask := asker(t, opts)
 		for _, session := range []string{"s0", "s2"} {
-			for _, first := range []uint64{0, 40, uint64(len(log) - 900)} {
+			for _, first := range firsts {
 				begin := first
 				for begin == 0 || log[begin-1].Session != session {
 					begin++
