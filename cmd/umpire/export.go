@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
 	"iter"
 	"time"
@@ -64,26 +65,43 @@ func (a *app) export() *cobra.Command {
 }
 
 func (a *app) exportEvents(r history.Reader, f *filter) error {
+	out := bufio.NewWriterSize(a.stdout, exportBuffer)
+	from, err := begin(r, f.from)
+	if err != nil {
+		return err
+	}
 	g := grouper{filter: f}
-	for e, err := range history.Events(r, 1) {
+	var text []byte
+	for e, err := range history.Events(r, from) {
 		if err != nil {
 			return err
 		}
 		for _, e := range g.add(e) {
-			if err := a.printJSON(e); err != nil {
+			if text, err = e.AppendJSON(text[:0]); err == nil {
+				text = append(text, '\n')
+				_, err = out.Write(text)
+			}
+			if err != nil {
 				return err
 			}
 		}
 	}
-	return nil
+	return out.Flush()
 }
+
+// exportBuffer is how much is written at once.
+const exportBuffer = 64 << 10
 
 func (a *app) exportCSV(r history.Reader, f *filter) error {
 	return interchange.CSV(a.stdout, again(r), f.about, time.Local)
 }
 
 func (a *app) exportOCSF(r history.Reader, f *filter) error {
-	return interchange.OCSF(a.stdout, again(r), f.about, version())
+	out := bufio.NewWriterSize(a.stdout, exportBuffer)
+	if err := interchange.OCSF(out, again(r), f.about, version()); err != nil {
+		return err
+	}
+	return out.Flush()
 }
 
 // again returns the events of r, to be read as often as it takes.

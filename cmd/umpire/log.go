@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/signal"
+	"sort"
 	"syscall"
 	"time"
 
@@ -145,22 +146,10 @@ func (a *app) printLog(ctx context.Context, r history.Reader, f *filter, follow,
 		}
 		return p.Err()
 	}
-	var kept [][]event.Event
-	next := uint64(1)
 	g := grouper{filter: f}
-	for e, err := range history.Events(r, 1) {
-		if err != nil {
-			return err
-		}
-		next = e.Seq + 1
-		if group := g.add(e); group != nil {
-			if kept = append(kept, group); last > 0 && len(kept) >= 2*last {
-				kept = append(kept[:0], kept[len(kept)-last:]...)
-			}
-		}
-	}
-	if last > 0 && len(kept) > last {
-		kept = kept[len(kept)-last:]
+	kept, next, err := newest(r, &g, last)
+	if err != nil {
+		return err
 	}
 	for _, group := range kept {
 		if err := show(group); err != nil {
@@ -187,6 +176,56 @@ func (a *app) printLog(ctx context.Context, r history.Reader, f *filter, follow,
 		return history.ErrEnded
 	}
 	return nil
+}
+
+// newest returns the last groups that fit, all of them if last is 0, and the Seq that comes next. It looks at the end of the history
+// first, and begins ever earlier as long as too few are there.
+func newest(r history.Reader, g *grouper, last int) (kept [][]event.Event, next uint64, err error) {
+	first, err := begin(r, g.from)
+	if err != nil {
+		return nil, 0, err
+	}
+	end := r.Last()
+	for back := uint64(20 * last); ; back *= 4 {
+		from := first
+		if last > 0 && end > first+back {
+			from = end - back
+		}
+		kept, next = kept[:0], max(end+1, 1)
+		for e, err := range history.Events(r, from) {
+			if err != nil {
+				return nil, 0, err
+			}
+			next = e.Seq + 1
+			if group := g.add(e); group != nil {
+				if kept = append(kept, group); last > 0 && len(kept) >= 2*last {
+					kept = append(kept[:0], kept[len(kept)-last:]...)
+				}
+			}
+		}
+		if last > 0 && len(kept) > last {
+			kept = kept[len(kept)-last:]
+		}
+		if from == first || len(kept) == last {
+			return kept, next, nil
+		}
+	}
+}
+
+// begin returns the Seq from which on events can have happened at from or later. Time never goes back in a history.
+func begin(r history.Reader, from event.Time) (uint64, error) {
+	if from == 0 {
+		return 1, nil
+	}
+	var failed error
+	seq := sort.Search(int(r.Last()), func(i int) bool { //nolint:gosec // as many as there are
+		e, _, err := history.Get(r, uint64(i)+1)
+		if err != nil {
+			failed = err
+		}
+		return err != nil || e.Body == nil || e.At >= from
+	})
+	return uint64(seq) + 1, failed
 }
 
 // grouper puts a call, or what ended its hold, and the verdict together and leaves out what the filter does not want.

@@ -203,8 +203,16 @@ func state(t inventory.Tool) string {
 	return "not pinned yet"
 }
 
+// compared is a tool as tools diff prints it for programs: with its definitions.
+type compared struct {
+	inventory.Tool
+	Pinned *event.Tool `json:"pinned,omitempty"`
+	Now    *event.Tool `json:"now,omitempty"` // missing if its server never listed it
+}
+
 func (a *app) toolsDiff() *cobra.Command {
-	return &cobra.Command{
+	asJSON := false
+	cmd := &cobra.Command{
 		Use:   "diff [SERVER | SERVER/TOOL]…",
 		Short: "Show what is doubtful about tools: pinned and now, with invisible characters spelled out",
 		Args:  cobra.ArbitraryArgs,
@@ -216,7 +224,18 @@ func (a *app) toolsDiff() *cobra.Command {
 			p := view.New(a.stdout)
 			shown := 0
 			for _, t := range found {
-				switch e := inv.Catalog.Find(t.Server, t.Tool); {
+				e := inv.Catalog.Find(t.Server, t.Tool)
+				if wanted := len(args) > 0 || e != nil && (len(e.Doubts) > 0 || talks(e.Now.Passages)); asJSON && wanted {
+					c := compared{Tool: t}
+					if e != nil {
+						c.Pinned, c.Now = e.Pinned, e.Now
+					}
+					if err := a.encode(c); err != nil {
+						return err
+					}
+				}
+				switch {
+				case asJSON:
 				case e != nil && (len(args) > 0 || len(e.Doubts) > 0 || talks(e.Now.Passages)):
 					shown++
 					p.Definition(e)
@@ -225,12 +244,14 @@ func (a *app) toolsDiff() *cobra.Command {
 					p.Line(view.ASCII(t.Server+"/"+t.Tool, 0)+":", "its server never listed it, so there is nothing to compare")
 				}
 			}
-			if shown == 0 {
+			if shown == 0 && !asJSON {
 				p.Line("nothing is doubtful about any tool")
 			}
 			return p.Err()
 		},
 	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON with the definitions, one tool a line")
+	return cmd
 }
 
 func (a *app) toolsAccept() *cobra.Command {

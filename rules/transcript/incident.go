@@ -44,12 +44,12 @@ func Record(history func(from uint64) iter.Seq2[event.Event, error], call uint64
 	if err := x.find(history, call); err != nil {
 		return nil, err
 	}
+	if err := x.collect(history); err != nil {
+		return nil, err
+	}
 	p, err := rules.Compile(x.policy.Sources, x.policy.Env)
 	if err != nil {
 		return nil, fmt.Errorf("the policy of call #%d: %w", call, err)
-	}
-	if err := x.collect(history); err != nil {
-		return nil, err
 	}
 	seen := func(e event.Event) bool { return x.evidence[e.Seq] || x.evidence[e.Cause] }
 	near := func(e event.Event) bool { return seen(e) || e.Session == x.call.Session }
@@ -80,17 +80,13 @@ func Record(history func(from uint64) iter.Seq2[event.Event, error], call uint64
 	return nil, fmt.Errorf("call #%d cannot be told as a test: what happened before it does not lead to the same verdict under the policy that was in force then; was another one in force before, or has retention removed what led to it?", call)
 }
 
-// find finds the call, its policy and what was decided.
+// find finds the call and what was decided.
 func (x *incident) find(history func(uint64) iter.Seq2[event.Event, error], call uint64) error {
-	for e, err := range history(1) {
+	for e, err := range history(call) {
 		if err != nil {
 			return err
 		}
 		switch b := e.Body.(type) {
-		case *event.Loaded:
-			if x.verdict == nil {
-				x.policy = b
-			}
 		case *event.Call:
 			if e.Seq == call && !b.Seen {
 				x.call = e
@@ -111,21 +107,21 @@ func (x *incident) find(history func(uint64) iter.Seq2[event.Event, error], call
 			} else if b.After == x.end.Seq {
 				x.settled, x.last = b, x.end.Seq
 			}
-		case *event.Opened, *event.Catalog, *event.Accepted, *event.Result, *event.Signal, *event.Turn, *event.Closed:
+		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Result, *event.Signal, *event.Turn, *event.Closed:
 		}
 		over := x.verdict != nil && (x.verdict.Action != event.Hold || x.settled != nil || e.At.Sub(x.call.At) > 2*rules.HoldFor)
-		if over || e.Seq > call && x.call.Body == nil {
+		if over || x.call.Body == nil {
 			break
 		}
 	}
-	if x.verdict == nil || x.policy == nil {
+	if x.verdict == nil {
 		return fmt.Errorf("call #%d: %w", call, ErrNoCall)
 	}
 	x.evidence[call] = true
 	return nil
 }
 
-// collect reads what the evidence and the session are.
+// collect reads the policy that was in force, and what the evidence and the session are.
 func (x *incident) collect(history func(uint64) iter.Seq2[event.Event, error]) error {
 	for e, err := range history(1) {
 		if err != nil {
@@ -134,11 +130,17 @@ func (x *incident) collect(history func(uint64) iter.Seq2[event.Event, error]) e
 		if e.Seq > x.last {
 			break
 		}
+		if l, ok := e.Body.(*event.Loaded); ok && e.Seq < x.call.Seq {
+			x.policy = l
+		}
 		_, catalog := e.Body.(*event.Catalog)
 		_, accepted := e.Body.(*event.Accepted)
 		if catalog || accepted || e.Session == x.call.Session || x.evidence[e.Seq] || x.evidence[e.Cause] {
 			x.events = append(x.events, e)
 		}
+	}
+	if x.policy == nil {
+		return fmt.Errorf("call #%d: %w", x.call.Seq, ErrNoCall)
 	}
 	return nil
 }
