@@ -181,6 +181,47 @@ func TestWhatIsDecidedElsewhereIsWithdrawn(t *testing.T) {
 	}
 }
 
+// A user and a reviewer decide at the same time: one of them counts, the call goes as he says, and the client hears one answer.
+func TestAUserAndAReviewerDecideAtOnce(t *testing.T) {
+	x := inClient(t, heldRefunds)
+	x.greet("bot", "2025-11-25", showsForms)
+	for i := range 60 {
+		id, mine, other := fmt.Sprint(i+1), yes, refuse
+		if i%2 == 0 {
+			mine, other = no, approve
+		}
+		x.say(x.client, toolCall(id, "issue_refund", "{}"))
+		question := elicited(t, x.hear(x.client))
+		call := held(t, x.gate, 1)[0].Call
+		first := make(chan error, 1)
+		go func() {
+			_, err := x.gate.Desk().Decide(call, other)
+			first <- err
+		}()
+		x.say(x.client, result(question, mine))
+		approved := other.Approve
+		if err := receive(t, first, "the decision"); errors.Is(err, review.ErrGone) && strings.Contains(err.Error(), "client:bot") {
+			approved = mine == yes
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if approved {
+			x.hears(x.server, toolCall(id, "issue_refund", "{}"))
+			x.say(x.server, result(id, okResult))
+		}
+		for heard := x.hear(x.client); gjson.Get(heard, "id").Raw != id; heard = x.hear(x.client) {
+			if gjson.Get(heard, "params.requestId").Raw != question { // withdrawn before it was answered
+				t.Fatal(heard)
+			}
+		}
+		if n := len(logged[*event.Review](x)); n != i+1 {
+			t.Fatalf("%d decisions about %d calls", n, i+1)
+		}
+	}
+	x.serverHeardNoMore()
+	x.clientHeardNoMore()
+}
+
 // Users are asked where the policy names their client, and the client shows forms, in a revision that has them.
 func TestUsersAreAskedOnlyWhereTheyCanBe(t *testing.T) {
 	for name, tc := range map[string]struct {
