@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tidwall/gjson"
@@ -426,22 +427,24 @@ func TestAnApprovalInTheClientIsJudgedAgain(t *testing.T) {
 
 // A decision that cannot be recorded decides nothing, and the call is denied in the end.
 func TestADecisionInTheClientIsRecordedFirst(t *testing.T) {
-	disk := &manual{}
-	g, err := proxy.NewGate(proxy.GateConfig{Recorder: disk, Policy: policy(t, heldRefunds), HoldFor: 300 * time.Millisecond})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(g.Close)
-	e := elicitor(t, g, "bot")
-	x := join(t, disk, g, support, func(c *proxy.LinkConfig) { c.Elicitor = e })
-	x.greet("bot", "2025-11-25", showsForms)
-	x.say(x.client, toolCall("7", "issue_refund", "{}"))
-	id := elicited(t, x.hear(x.client))
-	disk.set(false, errors.New("disk full"))
-	x.say(x.client, result(id, yes))
-	denied(t, x.hear(x.client), "7")
-	x.serverHeardNoMore()
-	disk.set(false, nil)
+	synctest.Test(t, func(t *testing.T) {
+		disk := &manual{}
+		g, err := proxy.NewGate(proxy.GateConfig{Recorder: disk, Policy: policy(t, heldRefunds), HoldFor: time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(g.Close)
+		e := elicitor(t, g, "bot")
+		x := join(t, disk, g, support, func(c *proxy.LinkConfig) { c.Elicitor = e })
+		x.greet("bot", "2025-11-25", showsForms)
+		x.say(x.client, toolCall("7", "issue_refund", "{}"))
+		id := elicited(t, x.hear(x.client))
+		disk.set(false, errors.New("disk full"))
+		x.say(x.client, result(id, yes))
+		denied(t, x.hear(x.client), "7")
+		x.serverHeardNoMore()
+		disk.set(false, nil)
+	})
 }
 
 // Over Streamable HTTP the question stands on the stream of the call, and the answer comes with a request of its own, which the
