@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tidwall/gjson"
@@ -12,6 +13,7 @@ import (
 	"github.com/umpire-dev/umpire/proxy"
 	"github.com/umpire-dev/umpire/proxy/review"
 	"github.com/umpire-dev/umpire/proxy/wire"
+	"github.com/umpire-dev/umpire/rules"
 	"github.com/umpire-dev/umpire/rules/event"
 )
 
@@ -245,42 +247,37 @@ func TestTheServersOwnStateSurvivesTheQuestion(t *testing.T) {
 
 // A client that never comes back leaves its call to the other reviewers until its time is over. One that comes back after that is asked anew.
 func TestAClientThatDoesNotComeBack(t *testing.T) {
-	for name, d := range map[string]*review.Decision{"nobody decides": nil, "somebody approves": &approve, "somebody denies": &refuse} {
-		disk := &manual{}
-		g, err := proxy.NewGate(proxy.GateConfig{Recorder: disk, Policy: policy(t, heldRefunds), HoldFor: 50 * time.Millisecond})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(g.Close)
-		e := elicitor(t, g, "bot")
-		x := join(t, disk, g, support, func(c *proxy.LinkConfig) { c.Elicitor = e })
-		x.say(x.client, shows("1", "{}", ""))
-		state := inputRequired(t, x.hear(x.client), "1")
-		if d != nil {
-			if _, err := g.Desk().Decide(3, *d); err != nil {
-				t.Skip("it took longer to decide than there was time")
-			}
-		}
-		held(t, g, 0)
-		want := map[string]string{"nobody decides": "expired verdict", "somebody approves": "review verdict result", "somebody denies": "review verdict"}[name]
-		for got := ""; !strings.HasSuffix(got, want); got = kinds(x.log()) {
-			time.Sleep(time.Millisecond)
-		}
-		for _, r := range logged[*event.Result](x) {
-			if r.Outcome != event.OutcomeError || r.Text != "it was approved, but the client did not come back for it in time" {
-				t.Errorf("%s: %+v", name, r)
-			}
-		}
-		for fresh := state; fresh == state; { // the Desk can be a little faster than the Elicitor
-			x.say(x.client, shows("2", "{}", again(state, yes)))
-			frame := x.hear(x.client)
-			if gjson.Get(frame, "result.resultType").Str == "input_required" {
-				fresh = inputRequired(t, frame, "2")
-			} else {
-				denied(t, frame, "2")
-			}
-		}
-		x.serverHeardNoMore()
+	for _, tc := range []struct {
+		name  string
+		by    *review.Decision
+		event string
+	}{
+		{"nobody decides", nil, "expired verdict"}, {"somebody approves", &approve, "review verdict result"}, {"somebody denies", &refuse, "review verdict"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				x := inClient(t, heldRefunds)
+				x.say(x.client, shows("1", "{}", ""))
+				state := inputRequired(t, x.hear(x.client), "1")
+				if tc.by != nil {
+					decide(t, x.gate, held(t, x.gate, 1)[0].Call, *tc.by)
+				}
+				time.Sleep(rules.HoldFor + time.Second)
+				if got := kinds(x.log()); got != "loaded opened call verdict "+tc.event {
+					t.Error(got)
+				}
+				for _, r := range logged[*event.Result](x) {
+					if r.Outcome != event.OutcomeError || r.Text != "it was approved, but the client did not come back for it in time" {
+						t.Errorf("%+v", r)
+					}
+				}
+				x.say(x.client, shows("2", "{}", again(state, yes)))
+				if fresh := inputRequired(t, x.hear(x.client), "2"); fresh == state {
+					t.Error("the same question")
+				}
+				x.serverHeardNoMore()
+			})
+		})
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tidwall/gjson"
@@ -179,6 +180,47 @@ func TestWhatIsDecidedElsewhereIsWithdrawn(t *testing.T) {
 			t.Errorf("%s: %+v", name, all)
 		}
 	}
+}
+
+// A user and a reviewer decide at the same time: one of them counts, the call goes as he says, and the client hears one answer.
+func TestAUserAndAReviewerDecideAtOnce(t *testing.T) {
+	x := inClient(t, heldRefunds)
+	x.greet("bot", "2025-11-25", showsForms)
+	for i := range 60 {
+		id, mine, other := fmt.Sprint(i+1), yes, refuse
+		if i%2 == 0 {
+			mine, other = no, approve
+		}
+		x.say(x.client, toolCall(id, "issue_refund", "{}"))
+		question := elicited(t, x.hear(x.client))
+		call := held(t, x.gate, 1)[0].Call
+		first := make(chan error, 1)
+		go func() {
+			_, err := x.gate.Desk().Decide(call, other)
+			first <- err
+		}()
+		x.say(x.client, result(question, mine))
+		approved := other.Approve
+		if err := receive(t, first, "the decision"); errors.Is(err, review.ErrGone) && strings.Contains(err.Error(), "client:bot") {
+			approved = mine == yes
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if approved {
+			x.hears(x.server, toolCall(id, "issue_refund", "{}"))
+			x.say(x.server, result(id, okResult))
+		}
+		for heard := x.hear(x.client); gjson.Get(heard, "id").Raw != id; heard = x.hear(x.client) {
+			if gjson.Get(heard, "params.requestId").Raw != question { // withdrawn before it was answered
+				t.Fatal(heard)
+			}
+		}
+		if n := len(logged[*event.Review](x)); n != i+1 {
+			t.Fatalf("%d decisions about %d calls", n, i+1)
+		}
+	}
+	x.serverHeardNoMore()
+	x.clientHeardNoMore()
 }
 
 // Users are asked where the policy names their client, and the client shows forms, in a revision that has them.
@@ -385,22 +427,24 @@ func TestAnApprovalInTheClientIsJudgedAgain(t *testing.T) {
 
 // A decision that cannot be recorded decides nothing, and the call is denied in the end.
 func TestADecisionInTheClientIsRecordedFirst(t *testing.T) {
-	disk := &manual{}
-	g, err := proxy.NewGate(proxy.GateConfig{Recorder: disk, Policy: policy(t, heldRefunds), HoldFor: 300 * time.Millisecond})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(g.Close)
-	e := elicitor(t, g, "bot")
-	x := join(t, disk, g, support, func(c *proxy.LinkConfig) { c.Elicitor = e })
-	x.greet("bot", "2025-11-25", showsForms)
-	x.say(x.client, toolCall("7", "issue_refund", "{}"))
-	id := elicited(t, x.hear(x.client))
-	disk.set(false, errors.New("disk full"))
-	x.say(x.client, result(id, yes))
-	denied(t, x.hear(x.client), "7")
-	x.serverHeardNoMore()
-	disk.set(false, nil)
+	synctest.Test(t, func(t *testing.T) {
+		disk := &manual{}
+		g, err := proxy.NewGate(proxy.GateConfig{Recorder: disk, Policy: policy(t, heldRefunds), HoldFor: time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(g.Close)
+		e := elicitor(t, g, "bot")
+		x := join(t, disk, g, support, func(c *proxy.LinkConfig) { c.Elicitor = e })
+		x.greet("bot", "2025-11-25", showsForms)
+		x.say(x.client, toolCall("7", "issue_refund", "{}"))
+		id := elicited(t, x.hear(x.client))
+		disk.set(false, errors.New("disk full"))
+		x.say(x.client, result(id, yes))
+		denied(t, x.hear(x.client), "7")
+		x.serverHeardNoMore()
+		disk.set(false, nil)
+	})
 }
 
 // Over Streamable HTTP the question stands on the stream of the call, and the answer comes with a request of its own, which the
