@@ -1,0 +1,65 @@
+package baseline
+
+import "github.com/umpire-dev/umpire/rules/event"
+
+// stream remembers what passed, and waits for what it comes back with. Fields have names for snapshots.
+type stream struct {
+	Tracker tracker
+	Open    map[uint64]open // calls that passed and have no result
+}
+
+// open is a call that passed.
+type open struct {
+	Agent, Session, Tool string
+	Day                  int64
+	Honest               bool
+}
+
+// maxOpen bounds the calls whose results are waited for.
+const maxOpen = 10_000
+
+func newStream() *stream {
+	return &stream{Tracker: tracker{Agents: map[string]*agentTrack{}}, Open: map[uint64]open{}}
+}
+
+// honest reports whether a call that passed may teach: no rule had anything to say about it, be it observed, or a person has
+// approved it.
+func honest(v *event.Verdict) bool {
+	if v.After != 0 {
+		return v.Action == event.Allow
+	}
+	return v.Action == event.Allow && len(v.Also) == 0
+}
+
+// pass adds the call of the given Seq, at which l looks: it passes.
+func (s *stream) pass(call uint64, l *look, honest bool) {
+	s.Tracker.pass(l)
+	if day := dayOf(l.at); len(s.Open) < maxOpen || s.forget(day) {
+		s.Open[call] = open{Agent: l.agent, Session: l.session, Tool: l.tool, Day: day, Honest: honest}
+	}
+}
+
+// forget forgets calls whose results would come too late; it reports whether there were any.
+func (s *stream) forget(day int64) bool {
+	n := len(s.Open)
+	for seq, o := range s.Open {
+		if o.Day < day {
+			delete(s.Open, seq)
+		}
+	}
+	return len(s.Open) < n
+}
+
+// result adds the answer to a call that passed; ok is false if nobody waits for it.
+func (s *stream) result(e event.Event, r *event.Result) (o open, ok bool) {
+	o, ok = s.Open[e.Cause]
+	if !ok || o.Day < dayOf(e.At)-1 {
+		delete(s.Open, e.Cause)
+		return o, false
+	}
+	if r.Outcome != event.OutcomeStarted {
+		delete(s.Open, e.Cause)
+	}
+	s.Tracker.result(o.Agent, o.Session, o.Tool, e.At, r)
+	return o, true
+}
