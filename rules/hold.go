@@ -54,8 +54,8 @@ func (s *State) settle(e event.Event) (v event.Verdict) {
 			break
 		}
 		again := h.call
-		if s.trails != nil {
-			s.view.call.Call = nil // what was said meanwhile counts, too
+		if s.trails != nil || s.habits != nil {
+			s.view.call.Call = nil // what was said and done meanwhile counts, too
 		}
 		again.At = e.At
 		if v = s.decide(again, true); v.Action.Passes() {

@@ -3,11 +3,14 @@ package baseline
 import (
 	"cmp"
 	"slices"
+	"time"
 )
 
 // Calibration says how strange honest calls are, as far as they did not teach: each was compared with what was learned of other
 // sessions. So a score is a share of honest history, and what is new every day is not strange.
 type Calibration struct {
+	From      int64               `json:"from"`  // the first of them, in seconds since 1970
+	Until     int64               `json:"until"` // the last one
 	Calls     int64               `json:"calls"`
 	Signals   [nSignals]Histogram `json:"signals"`   // surprise by each signal, in 1/8 bit
 	All       Histogram           `json:"all"`       // of the strangeness that they make, in 1/8 bit
@@ -162,6 +165,31 @@ func (m *memory) vouch(by surprise) {
 	}
 }
 
+// Budget returns the least strangeness at which no more than so many honest calls were as strange in any span of so much time.
+// Where less time than that was learned, it is a part of the budget, rounded down.
+func (c *Calibration) Budget(alerts int, per time.Duration) Bits {
+	if len(c.Top) == 0 {
+		return maxBits
+	}
+	span := int64(per / time.Second)
+	if learned := c.Until - c.From; learned < span {
+		alerts = int(int64(alerts) * max(learned, 0) / max(span, 1))
+	}
+	list := slices.Clone(c.Top)
+	slices.SortStableFunc(list, func(a, b Strange) int { return cmp.Compare(b.Bits, a.Bits) })
+	var times []int64 // of those that are as strange, in order
+	for _, x := range list {
+		i, _ := slices.BinarySearch(times, x.At)
+		times = slices.Insert(times, i, x.At)
+		for from := max(i-alerts, 0); from <= i && from+alerts < len(times); from++ {
+			if times[from+alerts]-times[from] < span {
+				return min(x.Bits+1, maxBits)
+			}
+		}
+	}
+	return list[len(list)-1].Bits
+}
+
 // sample is an honest call with its surprise.
 type sample struct {
 	seq     uint64
@@ -179,6 +207,7 @@ func calibrate(samples []sample) *Calibration {
 	if len(samples) == 0 {
 		return c
 	}
+	c.From, c.Until = samples[0].at, samples[len(samples)-1].at
 	together := make([]Bits, len(samples))
 	for f := range folds {
 		others := &Calibration{}

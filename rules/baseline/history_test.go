@@ -142,7 +142,7 @@ func watch(t testing.TB, b *baseline.Baseline) *baseline.Watch {
 		t.Fatal(err)
 	}
 	w := baseline.NewWatch(func(string, string) []string { return nil })
-	w.Promote(string(text))
+	w.Promote(text)
 	return w
 }
 
@@ -163,7 +163,7 @@ func scores(w *baseline.Watch, h *history, level baseline.Bits) (out []scored) {
 			e.Body = b
 			w.Pass(judged, e)
 		case *event.Result:
-			w.Result(e)
+			w.Result(e, b)
 		default: // not part of these histories
 		}
 	}

@@ -23,6 +23,9 @@ const (
 
 var signalNames = [nSignals]string{"news", "order", "rate", "distinct", "sweep", "pace", "argument", "size", "failure", "effect", "hour", "origin", "shift"}
 
+// Signals returns the names of all signals.
+func Signals() []string { return signalNames[:] }
+
 // String returns the name that rules use.
 func (s Signal) String() string { return signalNames[s] }
 
@@ -112,9 +115,13 @@ func (j *judgement) order() {
 	}
 }
 
+// effects asks about a tool that is new to the agent: what it can do with others, a policy may say differently since.
 func (j *judgement) effects() {
+	if j.agent.Tools[j.look.tool] != nil || j.agent.Effects.all == 0 {
+		return
+	}
 	for _, e := range j.look.effects {
-		if b, known := j.agent.Effects.of(e); !known && j.agent.Sessions > 0 {
+		if b, known := j.agent.Effects.of(e); !known {
 			j.note(Effect, b, reason{kind: newEffect, name: e, n: j.agent.Sessions})
 		}
 	}

@@ -206,7 +206,7 @@ func TestAScoreDoesNotChangeWhatIsRemembered(t *testing.T) {
 	var judged event.Event
 	i := 0
 	for _, e := range h.events {
-		switch e.Body.(type) {
+		switch b := e.Body.(type) {
 		case *event.Call:
 			other := e
 			other.Seq += 1_000_000
@@ -221,7 +221,7 @@ func TestAScoreDoesNotChangeWhatIsRemembered(t *testing.T) {
 		case *event.Verdict:
 			thrice.Pass(judged, e)
 		case *event.Result:
-			thrice.Result(e)
+			thrice.Result(e, b)
 		default:
 		}
 	}

@@ -1,6 +1,11 @@
 package baseline
 
-import "github.com/umpire-dev/umpire/rules/event"
+import (
+	"errors"
+	"fmt"
+
+	"github.com/umpire-dev/umpire/rules/event"
+)
 
 // stream remembers what passed, and waits for what it comes back with. Fields have names for snapshots.
 type stream struct {
@@ -13,6 +18,39 @@ type open struct {
 	Agent, Session, Tool string
 	Day                  int64
 	Honest               bool
+}
+
+// whole reports what is missing after it was read.
+func (s *stream) whole() error {
+	if s.Tracker.Agents == nil || s.Open == nil {
+		return errors.New("baseline: nothing is said of agents")
+	}
+	for name, a := range s.Tracker.Agents {
+		if a == nil || a.Tools == nil {
+			return fmt.Errorf("baseline: nothing is said of agent %q", name)
+		}
+		for _, t := range a.Tools {
+			if t == nil || t.Serial == nil {
+				return fmt.Errorf("baseline: nothing is said of a tool of %q", name)
+			}
+			for _, r := range t.Serial {
+				if r == nil {
+					return fmt.Errorf("baseline: a run of %q is missing", name)
+				}
+			}
+		}
+		for _, x := range a.Sessions {
+			if x == nil || x.Tools == nil || x.Seen == nil || x.Distinct == nil {
+				return fmt.Errorf("baseline: a session of %q is missing", name)
+			}
+			for _, t := range x.Tools {
+				if t == nil {
+					return fmt.Errorf("baseline: a tool of a session of %q is missing", name)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // maxOpen bounds the calls whose results are waited for.

@@ -97,7 +97,7 @@ func (r *rings) count(at event.Time, window int) (n int64) {
 func (r *rings) add(at event.Time) {
 	for w := range r {
 		x := &r[w]
-		if x.Slots == nil {
+		if len(x.Slots) == 0 {
 			x.Slots = make([]uint32, windows[w].slots)
 		}
 		size := int64(len(x.Slots))

@@ -2,6 +2,8 @@ package baseline
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -13,10 +15,12 @@ type Watch struct {
 	stream  *stream
 	effects func(server, tool string) []string
 	live    *Baseline
-	text    string // of it
+	text    []byte // of it
 	broken  error  // why there is none, although one came into force
 	look    look
-	seq     uint64 // of the call at which look looks
+	seq     uint64 // of the call at which look looks; 0 for none
+	scored  bool   // score is of it
+	score   Score
 }
 
 // NewWatch returns the Watch of an empty history. Effects says what a tool can do.
@@ -28,10 +32,10 @@ func NewWatch(effects func(server, tool string) []string) *Watch {
 // the calendar (UTC), whenever one looks.
 const Horizon = 8 * 24 * time.Hour
 
-// Promote puts the baseline with this text into force. If it cannot be read, none is.
-func (w *Watch) Promote(text string) {
-	w.live, w.broken = Parse([]byte(text))
-	w.text = text
+// Promote puts the baseline into force that data holds. If it cannot be read, none is.
+func (w *Watch) Promote(data []byte) {
+	w.live, w.broken = Parse(data)
+	w.text, w.seq = data, 0
 }
 
 // Live returns the baseline in force; nil if there is none.
@@ -47,6 +51,15 @@ type Score struct {
 	Why string
 
 	after memory // what the session remembers once the call has passed
+}
+
+// ShareBy is Share by one signal alone; 0 if there is no signal of that name.
+func (s *Score) ShareBy(signal string) int64 {
+	i := slices.Index(signalNames[:], signal)
+	if i < 0 {
+		return 0
+	}
+	return Billion - s.By[i].Share()
 }
 
 // Share returns the share of honest calls that are less strange, in billionths.
@@ -68,8 +81,8 @@ func (w *Watch) Pass(call, e event.Event) {
 }
 
 // Result adds the answer to a call.
-func (w *Watch) Result(e event.Event) {
-	w.stream.result(e, e.Body.(*event.Result))
+func (w *Watch) Result(e event.Event, r *event.Result) {
+	w.stream.result(e, r)
 	w.seq = 0
 }
 
@@ -80,13 +93,15 @@ func (w *Watch) see(call event.Event, at event.Time) {
 	}
 	c := call.Body.(*event.Call)
 	w.stream.Tracker.look(call, at, w.effects(c.Server, c.Tool), &w.look)
-	w.seq = call.Seq
+	w.seq, w.scored = call.Seq, false
 }
 
 // Score says how strange the call in e is.
 func (w *Watch) Score(e event.Event) Score {
 	c := e.Body.(*event.Call)
-	w.see(e, e.At)
+	if w.see(e, e.At); w.scored {
+		return w.score
+	}
 	s := Score{}
 	switch {
 	case w.broken != nil:
@@ -101,6 +116,7 @@ func (w *Watch) Score(e event.Event) Score {
 		s.By, together, s.after = s.Of.Score.strange(s.Of.judge(&w.look, nil), w.look.memory)
 		s.Bits = s.Of.Score.all.strangeness(together)
 	}
+	w.score, w.scored = s, true
 	return s
 }
 
@@ -119,4 +135,48 @@ func (w *Watch) Explain(e event.Event, s *Score) (out []Deviation) {
 	})
 	slices.SortStableFunc(out, func(a, b Deviation) int { return cmp.Compare(b.Bits, a.Bits) })
 	return out
+}
+
+// Distinct returns how many different values of an argument the tool of the call in e was called with in its session on its
+// day, with the call.
+func (w *Watch) Distinct(e event.Event, path string) (n int64) {
+	w.see(e, e.At)
+	for i := range w.look.fields {
+		if f := &w.look.fields[i]; f.path == path {
+			n = max(n, f.distinct)
+		}
+	}
+	return n
+}
+
+// Calls returns how many calls the agent has made with the one in e, in "session", "10s", "10m" or "24h".
+func (w *Watch) Calls(e event.Event, span string) (int64, error) {
+	w.see(e, e.At)
+	i := slices.Index([]string{"session", "10s", "10m", "24h"}, span)
+	if i < 0 {
+		return 0, fmt.Errorf("baseline.calls() counts in session, 10s, 10m or 24h, not in %q", span)
+	}
+	return w.look.rates[i], nil
+}
+
+// Image is a Watch written down.
+type Image struct {
+	_      struct{} `cbor:",toarray"`
+	Live   []byte
+	Stream *stream
+}
+
+// Image returns w as it is. It shares memory with w.
+func (w *Watch) Image() *Image { return &Image{Live: w.text, Stream: w.stream} }
+
+// Restore makes w, which is new, what it was.
+func (w *Watch) Restore(img *Image) error {
+	if img.Stream == nil {
+		return errors.New("baseline: nothing is said of what agents do")
+	}
+	if len(img.Live) > 0 {
+		w.Promote(img.Live)
+	}
+	w.stream = img.Stream
+	return w.stream.whole()
 }
