@@ -104,7 +104,8 @@ func (s *State) Apply(e event.Event) {
 		s.call(e, b)
 	case *event.Promoted:
 		if s.habits != nil {
-			s.habits.Promote(b.Baseline)
+			read, _ := e.Read.(*baseline.Baseline)
+			s.habits.Promote(b.Baseline, read)
 		}
 	case *event.Verdict:
 		if s.habits != nil {

@@ -36,8 +36,8 @@ func (c *compiler) strange(n document.Node) *strangeSpec {
 		switch f.Name {
 		case "stranger_than":
 			s.text = f.Value.Number()
-			s.share = shareOf(s.text)
-			if s.text != "" && s.share == 0 {
+			share, ok := Share(s.text)
+			if s.share = share; s.text != "" && !ok {
 				f.Value.Fail("stranger_than: 0.999 is stranger than 999 of 1000 honest calls", "want a share from 0.5 to 0.999999999, not %s", s.text)
 			}
 		case "alerts":
@@ -55,18 +55,15 @@ func (c *compiler) strange(n document.Node) *strangeSpec {
 	return s
 }
 
-// shareOf reads a share in billionths, exactly; 0 if it is none from a half up to a whole.
-func shareOf(text string) int64 {
+// Share reads a share from a half up to a whole, in billionths and exactly.
+func Share(text string) (share int64, ok bool) {
 	d, _, err := apd.NewFromString(text)
 	if err != nil || d.Form != apd.Finite || d.Exponent < -9 || d.Exponent > 0 {
-		return 0
+		return 0, false
 	}
 	d.Exponent += 9
-	share, err := d.Int64()
-	if err != nil || share < baseline.Billion/2 || share >= baseline.Billion {
-		return 0
-	}
-	return share
+	share, err = d.Int64()
+	return share, err == nil && share >= baseline.Billion/2 && share < baseline.Billion
 }
 
 // threshold returns what is too strange, and that in words.
@@ -122,6 +119,18 @@ func (s *State) Baseline() *baseline.Baseline {
 		return nil
 	}
 	return s.habits.Live()
+}
+
+// AsksBaseline reports whether a rule asks how strange calls are.
+func (p *Policy) AsksBaseline() bool { return p.habits }
+
+// Drift says that the agent whose call has passed last has changed as a whole; empty if it has not, or if no rule asks how strange
+// calls are.
+func (s *State) Drift() string {
+	if s.habits == nil {
+		return ""
+	}
+	return s.habits.Drift()
 }
 
 // pass adds the call that passes with the verdict in e to what agents do.

@@ -149,9 +149,9 @@ func (b *Baseline) finish() {
 	}
 }
 
-// normal returns what the calls of an agent are compared with: what is known of it or, where that is too little, of agents like
+// Of returns what the calls of an agent are compared with: what is known of it or, where that is too little, of agents like
 // it. Why says why it is not the former.
-func (b *Baseline) normal(agent, server string) (a *Agent, why string) {
+func (b *Baseline) Of(agent, server string) (a *Agent, why string) {
 	if a = b.agents[agent]; a != nil && a.Missing() == "" {
 		return a, ""
 	}

@@ -207,6 +207,9 @@ func (t *Tally) merge(other *Tally, most int, room *room) {
 	}
 }
 
+// Total returns how often any of the names was counted.
+func (t *Tally) Total() int64 { return t.all }
+
 // new returns how surprising it is that a name comes which was never counted: by how many were counted once (Good and Turing).
 func (t *Tally) new() Bits {
 	if t.Open {

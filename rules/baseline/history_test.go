@@ -142,7 +142,7 @@ func watch(t testing.TB, b *baseline.Baseline) *baseline.Watch {
 		t.Fatal(err)
 	}
 	w := baseline.NewWatch(func(string, string) []string { return nil })
-	w.Promote(text)
+	w.Promote(text, nil)
 	return w
 }
 

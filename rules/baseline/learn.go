@@ -54,8 +54,7 @@ func Learn(history History, how Learning) (*Baseline, error) {
 type learner struct {
 	how      Learning
 	stream   *stream
-	judging  event.Event            // the call whose first verdict comes next
-	held     map[uint64]event.Event // calls that wait for a person
+	calls    calls
 	look     look
 	day      int64
 	sessions map[sessionKey]*lesson
@@ -72,7 +71,7 @@ type sessionKey struct{ agent, session string }
 
 // read yields every honest call to each, as it looks with what was before it.
 func (l *learner) read(history History, each func(call uint64, t *look)) error {
-	l.stream, l.judging, l.held = newStream(), event.Event{}, map[uint64]event.Event{}
+	l.stream, l.calls = newStream(), calls{}
 	l.sessions, l.day = map[sessionKey]*lesson{}, -1
 	effects := func(c *event.Call) []string {
 		if l.how.Effects == nil {
@@ -90,11 +89,9 @@ func (l *learner) read(history History, each func(call uint64, t *look)) error {
 		}
 		switch b := e.Body.(type) {
 		case *event.Call:
-			if l.judging = e; b.Seen { // it is nobody's habit: nobody has judged it
-				l.judging = event.Event{}
-			}
+			l.calls.call(e, b)
 		case *event.Verdict:
-			call := l.settled(e, b)
+			call := l.calls.settled(e, b)
 			if call.Body == nil {
 				break
 			}
@@ -118,24 +115,6 @@ func (l *learner) read(history History, each func(call uint64, t *look)) error {
 		}
 	}
 	return nil
-}
-
-// settled returns the call that passes with the verdict in e; one without body if none does.
-func (l *learner) settled(e event.Event, v *event.Verdict) event.Event {
-	call := l.judging
-	l.judging = event.Event{}
-	if v.After != 0 {
-		call = l.held[e.Cause]
-		delete(l.held, e.Cause)
-	}
-	switch {
-	case call.Body == nil || call.Seq != e.Cause: // retention has removed it
-	case v.Action == event.Hold:
-		l.held[e.Cause] = call
-	case v.Action.Passes():
-		return call
-	}
-	return event.Event{}
 }
 
 // fold says to which part a day belongs. Sessions of one day share what counts by the day.

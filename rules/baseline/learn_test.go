@@ -200,7 +200,7 @@ func TestAWatchWithoutABaselineThatCanBeReadSaysSo(t *testing.T) {
 	if s := w.Score(e); s.Of != nil || s.Why != "no baseline is in force" {
 		t.Errorf("%+v", s)
 	}
-	w.Promote([]byte("{}"))
+	w.Promote([]byte("{}"), nil)
 	if s := w.Score(e); s.Of != nil || !strings.Contains(s.Why, "cannot be read") {
 		t.Errorf("%+v", s)
 	}
@@ -242,7 +242,7 @@ func TestWhatIsKnownOfAnAgentIsBounded(t *testing.T) {
 	}
 	before := memory()
 	w := baseline.NewWatch(func(string, string) []string { return nil })
-	w.Promote(text)
+	w.Promote(text, nil)
 	scores(w, h, 0)
 	after := memory()
 	runtime.KeepAlive(w)

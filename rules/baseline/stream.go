@@ -101,3 +101,37 @@ func (s *stream) result(e event.Event, r *event.Result) (o open, ok bool) {
 	s.Tracker.result(o.Agent, o.Session, o.Tool, e.At, r)
 	return o, true
 }
+
+// calls finds the call that a verdict is about. Its zero value knows of none.
+type calls struct {
+	judging event.Event            // the call whose first verdict comes next
+	held    map[uint64]event.Event // calls that wait for a person
+}
+
+// call notes the call in e. One that was only seen is nobody's habit: nobody has judged it.
+func (c *calls) call(e event.Event, b *event.Call) {
+	if c.judging = e; b.Seen {
+		c.judging = event.Event{}
+	}
+}
+
+// settled returns the call that passes with the verdict in e; one without body if none does.
+func (c *calls) settled(e event.Event, v *event.Verdict) event.Event {
+	call := c.judging
+	c.judging = event.Event{}
+	if v.After != 0 {
+		call = c.held[e.Cause]
+		delete(c.held, e.Cause)
+	}
+	switch {
+	case call.Body == nil || call.Seq != e.Cause: // retention has removed it
+	case v.Action == event.Hold:
+		if c.held == nil {
+			c.held = map[uint64]event.Event{}
+		}
+		c.held[e.Cause] = call
+	case v.Action.Passes():
+		return call
+	}
+	return event.Event{}
+}

@@ -31,6 +31,9 @@ type agentTrack struct {
 	Seen     map[uint64]bool
 	Distinct map[string]int64 // "server/tool path" -> different values of this day
 	Stored   int64            // values that sessions remember
+	Scored   int64            // calls of this day, …
+	Odd      int64            // … and how many of them are stranger than fifteen of sixteen honest ones
+	Drifted  bool             // it was said that there are too many of these
 }
 
 // toolTrack is what an agent has done with one tool lately.
@@ -164,7 +167,7 @@ func (t *tracker) agent(name string, at event.Time) *agentTrack {
 		t.Agents[name] = a
 	}
 	if a.Day != day || a.Sessions == nil {
-		a.Day, a.Stored = day, 0
+		a.Day, a.Stored, a.Scored, a.Odd, a.Drifted = day, 0, 0, 0, false
 		a.Sessions, a.Seen, a.Distinct = map[string]*sessionTrack{}, map[uint64]bool{}, map[string]int64{}
 	}
 	return a

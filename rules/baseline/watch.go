@@ -21,6 +21,7 @@ type Watch struct {
 	seq     uint64 // of the call at which look looks; 0 for none
 	scored  bool   // score is of it
 	score   Score
+	drift   string // what Drift says
 }
 
 // NewWatch returns the Watch of an empty history. Effects says what a tool can do.
@@ -32,9 +33,13 @@ func NewWatch(effects func(server, tool string) []string) *Watch {
 // the calendar (UTC), whenever one looks.
 const Horizon = 8 * 24 * time.Hour
 
-// Promote puts the baseline into force that data holds. If it cannot be read, none is.
-func (w *Watch) Promote(data []byte) {
-	w.live, w.broken = Parse(data)
+// Promote puts the baseline into force that data holds. If it cannot be read, none is. Read is what Parse has made of data, if
+// that was done before.
+func (w *Watch) Promote(data []byte, read *Baseline) {
+	w.live, w.broken = read, nil
+	if read == nil {
+		w.live, w.broken = Parse(data)
+	}
 	w.text, w.seq = data, 0
 }
 
@@ -68,6 +73,7 @@ func (s *Score) Share() int64 { return Billion - s.Bits.Share() }
 // Pass adds a call that passes with the verdict in e.
 func (w *Watch) Pass(call, e event.Event) {
 	v := e.Body.(*event.Verdict)
+	w.drift = ""
 	call.At = e.At
 	s := w.Score(call)
 	w.stream.pass(call.Seq, &w.look, honest(v))
@@ -75,9 +81,34 @@ func (w *Watch) Pass(call, e event.Event) {
 		if v.After != 0 {
 			s.after.vouch(s.By)
 		}
-		w.stream.Tracker.agent(w.look.agent, e.At).session(w.look.session).Memory = s.after
+		a := w.stream.Tracker.agent(w.look.agent, e.At)
+		a.session(w.look.session).Memory = s.after
+		w.drift = a.drifts(w.look.agent, &s)
 	}
 	w.seq = 0
+}
+
+// Drift says that the agent, whose call was passed last, has changed as a whole; empty if it has not, or if it was said this day
+// (UTC) before. It is about many calls, each of which may be strange enough for no rule.
+func (w *Watch) Drift() string { return w.drift }
+
+// An agent has drifted when so many of its calls of a day are as strange as one honest call in 16 is, and so large a share.
+const (
+	driftBits  = 4 * bit
+	driftCalls = 16
+	driftShare = 4 // one in so many
+)
+
+func (a *agentTrack) drifts(name string, s *Score) string {
+	a.Scored++
+	if s.Bits >= driftBits {
+		a.Odd++
+	}
+	if a.Drifted || a.Odd < driftCalls || a.Odd*driftShare < a.Scored {
+		return ""
+	}
+	a.Drifted = true
+	return fmt.Sprintf("agent %q has changed: %d of its %d calls since 00:00 UTC are stranger than 15 of 16 honest ones", name, a.Odd, a.Scored)
 }
 
 // Result adds the answer to a call.
@@ -109,7 +140,7 @@ func (w *Watch) Score(e event.Event) Score {
 	case w.live == nil:
 		s.Why = "no baseline is in force"
 	default:
-		s.Of, s.Why = w.live.normal(c.Agent, c.Server)
+		s.Of, s.Why = w.live.Of(c.Agent, c.Server)
 	}
 	if s.Of != nil {
 		var together Bits
@@ -175,7 +206,7 @@ func (w *Watch) Restore(img *Image) error {
 		return errors.New("baseline: nothing is said of what agents do")
 	}
 	if len(img.Live) > 0 {
-		w.Promote(img.Live)
+		w.Promote(img.Live, nil)
 	}
 	w.stream = img.Stream
 	return w.stream.whole()
