@@ -278,7 +278,12 @@ func (a *app) baselinePromote() *cobra.Command {
 		Long: "Promote puts the baseline of FILE (baseline.json) into force, at once and through the daemon where one runs. The whole\n" +
 			"file is recorded in the history, with who did it, so that replay judges by the same one.",
 		Args: cobra.MaximumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error { return a.promote(fileOf(args)) },
+		RunE: func(_ *cobra.Command, args []string) error {
+			if a.past {
+				return usageError{errors.New("--past: nothing comes into force in what is imported; a file that was learned from it does without\nhint: umpire baseline promote --help")}
+			}
+			return a.promote(fileOf(args))
+		},
 	}
 }
 

@@ -123,6 +123,10 @@ func bars(list []int64) string {
 	highest := max(slices.Max(list), 1)
 	var b strings.Builder
 	for _, n := range list {
+		if n == 0 {
+			b.WriteRune('·')
+			continue
+		}
 		i := (n*int64(len(blocks)-1) + highest - 1) / highest
 		b.WriteRune(blocks[i])
 	}
