@@ -2,6 +2,7 @@ package baseline
 
 import (
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -79,10 +80,10 @@ func (d *Distincts) each(of string, do visit) {
 // cap keeps the thresholds of b from going too far from those of the baseline in force, for the days between them. Where the
 // clock went back, there are none.
 func (b *Baseline) cap(live *Baseline) {
-	days := int64(0)
+	minutes := int64(0)
 	before := map[string]*Agent{}
 	if live != nil {
-		days = max(int64(b.Until-live.Until)/int64(24*time.Hour), 0)
+		minutes = max(int64(b.Until-live.Until)/int64(time.Minute), 0)
 		for _, a := range append(live.Agents[:len(live.Agents):len(live.Agents)], live.Groups...) {
 			before[a.Name] = a
 		}
@@ -96,13 +97,13 @@ func (b *Baseline) cap(live *Baseline) {
 			if len(h.Counts) == 0 {
 				return
 			}
-			b.bound(a.Name, what, ends, h, was[what], days)
+			b.bound(a.Name, what, ends, h, was[what], minutes)
 		})
 	}
 }
 
 // bound moves what is beyond the limits of a threshold to them.
-func (b *Baseline) bound(agent, what string, ends end, h, was *Histogram, days int64) {
+func (b *Baseline) bound(agent, what string, ends end, h, was *Histogram, minutes int64) {
 	least, most := h.Counts[0][0], h.Max()
 	h.Floor, h.Ceiling = least*1000, most*1000
 	if was == nil || len(was.Counts) == 0 {
@@ -115,7 +116,7 @@ func (b *Baseline) bound(agent, what string, ends end, h, was *Histogram, days i
 		milli := len(what) > len(numberOf) && what[:len(numberOf)] == numberOf
 		b.Capped = append(b.Capped, Capped{Agent: agent, What: what, Was: was / 1000, Would: would, Is: is, Milli: milli})
 	}
-	if limit := was.Ceiling + abs(was.Ceiling)*DriftPerDay*days/100; ends&upper != 0 {
+	if limit := was.Ceiling + drift(was.Ceiling, minutes); ends&upper != 0 {
 		if most*1000 > limit {
 			h.clip(limit / 1000)
 			h.Ceiling = limit
@@ -124,7 +125,7 @@ func (b *Baseline) bound(agent, what string, ends end, h, was *Histogram, days i
 			h.Ceiling = max(most*1000, was.Ceiling)
 		}
 	}
-	if limit := was.Floor - abs(was.Floor)*DriftPerDay*days/100; ends&lower != 0 {
+	if limit := was.Floor - drift(was.Floor, minutes); ends&lower != 0 {
 		if least*1000 < limit {
 			h.raise((limit + 999) / 1000)
 			h.Floor = limit
@@ -135,7 +136,18 @@ func (b *Baseline) bound(agent, what string, ends end, h, was *Histogram, days i
 	}
 }
 
-func abs(n int64) int64 { return max(n, -n) }
+// drift returns how far a threshold may go in so many minutes.
+func drift(threshold, minutes int64) int64 {
+	const (
+		unit = 100 * 24 * 60 / DriftPerDay // so many minutes are as far again
+		far  = 100 * 365 * 24 * 60         // minutes: by then, anything
+	)
+	threshold = max(threshold, -threshold)
+	if minutes = min(minutes, far); threshold/unit > maxNumber/far {
+		return min(threshold, maxNumber/far*minutes, math.MaxInt64-threshold) // more than anybody counts
+	}
+	return min(threshold/unit*minutes+threshold%unit*minutes/unit, math.MaxInt64-threshold)
+}
 
 // String says what was capped.
 func (c Capped) String() string {
