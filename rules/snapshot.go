@@ -74,7 +74,10 @@ func (s *State) Snapshot(at event.Time) ([]byte, error) {
 		Held: make(map[uint64]heldImage, len(s.held)), Order: s.order.image(at), Trails: s.trails.image(at),
 	}
 	if s.habits != nil {
-		img.Habits = s.habits.Image()
+		var err error
+		if img.Habits, err = s.habits.Image(); err != nil {
+			return nil, err
+		}
 	}
 	for i, w := range s.windows {
 		if w == nil {

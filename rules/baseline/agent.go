@@ -114,7 +114,7 @@ type Arg struct {
 
 // The bounds of what is learned. What finds no room was never seen.
 const (
-	maxPlaces = 6000 // numbers and names of an agent; each takes up to 100 bytes
+	maxPlaces = 3200 // numbers and names of an agent; each takes about 150 bytes
 	maxValues = 32
 	maxForms  = 16
 	maxKeys   = 32

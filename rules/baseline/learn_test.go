@@ -176,6 +176,9 @@ func TestAFileIsReadOnlyAsItWasWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := string(text)
+	if again, err := reread(t, b).Encode(); err != nil || string(again) != file {
+		t.Errorf("what was read is written in another way: %v", err)
+	}
 	for name, x := range map[string]struct {
 		text string
 		want error
@@ -247,6 +250,8 @@ func TestWhatIsKnownOfAnAgentIsBounded(t *testing.T) {
 	after := memory()
 	runtime.KeepAlive(w)
 	runtime.KeepAlive(text)
+	runtime.KeepAlive(h)
+	runtime.KeepAlive(b)
 	if used := after - before; used > 1<<20 {
 		t.Errorf("the agent takes %d bytes", used)
 	} else {

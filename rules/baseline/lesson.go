@@ -136,7 +136,7 @@ func (s *lesson) result(o open, r *event.Result, now *sessionTrack) {
 		return
 	}
 	t.read = max(t.read, int64(r.Size))
-	if u := now.Tools[o.Tool]; u != nil {
+	if u := now.tool(named(o.Tool, "")); u != nil {
 		t.failed = max(t.failed, u.Failed)
 	}
 }

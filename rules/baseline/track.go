@@ -17,9 +17,9 @@ type tracker struct {
 // that nobody remembers, since it counts as another one.
 const (
 	maxAgents   = 256
-	maxSessions = 512  // of an agent and day
-	maxTracked  = 256  // tools of an agent
-	maxSeen     = 8192 // values of an agent and day, and as many of its sessions
+	maxSessions = 256  // of an agent and day
+	maxTracked  = 128  // tools of an agent
+	maxSeen     = 4096 // values of an agent and day, and as many of all its sessions together
 )
 
 // agentTrack is what an agent has done lately.
@@ -29,8 +29,8 @@ type agentTrack struct {
 	Day      int64 // of what follows
 	Sessions map[string]*sessionTrack
 	Seen     map[uint64]bool
-	Distinct map[string]int64 // "server/tool path" -> different values of this day
-	Stored   int64            // values that sessions remember
+	Distinct map[uint64]int64 // argument of a tool -> different values of this day
+	Stored   int64            // what sessions remember: values, arguments and tools
 	Scored   int64            // calls of this day, …
 	Odd      int64            // … and how many of them are stranger than fifteen of sixteen honest ones
 	Drifted  bool             // it was said that there are too many of these
@@ -40,14 +40,14 @@ type agentTrack struct {
 type toolTrack struct {
 	Day    int64 // of the last call
 	Rings  rings
-	Times  []int64 // of the last calls, in milliseconds, the oldest first
-	Serial map[string]*run
+	Times  []int64         // of the last calls, in milliseconds, the oldest first
+	Serial map[uint64]*run // by argument
 }
 
 // run is values of an argument that go up, or down, in small steps.
 type run struct {
-	Week   int64 // in which it is; it ends with that
-	Prefix string
+	Week   int64  // in which it is; it ends with that
+	Prefix uint64 // names it
 	Last   int64
 	Step   int64 // 1, -1, or 0 before there are two
 	Length int64
@@ -60,9 +60,9 @@ type sessionTrack struct {
 	Before   [2]string // the last two tools, the last one first
 	Failed   int64
 	Read     int64
-	Tools    map[string]*sessionTool
+	Tools    map[uint64]*sessionTool
 	Seen     map[uint64]bool
-	Distinct map[string]int64
+	Distinct map[uint64]int64
 	Memory   memory
 }
 
@@ -168,7 +168,7 @@ func (t *tracker) agent(name string, at event.Time) *agentTrack {
 	}
 	if a.Day != day || a.Sessions == nil {
 		a.Day, a.Stored, a.Scored, a.Odd, a.Drifted = day, 0, 0, 0, false
-		a.Sessions, a.Seen, a.Distinct = map[string]*sessionTrack{}, map[uint64]bool{}, map[string]int64{}
+		a.Sessions, a.Seen, a.Distinct = map[string]*sessionTrack{}, map[uint64]bool{}, map[uint64]int64{}
 	}
 	return a
 }
@@ -184,7 +184,7 @@ func (a *agentTrack) session(id string) *sessionTrack {
 				return a.Sessions[id]
 			}
 		}
-		s = &sessionTrack{Tools: map[string]*sessionTool{}, Seen: map[uint64]bool{}, Distinct: map[string]int64{}}
+		s = &sessionTrack{Tools: map[uint64]*sessionTool{}, Seen: map[uint64]bool{}, Distinct: map[uint64]int64{}}
 		a.Sessions[id] = s
 	}
 	return s
@@ -201,7 +201,7 @@ func (a *agentTrack) tool(name string) *toolTrack {
 				}
 			}
 		}
-		t = &toolTrack{Serial: map[string]*run{}}
+		t = &toolTrack{Serial: map[uint64]*run{}}
 		a.Tools[name] = t
 	}
 	t.Day = a.Day
@@ -249,7 +249,7 @@ func (t *tracker) look(e event.Event, at event.Time, effects []string, l *look) 
 	}
 	l.before, l.failed, l.read = session.Before, session.Failed, session.Read
 	l.rates[0], l.memory = session.Calls, session.Memory
-	if s := session.Tools[l.tool]; s != nil {
+	if s := session.tool(named(l.tool, "")); s != nil {
 		l.byTool[0], l.wrong = s.Calls, s.Failed
 	}
 	for w := range windows {
@@ -273,11 +273,11 @@ func (t *tracker) look(e event.Event, at event.Time, effects []string, l *look) 
 			}
 		}
 		if !twice {
-			key, seen := l.tool+" "+f.path, l.seen(f.field)
-			f.distinct, f.day = session.Distinct[key], 0
+			key, seen := named(l.tool, f.path), l.seen(f.field)
+			f.distinct, f.day = counted(session.Distinct, key), 0
 			fresh, freshToday := !session.Seen[seen], true
 			if today {
-				f.day, freshToday = a.Distinct[key], !a.Seen[seen]
+				f.day, freshToday = counted(a.Distinct, key), !a.Seen[seen]
 			}
 			for j := range l.fields { // other values of a list
 				if o := &l.fields[j]; o.path == f.path {
@@ -291,11 +291,11 @@ func (t *tracker) look(e event.Event, at event.Time, effects []string, l *look) 
 				f.day++
 			}
 			if prefix, n, ok := f.serial(); ok {
-				r := tool.Serial[f.path]
+				r := tool.Serial[key]
 				if r == nil {
 					r = &run{}
 				}
-				f.sweep = r.next(weekOf(at), prefix, n).Length
+				f.sweep = r.next(weekOf(at), named(prefix, ""), n).Length
 			}
 		}
 		l.fields = append(l.fields, f)
@@ -304,18 +304,45 @@ func (t *tracker) look(e event.Event, at event.Time, effects []string, l *look) 
 
 // seen names a value of an argument of the tool.
 func (l *look) seen(f *field) uint64 {
-	h := f.hash
-	for i := range len(l.tool) { // values themselves are told apart by a better hash
-		h = (h ^ uint64(l.tool[i])) * 1099511628211
+	return f.hash ^ named(l.tool, "") // values themselves are told apart by a better hash
+}
+
+// named names an argument of a tool, or a text (FNV-1a).
+func named(tool, path string) uint64 {
+	h := uint64(14695981039346656037)
+	for _, s := range [...]string{tool, path} {
+		for i := range len(s) {
+			h = (h ^ uint64(s[i])) * 1099511628211
+		}
+		h *= 1099511628211
 	}
 	return h
+}
+
+// rest is what stands for all that found no room.
+const rest = 0
+
+// counted returns a count; that of the rest for what is not there, since it may be among them.
+func counted(m map[uint64]int64, key uint64) int64 {
+	if n, ok := m[key]; ok {
+		return n
+	}
+	return m[rest]
+}
+
+// tool returns what was done with a tool.
+func (s *sessionTrack) tool(key uint64) *sessionTool {
+	if t := s.Tools[key]; t != nil {
+		return t
+	}
+	return s.Tools[rest]
 }
 
 // maxStep is how far apart two values are that come one after the other.
 const maxStep = 16
 
 // next returns the run with one more value.
-func (r *run) next(week int64, prefix string, n int64) run {
+func (r *run) next(week int64, prefix uint64, n int64) run {
 	out := run{Week: week, Prefix: prefix, Last: n, Length: 1}
 	if r.Week != week || r.Length == 0 || r.Prefix != prefix {
 		return out
@@ -384,44 +411,60 @@ func (t *tracker) pass(l *look) {
 	}
 	s.Calls++
 	s.Last, s.Before = now, [2]string{l.tool, s.Before[0]}
-	if s.Tools[l.tool] == nil && len(s.Tools) < maxTracked {
-		s.Tools[l.tool] = &sessionTool{}
+	key := named(l.tool, "")
+	if s.Tools[key] == nil {
+		if key = a.room(key); s.Tools[key] == nil {
+			s.Tools[key] = &sessionTool{}
+		}
 	}
-	if u := s.Tools[l.tool]; u != nil {
-		u.Calls++
-	}
+	s.Tools[key].Calls++
 	for i := range l.fields {
 		f := &l.fields[i]
-		seen, key := l.seen(f.field), l.tool+" "+f.path
+		seen, key := l.seen(f.field), named(l.tool, f.path)
 		if !s.Seen[seen] {
-			if a.Stored < maxSeen {
+			if a.room(seen) == seen {
 				s.Seen[seen] = true
-				a.Stored++
 			}
-			if _, known := s.Distinct[key]; known || len(s.Distinct) < maxTracked {
-				s.Distinct[key]++
+			at := key
+			if _, known := s.Distinct[key]; !known {
+				at = a.room(key)
 			}
+			s.Distinct[at]++
 		}
 		if !a.Seen[seen] {
 			if len(a.Seen) < maxSeen {
 				a.Seen[seen] = true
 			}
-			if _, known := a.Distinct[key]; known || len(a.Distinct) < 4*maxTracked {
-				a.Distinct[key]++
+			at := key
+			if _, known := a.Distinct[key]; !known && len(a.Distinct) >= 2*maxTracked {
+				at = rest
 			}
+			a.Distinct[at]++
 		}
 		if prefix, n, ok := f.serial(); ok {
-			r := tool.Serial[f.path]
+			r := tool.Serial[key]
 			if r == nil {
-				if len(tool.Serial) >= maxFields {
+				if len(tool.Serial) >= maxSerial {
 					continue
 				}
 				r = &run{}
-				tool.Serial[f.path] = r
+				tool.Serial[key] = r
 			}
-			*r = r.next(weekOf(l.at), prefix, n)
+			*r = r.next(weekOf(l.at), named(prefix, ""), n)
 		}
 	}
+}
+
+// maxSerial bounds the arguments of a tool whose runs are followed.
+const maxSerial = 8
+
+// room takes a place for something that a session is to remember; where there is none, it is one of the rest.
+func (a *agentTrack) room(key uint64) uint64 {
+	if a.Stored >= maxSeen {
+		return rest
+	}
+	a.Stored++
+	return key
 }
 
 // result adds the answer to a call of an agent.
@@ -431,7 +474,7 @@ func (t *tracker) result(agent, session, tool string, at event.Time, r *event.Re
 	s.Read += int64(r.Size)
 	if r.Outcome.Failed() {
 		s.Failed++
-		if u := s.Tools[tool]; u != nil {
+		if u := s.tool(named(tool, "")); u != nil {
 			u.Failed++
 		}
 	}

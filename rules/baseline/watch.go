@@ -15,8 +15,8 @@ type Watch struct {
 	stream  *stream
 	effects func(server, tool string) []string
 	live    *Baseline
-	text    []byte // of it
 	broken  error  // why there is none, although one came into force
+	text    []byte // of that
 	look    look
 	seq     uint64 // of the call at which look looks; 0 for none
 	scored  bool   // score is of it
@@ -40,7 +40,9 @@ func (w *Watch) Promote(data []byte, read *Baseline) {
 	if read == nil {
 		w.live, w.broken = Parse(data)
 	}
-	w.text, w.seq = data, 0
+	if w.text, w.seq = nil, 0; w.broken != nil {
+		w.text = data
+	}
 }
 
 // Live returns the baseline in force; nil if there is none.
@@ -198,7 +200,15 @@ type Image struct {
 }
 
 // Image returns w as it is. It shares memory with w.
-func (w *Watch) Image() *Image { return &Image{Live: w.text, Stream: w.stream} }
+func (w *Watch) Image() (*Image, error) {
+	img := &Image{Live: w.text, Stream: w.stream}
+	if w.live == nil {
+		return img, nil
+	}
+	var err error
+	img.Live, err = w.live.Encode()
+	return img, err
+}
 
 // Restore makes w, which is new, what it was.
 func (w *Watch) Restore(img *Image) error {
