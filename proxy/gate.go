@@ -217,6 +217,8 @@ func (g *Gate) Call(who Origin, call event.Call, retry Retry) *Ticket {
 		b.add(session, c.Seq, &v)
 		if v.Action == event.Hold {
 			b.park(t)
+		} else if v.Action.Passes() {
+			b.drifted(session, call.Server)
 		}
 		b.send(t)
 	})
@@ -248,7 +250,7 @@ func (g *Gate) Record(who Origin, cause uint64, body event.Body) *Ticket {
 			if news := g.mem.state.Catalog().News(body); len(news.Tools) > 0 || news.Complete {
 				b.add(b.open(who), cause, news)
 			}
-		case *event.Opened, *event.Loaded, *event.Accepted, *event.Verdict, *event.Review, *event.Expired, *event.Signal:
+		case *event.Opened, *event.Loaded, *event.Accepted, *event.Promoted, *event.Verdict, *event.Review, *event.Expired, *event.Signal:
 			b.add(b.open(who), cause, body)
 		case *event.Call:
 			if !body.Seen {
@@ -468,7 +470,7 @@ func (b *batch) seal(session string, cause uint64, body event.Body) event.Event 
 
 func (b *batch) fold(e event.Event) {
 	switch e.Body.(type) {
-	case *event.Result, *event.Turn:
+	case *event.Result, *event.Turn, *event.Promoted:
 		e.Read = b.read
 	default: // of which nothing is read
 	}

@@ -45,6 +45,9 @@ func (b *batch) settle(call uint64, h heldCall, end event.Body) event.Verdict {
 	b.fold(e)
 	recorded := v
 	b.add(h.session, call, &recorded)
+	if v.Action.Passes() {
+		b.drifted(h.session, h.call.Server)
+	}
 	return v
 }
 

@@ -39,7 +39,7 @@ func (p *Policy) About(server, tool string) About {
 // Rule is a rule of a policy, for whoever shows the policy.
 type Rule struct {
 	Cover
-	Kind string   `json:"kind"` // what it asks: "rate", "sequence", "require", "shape", "catalog", "where", or "" for every call
+	Kind string   `json:"kind"` // what it asks: "rate", "sequence", "require", "shape", "catalog", "baseline", "where", or "" for every call
 	On   []string `json:"on"`
 	File string   `json:"file"`
 	Line int      `json:"line"` // where it begins
@@ -76,6 +76,8 @@ func (r *rule) kind() string {
 		return "shape"
 	case r.doubts != nil:
 		return "catalog"
+	case r.strange != nil:
+		return "baseline"
 	case r.where != nil:
 		return "where"
 	}

@@ -134,6 +134,8 @@ func (s *State) judge(n int, e event.Event, doubts []catalog.Doubt) finding {
 	switch {
 	case r.doubts != nil:
 		return r.judgeDoubts(c.Call, doubts)
+	case r.strange != nil:
+		return s.judgeStrange(r, e)
 	case r.steps != nil:
 		return s.order.judge(i, c, e)
 	case r.declared, r.schema != nil:

@@ -66,6 +66,8 @@ func (r *rule) implied(other *rule, first bool) bool {
 		return r.says(other, "shape")
 	case r.doubts != nil:
 		return other.doubts != nil && !slices.ContainsFunc(other.doubts, func(kind string) bool { return !slices.Contains(r.doubts, kind) })
+	case r.strange != nil:
+		return other.strange != nil && r.says(other, "baseline")
 	}
 	return true // it fires on whatever it applies to
 }

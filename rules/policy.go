@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/umpire-dev/umpire/rules/baseline"
 	"github.com/umpire-dev/umpire/rules/document"
 	"github.com/umpire-dev/umpire/rules/event"
 	"github.com/umpire-dev/umpire/rules/expr"
@@ -31,6 +32,7 @@ type Policy struct {
 	allowed bool // an allow list was given
 	observe bool // mode: observe for the whole policy
 	trails  bool // a rule asks where values came from, or what was said
+	habits  bool // a rule asks how strange calls are
 }
 
 type toolSpec struct {
@@ -77,6 +79,7 @@ func Compile(sources []event.Source, env event.Env) (*Policy, error) {
 	for i, r := range p.rules {
 		p.index.add(i, r.on)
 		p.trails = p.trails || r.asksTrail()
+		p.habits = p.habits || r.asksBaseline()
 	}
 	return p, nil
 }
@@ -119,11 +122,14 @@ func (p *Policy) Horizon() time.Duration {
 
 // lookback is the longest time for which something that happened can still matter to r.
 func (r *rule) lookback() time.Duration {
-	switch {
-	case r.asksTrail():
-		return max(3*trailEpoch, r.windows())
+	back := r.windows()
+	if r.asksTrail() {
+		back = max(back, 3*trailEpoch)
 	}
-	return r.windows()
+	if r.asksBaseline() {
+		back = max(back, baseline.Horizon)
+	}
+	return back
 }
 
 // asksTrail reports whether r asks where values came from, or what was said.
@@ -180,6 +186,9 @@ func (p *Policy) tool(server, name string) expr.Tool {
 	}
 	return expr.Tool{Name: name, Effects: unnamedEffects, Results: "untrusted"}
 }
+
+// effects returns what p says that a tool can do.
+func (p *Policy) effects(server, name string) []string { return p.tool(server, name).Effects }
 
 var unnamedEffects = []string{"write", "egress"}
 

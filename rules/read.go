@@ -6,14 +6,21 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"github.com/umpire-dev/umpire/rules/baseline"
 	"github.com/umpire-dev/umpire/rules/event"
 	"github.com/umpire-dev/umpire/rules/lineage"
 )
 
 // Read does ahead of Apply what takes long and depends on nothing but the body of an event: it reads what a result or a turn
-// says, if a rule asks where values came from, and notes in the body which passages of it stand out. It can run beside
+// says, if a rule asks where values came from, and a baseline, and notes in the body which passages of it stand out. It can run beside
 // anything. What it returns belongs into Event.Read; where that is missing, Apply does the same.
 func (p *Policy) Read(body event.Body) any {
+	if b, ok := body.(*event.Promoted); ok && p.habits {
+		if read, err := baseline.Parse(b.Baseline); err == nil {
+			return read
+		}
+		return nil
+	}
 	if !p.trails {
 		return nil
 	}
@@ -36,7 +43,7 @@ func (p *Policy) Read(body event.Body) any {
 		if t = reads(b.Text, class); t != nil {
 			b.Passages = passages(t, b.Text, func(int) string { return "text" })
 		}
-	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Call, *event.Verdict, *event.Review, *event.Expired, *event.Signal, *event.Closed:
+	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Call, *event.Verdict, *event.Review, *event.Expired, *event.Signal, *event.Closed:
 	}
 	if t == nil {
 		return nil

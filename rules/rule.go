@@ -32,6 +32,7 @@ type rule struct {
 	declared bool          // shape: declared
 	steps    *stepsSpec    // sequence: or require:
 	doubts   []string      // catalog:
+	strange  *strangeSpec  // baseline:
 	do       event.Action
 	observe  bool
 	at       document.Node
@@ -74,7 +75,7 @@ func (k byKey) String() string {
 
 // outright reports whether r has no condition: it applies to every call of the tool.
 func (r *rule) outright() bool {
-	return r.where == nil && r.rate == nil && r.schema == nil && !r.declared && r.steps == nil && r.doubts == nil
+	return r.where == nil && r.rate == nil && r.schema == nil && !r.declared && r.steps == nil && r.doubts == nil && r.strange == nil
 }
 
 // over formats what r is about: "billing/issue_refund" or "billing/*".
@@ -89,7 +90,7 @@ func (r *rule) over() string {
 func (c *compiler) rule(n document.Node) {
 	r := &rule{at: n}
 	has := map[string]document.Node{}
-	for _, f := range n.Fields("name", "on", "where", "rate", "shape", "sequence", "require", "catalog", "by", "within", "until", "do", "mode") {
+	for _, f := range n.Fields("name", "on", "where", "rate", "shape", "sequence", "require", "catalog", "baseline", "by", "within", "until", "do", "mode") {
 		has[f.Name] = f.Value
 		switch f.Name {
 		case "name":
@@ -119,6 +120,8 @@ func (c *compiler) rule(n document.Node) {
 			if len(r.doubts) == 0 {
 				f.Value.Fail("", "want one or more of %s", strings.Join(doubtKinds, ", "))
 			}
+		case "baseline":
+			r.strange = c.strange(f.Value)
 		case "do":
 			switch f.Value.OneOf("log", "hold", "deny") {
 			case "log":
@@ -143,7 +146,7 @@ func (c *compiler) rule(n document.Node) {
 func (c *compiler) ruleFields(r *rule, n document.Node, has map[string]document.Node) {
 	given := func(name string) bool { _, ok := has[name]; return ok }
 	var kinds []string
-	for _, kind := range []string{"rate", "shape", "sequence", "require", "catalog"} {
+	for _, kind := range []string{"rate", "shape", "sequence", "require", "catalog", "baseline"} {
 		if given(kind) {
 			kinds = append(kinds, kind)
 		}
@@ -172,7 +175,7 @@ func (c *compiler) ruleFields(r *rule, n document.Node, has map[string]document.
 }
 
 func (c *compiler) condition(n document.Node) *expr.Program {
-	return c.compileCondition(c.conditions, n, "conditions may use args, tool, server, agent, principal, session, client, path(), url(), host(), origin(), asked() and urged()")
+	return c.compileCondition(c.conditions, n, "conditions may use args, tool, server, agent, principal, session, client, baseline, path(), url(), host(), origin(), asked() and urged()")
 }
 
 // compileCondition compiles a condition; hint says which names it may use.

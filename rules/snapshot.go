@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/umpire-dev/umpire/rules/baseline"
 	"github.com/umpire-dev/umpire/rules/catalog"
 	"github.com/umpire-dev/umpire/rules/event"
 	"github.com/umpire-dev/umpire/rules/expr"
@@ -26,7 +27,8 @@ type stateImage struct {
 	Judging *callImage
 	Held    map[uint64]heldImage
 	Order   orderImage
-	Trails  *trailsImage // nil if no rule asks what was said
+	Trails  *trailsImage    // nil if no rule asks what was said
+	Habits  *baseline.Image // nil if no rule asks how strange calls are
 }
 
 // countImage is an entry of a rate rule.
@@ -70,6 +72,12 @@ func (s *State) Snapshot(at event.Time) ([]byte, error) {
 		Policy: s.policy.digest, Windows: make([][]countImage, len(s.windows)),
 		Catalog: s.catalog.Image(), Waiting: make(map[uint64][]waitImage, len(s.waiting)),
 		Held: make(map[uint64]heldImage, len(s.held)), Order: s.order.image(at), Trails: s.trails.image(at),
+	}
+	if s.habits != nil {
+		var err error
+		if img.Habits, err = s.habits.Image(); err != nil {
+			return nil, err
+		}
 	}
 	for i, w := range s.windows {
 		if w == nil {
@@ -177,6 +185,14 @@ func (s *State) restore(img stateImage) error {
 	}
 	if err := s.order.restore(img.Order); err != nil {
 		return err
+	}
+	if (s.habits != nil) != (img.Habits != nil) {
+		return errors.New("what agents do is there, or it is not, unlike the policy says")
+	}
+	if s.habits != nil {
+		if err := s.habits.Restore(img.Habits); err != nil {
+			return err
+		}
 	}
 	return s.trails.restore(img.Trails)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/apd/v3"
 	"github.com/tidwall/gjson"
 
+	"github.com/umpire-dev/umpire/rules/baseline"
 	"github.com/umpire-dev/umpire/rules/catalog"
 	"github.com/umpire-dev/umpire/rules/event"
 	"github.com/umpire-dev/umpire/rules/expr"
@@ -30,6 +31,7 @@ type State struct {
 	held     map[uint64]held             // calls that wait for a person
 	order    *order                      // what rules with steps remember
 	trails   *trails                     // what was said; nil if no rule asks for it
+	habits   *baseline.Watch             // what agents do; nil if no rule asks for it
 	scratch
 }
 
@@ -74,6 +76,9 @@ func NewState(p *Policy) *State {
 	if p.trails {
 		s.trails = newTrails(p, s.about)
 	}
+	if p.habits {
+		s.habits = baseline.NewWatch(p.effects)
+	}
 	for i, r := range p.rules {
 		if r.rate != nil {
 			s.windows[i] = rate.New(r.rate.per)
@@ -97,7 +102,15 @@ func (s *State) Apply(e event.Event) {
 		s.catalog.Apply(e)
 	case *event.Call:
 		s.call(e, b)
+	case *event.Promoted:
+		if s.habits != nil {
+			read, _ := e.Read.(*baseline.Baseline)
+			s.habits.Promote(b.Baseline, read)
+		}
 	case *event.Verdict:
+		if s.habits != nil {
+			s.pass(e, b)
+		}
 		s.verdict(e, b)
 		s.order.verdict(e, b)
 	case *event.Result:
@@ -105,6 +118,9 @@ func (s *State) Apply(e event.Event) {
 		s.order.result(e, b)
 		if s.trails != nil {
 			s.trails.result(e, b)
+		}
+		if s.habits != nil {
+			s.habits.Result(e, b)
 		}
 	case *event.Turn:
 		s.order.turn(e)
@@ -206,6 +222,9 @@ func (s *State) look(e event.Event) {
 	if s.trails != nil {
 		c := s.view.call.Call
 		s.view.call.Follow(s.trails.peek(e), s.declared[catalog.Key{Server: c.Server, Tool: c.Tool}].fields)
+	}
+	if s.habits != nil {
+		s.view.call.Compare(compared{s.habits, e})
 	}
 }
 

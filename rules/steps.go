@@ -296,6 +296,9 @@ func noTrail(p *expr.Program, n document.Node) {
 	if p != nil && p.AsksTrail() {
 		n.Fail("ask in the last step, or in where next to require", "origin(), asked(), urged() and touched() are about the call being judged")
 	}
+	if p != nil && p.AsksBaseline() {
+		n.Fail("ask in the last step, or in where next to require", "baseline is about the call being judged")
+	}
 }
 
 // conditionOn compiles a condition that may ask about the named steps.

@@ -13,8 +13,8 @@ import (
 	"github.com/umpire-dev/umpire/rules/event"
 )
 
-// Pruned says what retention has removed: events up to Seq, the newest of which happened at At. Loaded, Catalog
-// and Accepted events are kept, since later verdicts depend on them whatever their age.
+// Pruned says what retention has removed: events up to Seq, the newest of which happened at At. Loaded, Catalog,
+// Accepted and Promoted events are kept, since later verdicts depend on them whatever their age.
 type Pruned struct {
 	Seq uint64     `json:"seq"`
 	At  event.Time `json:"at"`
@@ -120,7 +120,7 @@ func prune(tx *bbolt.Tx, before event.Time, limit int) (n int, more bool, err er
 	calls := tx.Bucket(bucketCalls)
 	for _, e := range gone {
 		switch e.Body.(type) {
-		case *event.Loaded, *event.Catalog, *event.Accepted:
+		case *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted:
 			continue
 		case *event.Opened, *event.Call, *event.Verdict, *event.Review, *event.Expired, *event.Result, *event.Signal, *event.Turn, *event.Closed:
 		}

@@ -91,12 +91,14 @@ func (a *app) root() *cobra.Command {
 		return usageError{fmt.Errorf("%w\nhint: %s --help", err, cmd.CommandPath())}
 	})
 	root.AddCommand(a.wrap(), a.unwrap(), a.doctor(), a.serve(), a.run(), a.hook(), a.check(), a.sessions(), a.show(),
-		a.log(), a.review(), a.console(), a.tools(), a.export(), a.imports(),
+		a.log(), a.review(), a.console(), a.tools(), a.baseline(), a.export(), a.imports(),
 		a.replay(), a.diffs(), a.test(), a.drill(), a.eval(), a.demo(), a.version(), a.docs())
 	for _, c := range root.Commands() {
 		switch c.Name() {
 		case "sessions", "show", "log", "tools", "export", "replay", "drill":
 			c.Flags().BoolVar(&a.past, "past", false, "read what umpire import has brought in, and not what was recorded")
+		case "baseline":
+			c.PersistentFlags().BoolVar(&a.past, "past", false, "read what umpire import has brought in, and not what was recorded")
 		}
 	}
 	for _, c := range append(root.Commands(), root) {

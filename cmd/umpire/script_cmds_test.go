@@ -66,6 +66,35 @@ func shop(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// customers writes a corpus of so many sessions of an honest support agent.
+func customers(ts *testscript.TestScript, neg bool, args []string) {
+	n, err := 0, error(nil)
+	if len(args) == 2 {
+		n, err = strconv.Atoi(args[1])
+	}
+	if neg || n == 0 || err != nil {
+		ts.Fatalf("usage: customers FILE N")
+	}
+	var out strings.Builder
+	for i := range n {
+		var events []map[string]any
+		call := func(tool string, args map[string]any) {
+			id := fmt.Sprint(len(events))
+			events = append(events, map[string]any{"type": "call", "id": id, "server": "billing", "tool": tool, "args": args}, map[string]any{"type": "result", "id": id, "text": "ok"})
+		}
+		for k := range 2 + i%3 {
+			call("get_order", map[string]any{"order_id": fmt.Sprintf("ord_%d", 1000+(i*7919+k*104729)%8999)})
+		}
+		for range i % 4 {
+			call("issue_refund", map[string]any{"amount": 5 + i*37%90, "reason": []string{"late", "damaged"}[i%2]})
+		}
+		line, err := json.Marshal(map[string]any{"source": "shop", "suite": "support", "label": "benign", "events": events})
+		ts.Check(err)
+		out.Write(append(line, '\n'))
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(out.String()), 0o600))
+}
+
 // counter serves a shop of its own over a WebSocket: a message each line of billing-stdio.
 func counter(w http.ResponseWriter, r *http.Request) {
 	u := websocket.Upgrader{Subprotocols: []string{"mcp"}}

@@ -117,6 +117,15 @@ type Pin struct {
 	Pin  string `json:"pin"` // as in Tool
 }
 
+// Promoted says that a person put a baseline into force: what is normal for each agent, from then on. It holds all that is
+// needed to judge by the same one again.
+type Promoted struct {
+	Who      string          `json:"who"`      // verified: "local:alice"
+	Digest   string          `json:"digest"`   // of the baseline
+	Name     string          `json:"name"`     // of the file that it came from
+	Baseline json.RawMessage `json:"baseline"` // what baseline.Parse reads
+}
+
 // Call is a tools/call that asks to pass. Rules see exactly what is stored here: secrets are already replaced and
 // values that are too long already cut, and Findings says where.
 type Call struct {
@@ -406,6 +415,9 @@ func (*Catalog) Kind() string { return "catalog" }
 func (*Accepted) Kind() string { return "accepted" }
 
 // Kind implements Body.
+func (*Promoted) Kind() string { return "promoted" }
+
+// Kind implements Body.
 func (*Call) Kind() string { return "call" }
 
 // Kind implements Body.
@@ -433,6 +445,7 @@ func (*Opened) body()   {}
 func (*Loaded) body()   {}
 func (*Catalog) body()  {}
 func (*Accepted) body() {}
+func (*Promoted) body() {}
 func (*Call) body()     {}
 func (*Verdict) body()  {}
 func (*Review) body()   {}

@@ -20,6 +20,7 @@ var every = []event.Event{
 		More: json.RawMessage(`{"x":1}`), Long: 1, Pin: "d", Skeleton: "s", Doubts: []event.Doubt{{Kind: event.Hidden, Path: "title", Text: "U+202E"}},
 	}}, Complete: true}},
 	{Body: &event.Accepted{Who: "local:alice", Server: "billing", Tools: []event.Pin{{Name: "t", Pin: "d"}}}},
+	{Body: &event.Promoted{Who: "local:alice", Digest: "d", Name: "baseline.json", Baseline: json.RawMessage(`{"umpire_baseline":1}`)}},
 	{Body: &event.Call{
 		Link: "l", Server: "billing", Tool: "issue_refund", ID: json.RawMessage(`"<a>"`), Args: json.RawMessage(`{"amount":1.10}`), Size: 15,
 		Peer: peer, Retry: 3, Seen: true, Findings: []event.Finding{{Kind: event.Redacted, Path: "args.password", Size: 7}},

@@ -19,6 +19,7 @@ type record struct {
 	Loaded   *Loaded   `json:"loaded,omitempty"`
 	Catalog  *Catalog  `json:"catalog,omitempty"`
 	Accepted *Accepted `json:"accepted,omitempty"`
+	Promoted *Promoted `json:"promoted,omitempty"`
 	Call     *Call     `json:"call,omitempty"`
 	Verdict  *Verdict  `json:"verdict,omitempty"`
 	Review   *Review   `json:"review,omitempty"`
@@ -47,6 +48,8 @@ func (e Event) appendAny(dst []byte) ([]byte, error) {
 		r.Catalog = b
 	case *Accepted:
 		r.Accepted = b
+	case *Promoted:
+		r.Promoted = b
 	case *Call:
 		r.Call = b
 	case *Verdict:
@@ -110,6 +113,7 @@ func (r *record) body() (body Body, err error) {
 	set(r.Loaded, r.Loaded != nil)
 	set(r.Catalog, r.Catalog != nil)
 	set(r.Accepted, r.Accepted != nil)
+	set(r.Promoted, r.Promoted != nil)
 	set(r.Call, r.Call != nil)
 	set(r.Verdict, r.Verdict != nil)
 	set(r.Review, r.Review != nil)

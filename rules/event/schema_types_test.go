@@ -190,7 +190,7 @@ func (s *schemas) fields(t reflect.Type) (properties object, required []string) 
 		switch {
 		case t == reflect.TypeFor[Call]() && f.Name == "ID":
 			of = object{{"type", []string{"string", "number", "null"}}}
-		case t == reflect.TypeFor[Call]() && f.Name == "Args":
+		case t == reflect.TypeFor[Call]() && f.Name == "Args", t == reflect.TypeFor[Promoted]() && f.Name == "Baseline":
 			of = object{{"type", "object"}}
 		case options != "omitempty" && f.Type.Kind() == reflect.Slice: // none of them
 			of[0].value = []string{"array", "null"}

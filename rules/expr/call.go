@@ -26,6 +26,7 @@ type Call struct {
 	hidden   map[string]string // path of a value that is not stored in full -> why
 	looked   error             // a condition looked at such a value: the first that did
 	trail    Trail             // nil if nobody asks for it
+	baseline Baseline          // nil if nobody asks for it
 	fields   map[string]bool   // names that the tool declares; none if they are not known
 	traced   []Traced          // by the condition that was evaluated last
 	answers  []lineage.Answer  // to it
@@ -139,6 +140,8 @@ func (c *Call) ResolveName(name string) (any, bool) {
 		return types.String(c.Session), true
 	case trailName:
 		return &trailVal{call: c}, true
+	case baselineName:
+		return &baselineVal{call: c}, true
 	case "client":
 		return &clientVal{peer: &c.Peer}, true
 	case "call":

@@ -48,7 +48,7 @@ func New(env event.Env) (*Env, error) {
 		cel.ASTValidators(cel.ValidateRegexLiterals(), cel.ValidateComprehensionNestingLimit(3)),
 		ext.Strings(),
 		flowsFunction(),
-	}, append(functions(env), trailFunctions()...)...)
+	}, append(append(functions(env), trailFunctions()...), baselineFunctions()...)...)
 	e, err := cel.NewEnv(options...)
 	if err != nil {
 		return nil, fmt.Errorf("expr: %w", err)
@@ -58,16 +58,17 @@ func New(env event.Env) (*Env, error) {
 
 // Program is a compiled condition.
 type Program struct {
-	source  string
-	prog    cel.Program
-	never   bool
-	bare    []string
-	asksFor []string // what it asks has() about: "args.a.b", "step.args.a"
-	steps   []string // that it asks about
-	trails  bool     // it asks where values came from, or what was said
-	results []string // those of whose results it asks for the content
-	env     *Env     // that compiled it
-	about   bool     // see Part
+	source   string
+	prog     cel.Program
+	never    bool
+	bare     []string
+	asksFor  []string // what it asks has() about: "args.a.b", "step.args.a"
+	steps    []string // that it asks about
+	trails   bool     // it asks where values came from, or what was said
+	compares bool     // it asks how strange the call is
+	results  []string // those of whose results it asks for the content
+	env      *Env     // that compiled it
+	about    bool     // see Part
 }
 
 // Issue is what is wrong with a condition, and where.
@@ -99,7 +100,7 @@ func (e *Env) Compile(source string) (*Program, error) {
 	}
 	p := &Program{source: source, prog: prog, bare: bareArguments(checked), asksFor: presence(checked), env: e, about: isAbout(checked)}
 	p.steps, p.results = asked(checked, e.steps)
-	p.trails = asksTrail(checked)
+	p.trails, p.compares = asksTrail(checked), asksBaseline(checked)
 	p.never, err = e.isFalse(source)
 	return p, err
 }

@@ -172,8 +172,9 @@ var fields = map[string]map[string]*types.FieldType{
 		"path":   field(types.StringType, func(v *urlVal) (any, error) { return v.url.Path, nil }),
 		"query":  field(types.StringType, func(v *urlVal) (any, error) { return v.url.Query, nil }),
 	},
-	stepType.TypeName():   stepFields,
-	originType.TypeName(): originFields,
+	stepType.TypeName():     stepFields,
+	originType.TypeName():   originFields,
+	baselineType.TypeName(): baselineFields(),
 	hostType.TypeName(): {
 		"text":       field(types.StringType, func(v *hostVal) (any, error) { return v.host.String(), nil }),
 		"private":    field(types.BoolType, func(v *hostVal) (any, error) { return v.host.Private(), nil }),

@@ -107,7 +107,7 @@ func (x *incident) find(history func(uint64) iter.Seq2[event.Event, error], call
 			} else if b.After == x.end.Seq {
 				x.settled, x.last = b, x.end.Seq
 			}
-		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Result, *event.Signal, *event.Turn, *event.Closed:
+		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Result, *event.Signal, *event.Turn, *event.Closed:
 		}
 		over := x.verdict != nil && (x.verdict.Action != event.Hold || x.settled != nil || e.At.Sub(x.call.At) > 2*rules.HoldFor)
 		if over || x.call.Body == nil {
@@ -194,7 +194,7 @@ func (x *incident) chosen(events []event.Event, wanted func(event.Event) bool, a
 			if len(list.Tools) == 0 {
 				continue
 			}
-		case *event.Opened, *event.Loaded, *event.Call, *event.Verdict, *event.Review, *event.Expired, *event.Result, *event.Signal, *event.Turn, *event.Closed:
+		case *event.Opened, *event.Loaded, *event.Promoted, *event.Call, *event.Verdict, *event.Review, *event.Expired, *event.Result, *event.Signal, *event.Turn, *event.Closed:
 			if !wanted(e) {
 				continue
 			}

@@ -123,7 +123,7 @@ func (p *Player) Play(l Line) (h Happened, err error) {
 		}
 		e.Body = news
 		h.Said = []string{doubts(news)}
-	case *event.Accepted, *event.Result, *event.Signal, *event.Turn, *event.Opened, *event.Loaded, *event.Verdict, *event.Closed:
+	case *event.Accepted, *event.Promoted, *event.Result, *event.Signal, *event.Turn, *event.Opened, *event.Loaded, *event.Verdict, *event.Closed:
 	}
 	p.engine.Apply(e)
 	h.Seq = e.Seq
@@ -181,7 +181,7 @@ func (p *Player) event(l Line) (event.Event, error) {
 			}
 			b.Tools = tools
 		}
-	case *event.Signal, *event.Opened, *event.Loaded, *event.Verdict, *event.Closed:
+	case *event.Signal, *event.Promoted, *event.Opened, *event.Loaded, *event.Verdict, *event.Closed:
 	}
 	p.seq++
 	e.Seq = p.seq

@@ -133,7 +133,7 @@ func (w *Writer) line(e event.Event) (string, bool) {
 		p.add(quoted(b.Name), quotedText(b.Text))
 	case *event.Turn:
 		w.turn(&p, e, b)
-	case *event.Opened, *event.Loaded, *event.Verdict, *event.Closed:
+	case *event.Opened, *event.Loaded, *event.Promoted, *event.Verdict, *event.Closed:
 		return "", false
 	}
 	return p.String(), true

@@ -75,6 +75,12 @@ func (d *Daemon) definition(w http.ResponseWriter, r *http.Request) {
 // Accept records in a history of which no daemon is the owner that its user accepts tools. The policy is the one that was
 // in force last.
 func Accept(stateDir string, loaded *event.Loaded, list []event.Accepted, log *slog.Logger) (err error) {
+	return withGate(stateDir, loaded, log, func(gate *proxy.Gate, who string) error { return gate.Accept(who, list) })
+}
+
+// withGate opens the gate of a history of which no daemon is the owner, for its user and under the policy that was in force
+// last.
+func withGate(stateDir string, loaded *event.Loaded, log *slog.Logger, do func(gate *proxy.Gate, who string) error) (err error) {
 	name, err := userName()
 	if err != nil {
 		return err
@@ -93,5 +99,5 @@ func Accept(stateDir string, loaded *event.Loaded, list []event.Accepted, log *s
 		return err
 	}
 	defer gate.Close()
-	return gate.Accept("local:"+name, list)
+	return do(gate, "local:"+name)
 }

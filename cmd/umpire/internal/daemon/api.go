@@ -26,6 +26,7 @@ func (d *Daemon) api() http.Handler {
 		out, err := d.db.Pruned()
 		d.answer(w, out, err)
 	})
+	mux.HandleFunc("POST /v1/baseline", d.promote)
 	mux.HandleFunc("GET /v1/check", func(w http.ResponseWriter, _ *http.Request) {
 		problem := ""
 		if err := d.db.Check(); err != nil {

@@ -172,6 +172,17 @@ func (d *Daemon) Accept(list []event.Accepted) error {
 	return resp.Body.Close()
 }
 
+// Promote puts the baseline into force that a file of this name holds.
+func (d *Daemon) Promote(name string, file []byte) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	resp, err := d.do(ctx, http.MethodPost, "/v1/baseline?"+url.Values{"name": {name}}.Encode(), file)
+	if err != nil {
+		return err
+	}
+	return resp.Body.Close()
+}
+
 // Link leads one browser into the web console.
 type Link struct {
 	URL  string `json:"url"`

@@ -168,7 +168,7 @@ func (p *Printer) settled(field func(string, string, ...any), c Call) {
 		}
 	case *event.Expired:
 		field("expired", "%s, after %s (#%d)", Text(b.Reason, 120), span, c.End.Seq)
-	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Call, *event.Verdict, *event.Result, *event.Signal, *event.Turn, *event.Closed:
+	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Call, *event.Verdict, *event.Result, *event.Signal, *event.Turn, *event.Closed:
 	}
 	v := *c.Settled.Body.(*event.Verdict)
 	v.Also = slices.DeleteFunc(slices.Clone(v.Also), func(m event.Match) bool { return m.Action == event.Hold })

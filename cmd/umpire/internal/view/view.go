@@ -214,6 +214,8 @@ func (t *Timeline) Event(e event.Event) {
 			names[i] = tool.Name
 		}
 		t.row(e, "", "tools", Text(b.Who, 60)+" accepted "+Text(b.Server+"/"+strings.Join(names, ", "), 160))
+	case *event.Promoted:
+		t.row(e, "", "base ", fmt.Sprintf("%s put the baseline %.12s into force, from %s", Text(b.Who, 60), b.Digest, Text(b.Name, 100)))
 	case *event.Signal:
 		t.row(e, "", yellow.Render("note "), Text(b.Name+": "+b.Text, 160))
 	case *event.Turn:
@@ -308,7 +310,7 @@ func about(e event.Event) string {
 		return Text(b.Server+"/"+b.Tool, 80)
 	case *event.Expired:
 		return Text(b.Server+"/"+b.Tool, 80)
-	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Verdict, *event.Result, *event.Signal, *event.Turn, *event.Closed:
+	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Verdict, *event.Result, *event.Signal, *event.Turn, *event.Closed:
 	}
 	return ""
 }

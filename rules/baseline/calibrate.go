@@ -1,0 +1,320 @@
+package baseline
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// Calibration says how strange honest calls are, as far as they did not teach: each was compared with what was learned of other
+// sessions. So a score is a share of honest history, and what is new every day is not strange.
+type Calibration struct {
+	From      int64               `json:"from"`  // the first of them, in seconds since 1970
+	Until     int64               `json:"until"` // the last one
+	Calls     int64               `json:"calls"`
+	Signals   [nSignals]Histogram `json:"signals"`   // surprise by each signal, in 1/8 bit
+	All       Histogram           `json:"all"`       // of the strangeness that they make, in 1/8 bit
+	Top       []Strange           `json:"top"`       // the strangest of them, in the order of their times: for budgets
+	Reference Bits                `json:"reference"` // of Shift
+	signals   [nSignals]tail
+	all       tail
+}
+
+// Strange is how strange an honest call was.
+type Strange struct {
+	Seq  uint64 `json:"seq"`
+	At   int64  `json:"at"` // seconds since 1970
+	Bits Bits   `json:"bits"`
+}
+
+// maxTop bounds Top.
+const maxTop = 1000
+
+// grain is the unit of the histograms of Bits.
+const grain = bit / 8
+
+// tail is a Histogram of Bits as one asks it for shares. Where few were as surprising, an exponential goes on from the twentieth
+// part that is most surprising (peaks over threshold).
+type tail struct {
+	h      *Histogram
+	all    int64
+	from   int64 // where the exponential begins, …
+	above  int64 // … how many are above, …
+	excess int64 // … and by how much, on average, in 1/16 grain
+}
+
+func tailOf(h *Histogram) tail {
+	t := tail{h: h, all: h.Total()}
+	want := max(t.all/20, 10)
+	sum := int64(0)
+	for i := len(h.Counts) - 1; i >= 0; i-- {
+		c := h.Counts[i]
+		if t.above > 0 && t.above+c[1] > want || c[0] == 0 {
+			break
+		}
+		t.above += c[1]
+		t.from = c[0]
+	}
+	for _, c := range h.Counts {
+		if c[0] > t.from {
+			sum += (c[0] - t.from) * c[1]
+		}
+	}
+	const least = 16 * 8 * 369 / 256 // what is a bit more surprising is at least half as frequent
+	t.excess = least
+	if t.above > 0 {
+		t.excess = max(least, 16*sum/t.above)
+	}
+	return t
+}
+
+// strangeness returns how surprising it is that something is as surprising as b: the share of honest history that is.
+func (t *tail) strangeness(b Bits) Bits {
+	if t.all == 0 || b <= 0 {
+		return 0
+	}
+	n := round(int64(b / grain))
+	var some int64
+	for _, c := range t.h.Counts {
+		if c[0] >= n {
+			some += c[1]
+		}
+	}
+	counted := odds(2*some+1, 2*(t.all+1))
+	if n <= t.from || some >= 10 {
+		return counted
+	}
+	// 2^(-x) for x of e-folds: log2(e) is 369/256.
+	beyond := Bits(min((n-t.from)*16*369/t.excess, int64(maxBits)))
+	b = min(odds(2*t.above+1, 2*(t.all+1))+beyond, maxBits)
+	if some > 0 { // what was seen is no stranger than it was
+		b = min(b, counted+bit)
+	}
+	return max(b, counted)
+}
+
+// prepare makes the tails.
+func (c *Calibration) prepare() {
+	for s := range c.Signals {
+		c.signals[s] = tailOf(&c.Signals[s])
+	}
+	c.all = tailOf(&c.All)
+}
+
+// combine makes one number of how strange each signal is: the strangest counts in full, the next ones half as much each.
+func combine(strange surprise) Bits {
+	slices.SortFunc(strange[:], func(a, b Bits) int { return int(b - a) })
+	var sum Bits
+	for i, b := range strange {
+		sum += b >> i
+	}
+	return sum
+}
+
+// memory is what a session remembers of how strange its calls were.
+type memory struct {
+	// Shift adds up what is new, call by call, beyond what one honest call in eight has (a cumulative sum, as Page has it): many
+	// calls that are each a little strange are another job.
+	Shift Bits
+	// Vouched is, by signal, how strange a call was that a person has approved.
+	Vouched surprise
+}
+
+// vouchedFor is how much stranger a call may be than one that was approved, and still not be strange.
+const vouchedFor = 2 * bit
+
+// signal returns how strange a call is by one signal. That of what is new is a share itself: it goes not much further.
+func (c *Calibration) signal(s Signal, b Bits) Bits {
+	strange := c.signals[s].strangeness(b)
+	if s.novelty() {
+		strange = min(strange, max(b, log2(2*(c.Calls+1)))+bit)
+	}
+	return strange
+}
+
+// strange returns how strange a call is by each signal, within its session, what that makes together, and what the session
+// remembers then.
+func (c *Calibration) strange(s surprise, m memory) (by surprise, together Bits, after memory) {
+	news := Bits(0)
+	for i := range s {
+		if i == int(Shift) {
+			continue
+		}
+		by[i] = c.signal(Signal(i), s[i])
+		if Signal(i).novelty() {
+			news = max(news, by[i])
+		}
+	}
+	after = m
+	after.Shift = min(max(m.Shift+news-c.Reference, 0), maxBits)
+	by[Shift] = c.signals[Shift].strangeness(after.Shift)
+	heard := by
+	for i, b := range by {
+		if v := m.Vouched[i]; v > 0 && b <= v+vouchedFor {
+			heard[i] = 0
+		}
+	}
+	return by, combine(heard), after
+}
+
+// vouch notes that a person has approved a call.
+func (m *memory) vouch(by surprise) {
+	m.Shift = 0
+	for i, b := range by {
+		m.Vouched[i] = max(m.Vouched[i], b)
+	}
+}
+
+// Budget returns the least strangeness at which no more than so many honest calls were as strange in any span of so much time.
+// Where less time than that was learned, it is a part of the budget, rounded down.
+func (c *Calibration) Budget(alerts int, per time.Duration) Bits {
+	if len(c.Top) == 0 {
+		return maxBits
+	}
+	span := int64(per / time.Second)
+	if learned := c.Until - c.From; learned < span {
+		alerts = int(int64(alerts) * max(learned, 0) / max(span, 1))
+	}
+	list := slices.Clone(c.Top)
+	slices.SortStableFunc(list, func(a, b Strange) int { return cmp.Compare(b.Bits, a.Bits) })
+	var times []int64 // of those that are as strange, in order
+	for _, x := range list {
+		i, _ := slices.BinarySearch(times, x.At)
+		times = slices.Insert(times, i, x.At)
+		for from := max(i-alerts, 0); from <= i && from+alerts < len(times); from++ {
+			if times[from+alerts]-times[from] < span {
+				return min(x.Bits+1, maxBits)
+			}
+		}
+	}
+	return list[len(list)-1].Bits
+}
+
+// sample is an honest call with its surprise.
+type sample struct {
+	seq     uint64
+	at      int64
+	fold    int
+	session uint64
+	by      surprise
+}
+
+// calibrate makes a Calibration of honest calls, in their order. What the signals of a call make together is found out by how
+// strange those of other folds are by each: else the strangest by any signal would not be as strange as the next one will be.
+func calibrate(samples []sample) *Calibration {
+	c := &Calibration{Calls: int64(len(samples))}
+	c.learn(samples, -1)
+	if len(samples) == 0 {
+		return c
+	}
+	c.From, c.Until = samples[0].at, samples[len(samples)-1].at
+	together := make([]Bits, len(samples))
+	for f := range folds {
+		others := &Calibration{}
+		if others.learn(samples, f); others.Calls > 0 {
+			others.compare(samples, f, maxBits, together)
+			others.compare(samples, f, quantile(together, approved), together)
+		}
+	}
+	for _, b := range together {
+		c.All.add(int64(b/grain), 1, nil)
+	}
+	c.prepare()
+	for i := range samples {
+		c.Top = append(c.Top, Strange{Seq: samples[i].seq, At: samples[i].at, Bits: c.all.strangeness(together[i])})
+	}
+	slices.SortStableFunc(c.Top, func(a, b Strange) int { return int(b.Bits - a.Bits) })
+	c.Top = slices.Clip(c.Top[:min(len(c.Top), maxTop)])
+	slices.SortFunc(c.Top, func(a, b Strange) int { return cmp.Compare(a.Seq, b.Seq) })
+	return c
+}
+
+// compare finds out how strange the calls of a fold are, if a person approves what is stranger than that.
+func (c *Calibration) compare(samples []sample, fold int, most Bits, together []Bits) {
+	sessions := map[uint64]memory{}
+	for i := range samples {
+		x := &samples[i]
+		if x.fold != fold {
+			continue
+		}
+		by, b, m := c.strange(x.by, sessions[x.session])
+		if together[i] = b; b > most {
+			m.vouch(by)
+		}
+		sessions[x.session] = m
+	}
+}
+
+// quantile returns what so many of a thousand do not exceed.
+func quantile(list []Bits, perMille int) Bits {
+	list = slices.Clone(list)
+	slices.Sort(list)
+	return list[len(list)*perMille/1000]
+}
+
+// approved is what is taken for strange, in 1/1000, as long as nobody knows what is: what goes beyond it would be asked about.
+const approved = 980
+
+// learn counts how surprising calls are by each signal, but for those of one fold.
+func (c *Calibration) learn(samples []sample, except int) {
+	samples = slices.DeleteFunc(slices.Clone(samples), func(x sample) bool { return x.fold == except })
+	if c.Calls = int64(len(samples)); c.Calls == 0 {
+		return
+	}
+	for s := range Shift {
+		for _, b := range decluster(samples, func(i int) Bits { return samples[i].by[s] }) {
+			c.Signals[s].add(int64(b/grain), 1, nil)
+		}
+	}
+	c.prepare()
+	news := make([]Bits, len(samples))
+	for i := range samples {
+		news[i] = c.news(&samples[i].by)
+	}
+	slices.Sort(news)
+	c.Reference = news[len(news)*7/8]
+	sessions := map[uint64]memory{}
+	shifts := make([]Bits, len(samples))
+	for i := range samples {
+		x := &samples[i]
+		_, _, m := c.strange(x.by, sessions[x.session])
+		sessions[x.session], shifts[i] = m, m.Shift
+	}
+	for _, b := range decluster(samples, func(i int) Bits { return shifts[i] }) {
+		c.Signals[Shift].add(int64(b/grain), 1, nil)
+	}
+	c.prepare()
+}
+
+// decluster returns values of calls, but that of a session that goes beyond most calls only what goes on from there counts: such
+// a session is one that is strange, as a person would say who is asked, and not as many as it has calls.
+func decluster(samples []sample, of func(i int) Bits) []Bits {
+	out := make([]Bits, len(samples))
+	for i := range samples {
+		out[i] = of(i)
+	}
+	most := map[uint64]Bits{}
+	from := quantile(out, 900)
+	for i, b := range out {
+		if b <= from {
+			continue
+		}
+		was := most[samples[i].session]
+		if was > 0 && b <= was+vouchedFor {
+			out[i] = 0
+			continue
+		}
+		most[samples[i].session] = b
+	}
+	return out
+}
+
+// news returns how strange a call is by what is new about it.
+func (c *Calibration) news(s *surprise) (news Bits) {
+	for i, b := range s {
+		if Signal(i).novelty() {
+			news = max(news, c.signal(Signal(i), b))
+		}
+	}
+	return news
+}
