@@ -92,10 +92,10 @@ func (a *app) root() *cobra.Command {
 	})
 	root.AddCommand(a.wrap(), a.unwrap(), a.doctor(), a.serve(), a.run(), a.hook(), a.check(), a.sessions(), a.show(),
 		a.log(), a.review(), a.console(), a.tools(), a.baseline(), a.export(), a.imports(),
-		a.replay(), a.diffs(), a.test(), a.drill(), a.eval(), a.demo(), a.version(), a.docs())
+		a.replay(), a.diffs(), a.suggest(), a.test(), a.drill(), a.eval(), a.demo(), a.version(), a.docs())
 	for _, c := range root.Commands() {
 		switch c.Name() {
-		case "sessions", "show", "log", "tools", "export", "replay", "drill":
+		case "sessions", "show", "log", "tools", "export", "replay", "drill", "suggest":
 			c.Flags().BoolVar(&a.past, "past", false, "read what umpire import has brought in, and not what was recorded")
 		case "baseline":
 			c.PersistentFlags().BoolVar(&a.past, "past", false, "read what umpire import has brought in, and not what was recorded")
