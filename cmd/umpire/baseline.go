@@ -40,7 +40,7 @@ func (a *app) baseline() *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.baselineLearn(), a.baselineDiff(), a.baselinePromote(), a.baselineShow(), a.baselineBudget())
+	cmd.AddCommand(a.baselineLearn(), a.baselineDiff(), a.baselinePromote(), a.baselineShow(), a.baselineBudget(), a.baselineProve())
 	return cmd
 }
 

@@ -101,12 +101,13 @@ func (c *Calibration) prepare() {
 	c.all = tailOf(&c.All)
 }
 
-// combine makes one number of how strange each signal is: the strangest counts in full, the next ones half as much each.
+// combine makes one number of how strange each signal is: the strangest counts in full, each of the next a quarter of the one
+// before. Most signals come together, so that more of the others would drown one that stands alone.
 func combine(strange surprise) Bits {
 	slices.SortFunc(strange[:], func(a, b Bits) int { return int(b - a) })
 	var sum Bits
 	for i, b := range strange {
-		sum += b >> i
+		sum += b >> (2 * i)
 	}
 	return sum
 }
@@ -123,11 +124,22 @@ type memory struct {
 // vouchedFor is how much stranger a call may be than one that was approved, and still not be strange.
 const vouchedFor = 2 * bit
 
-// signal returns how strange a call is by one signal. That of what is new is a share itself: it goes not much further.
+// unheard is what a call has ahead that is new in a way in which no honest call ever was, by unheardFrom. One asks by many signals,
+// and by each of them some honest call is strange; what none of them ever was does not have to compete with that.
+const (
+	unheard     = 4 * bit // one of nSignals
+	unheardFrom = bit
+)
+
+// signal returns how strange a call is by one signal. That of what is new is a share itself: it goes not much further, but it can
+// be unheard of.
 func (c *Calibration) signal(s Signal, b Bits) Bits {
 	strange := c.signals[s].strangeness(b)
-	if s.novelty() {
+	if s.novelty() || s == Hour {
 		strange = min(strange, max(b, log2(2*(c.Calls+1)))+bit)
+		if b > Bits(c.Signals[s].Max())*grain+unheardFrom {
+			strange = min(strange+unheard, maxBits)
+		}
 	}
 	return strange
 }
@@ -286,25 +298,27 @@ func (c *Calibration) learn(samples []sample, except int) {
 	c.prepare()
 }
 
-// decluster returns values of calls, but that of a session that goes beyond most calls only what goes on from there counts: such
-// a session is one that is strange, as a person would say who is asked, and not as many as it has calls.
+// decluster returns values of calls, but of those of a session that go beyond most calls only the greatest counts: such a session is
+// one that is strange, as a person would say who is asked, and not as many as it has calls.
 func decluster(samples []sample, of func(i int) Bits) []Bits {
 	out := make([]Bits, len(samples))
 	for i := range samples {
 		out[i] = of(i)
 	}
-	most := map[uint64]Bits{}
+	most := map[uint64]int{}
 	from := quantile(out, 900)
 	for i, b := range out {
 		if b <= from {
 			continue
 		}
-		was := most[samples[i].session]
-		if was > 0 && b <= was+vouchedFor {
+		session := samples[i].session
+		if was, ok := most[session]; !ok {
+			most[session] = i
+		} else if b > out[was] {
+			out[was], most[session] = 0, i
+		} else {
 			out[i] = 0
-			continue
 		}
-		most[samples[i].session] = b
 	}
 	return out
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -252,4 +253,11 @@ func (f *field) serial() (prefix string, n int64, ok bool) {
 	}
 	n, err := strconv.ParseInt(f.text[i:], 10, 64)
 	return f.text[:i], n, err == nil
+}
+
+// dated reports whether a text is a month or a day.
+func dated(s string) bool {
+	layout := time.DateOnly[:min(len(s), len(time.DateOnly))]
+	_, err := time.Parse(layout, s)
+	return len(s) >= len("2006-01") && err == nil
 }

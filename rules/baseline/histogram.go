@@ -122,6 +122,17 @@ func (h *Histogram) below(n int64) Bits {
 	return odds(2*some+1, 2*(all+1))
 }
 
+// outside returns how surprising a number is that is greater or less than others. Numbers count up, and what is next is little news:
+// one that is no farther from all others than they are from each other surprises half as much.
+func (h *Histogram) outside(n int64) Bits {
+	b := max(h.few(n), h.below(n))
+	least, most := h.Counts[0][0], h.Max()
+	if n > most && n-most <= most-least || n < least && least-n <= most-least {
+		b /= 2
+	}
+	return b
+}
+
 // clip counts what is above a number as that number.
 func (h *Histogram) clip(most int64) {
 	most, clipped := round(most), int64(0)

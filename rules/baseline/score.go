@@ -11,7 +11,8 @@ const (
 	Distinct               // more different values of an argument than usual
 	Sweep                  // values that go up or down in small steps
 	Pace                   // a gap that is too short, or gaps as even as only a machine makes them
-	Argument               // an argument, its type, form, length or value
+	Shape                  // an argument, a type, a form or a word that never was
+	Argument               // the value or the length of an argument
 	Size                   // more bytes than usual, in or out
 	Failure                // more failures than usual
 	Effect                 // an effect that the agent never had
@@ -21,7 +22,7 @@ const (
 	nSignals
 )
 
-var signalNames = [nSignals]string{"news", "order", "rate", "distinct", "sweep", "pace", "argument", "size", "failure", "effect", "hour", "origin", "shift"}
+var signalNames = [nSignals]string{"news", "order", "rate", "distinct", "sweep", "pace", "shape", "argument", "size", "failure", "effect", "hour", "origin", "shift"}
 
 // Signals returns the names of all signals.
 func Signals() []string { return signalNames[:] }
@@ -31,7 +32,7 @@ func (s Signal) String() string { return signalNames[s] }
 
 // novelty reports whether a signal is about what is new, and not about how much of it there is.
 func (s Signal) novelty() bool {
-	return s == News || s == Order || s == Argument || s == Effect || s == Origin
+	return s == News || s == Order || s == Shape || s == Argument || s == Effect || s == Origin
 }
 
 // surprise is how surprising a call is by each signal, as it is found before anybody knows how surprising honest calls are.
@@ -192,32 +193,33 @@ func (j *judgement) outcome() {
 func (j *judgement) arguments() {
 	l, t := j.look, j.tool
 	if b, known := t.Keys.of(l.keys); !known {
-		j.note(Argument, b, reason{kind: newKeys, name: l.keys, n: t.Sessions})
+		j.note(Shape, b, reason{kind: newKeys, name: l.keys, n: t.Sessions})
 	}
 	for i := range l.fields {
 		f := &l.fields[i]
 		x := t.Args[f.path]
 		if x == nil {
-			j.note(Argument, odds(1, 2*(t.Sessions+1)), reason{kind: newArg, name: f.path, n: t.Sessions})
+			j.note(Shape, odds(1, 2*(t.Sessions+1)), reason{kind: newArg, name: f.path, n: t.Sessions})
 			continue
 		}
 		if b, known := x.Types.of(f.kind); !known {
-			j.note(Argument, b, reason{kind: newType, name: f.path, text: f.kind, n: x.Sessions})
+			j.note(Shape, b, reason{kind: newType, name: f.path, text: f.kind, n: x.Sessions})
 			continue
 		}
 		if b, known := x.Forms.of(f.form); f.form != "" && !known {
-			j.note(Argument, b, reason{kind: newForm, name: f.path, text: f.form, n: x.Sessions})
+			j.note(Shape, b, reason{kind: newForm, name: f.path, text: f.form, n: x.Sessions})
 		}
-		if b, known := x.Values.of(f.value()); !known {
-			j.note(Argument, b, reason{kind: newValue, name: f.path, text: f.text, n: x.Sessions, of: int64(len(x.Values.Seen))})
-		} else if !x.Values.Open {
+		switch b, known := x.Values.of(f.value()); {
+		case !known && !dated(f.text): // each day has another date, and each month
+			j.note(Shape, b, reason{kind: newValue, name: f.path, text: f.text, n: x.Sessions, of: int64(len(x.Values.Seen))})
+		case known && !x.Values.Open:
 			j.note(Argument, b/2, reason{kind: rareValue, name: f.path, text: f.text, n: x.Values.Seen[f.value()], of: x.Values.all})
 		}
 		if f.size > 0 && x.Length.Total() > 0 {
 			j.note(Argument, x.Length.few(f.size), reason{kind: tooGreat, value: f.size, name: "bytes of " + f.path, h: &x.Length})
 		}
 		if f.kind == "number" && x.Number.Total() > 0 {
-			j.note(Argument, max(x.Number.few(f.number), x.Number.below(f.number)), reason{kind: outOfRange, value: f.number, name: f.path, h: &x.Number})
+			j.note(Argument, x.Number.outside(f.number), reason{kind: outOfRange, value: f.number, name: f.path, h: &x.Number})
 		}
 		any := &j.agent.AnyArg
 		j.note(Distinct, any.Distinct.high(f.distinct), reason{kind: anyMany, value: f.distinct, name: "distinct " + f.path, span: spans[0], h: &any.Distinct})

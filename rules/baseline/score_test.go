@@ -92,15 +92,15 @@ func TestAChangeIsFoundOutAndNamed(t *testing.T) {
 		}, 1, baseline.Argument, "amount 9,500; 5 to 94 are usual (p1 to p99 of 294 sessions)"},
 		{"another type", func(h *history) []call {
 			return append(h.customer()[:2], call{tool: "issue_refund", args: refund(123_456, "all", "late")})
-		}, 1, baseline.Argument, "amount was never a string"},
+		}, 1, baseline.Shape, "amount was never a string"},
 		{"another value", func(h *history) []call {
 			return append(h.customer()[:2], call{tool: "issue_refund", args: refund(123_456, 20, "admin")})
-		}, 1, baseline.Argument, `reason "admin" is none of the 3 values of`},
+		}, 1, baseline.Shape, `reason "admin" is none of the 3 values of`},
 		{"an argument more", func(h *history) []call {
 			args := refund(123_456, 20, "late")
 			args["to_account"] = "DE123"
 			return append(h.customer()[:2], call{tool: "issue_refund", args: args})
-		}, 1, baseline.Argument, `argument "to_account" was never sent`},
+		}, 1, baseline.Shape, `argument "to_account" was never sent`},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			b, h := trained(t)
