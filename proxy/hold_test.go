@@ -242,7 +242,7 @@ func TestAnotherPolicyEndsWhatIsHeld(t *testing.T) {
 			if holds[e.Cause] != inForce || b.Policy != inForce {
 				t.Errorf("#%d was held by policy %.5s and decided under %.5s", e.Cause, holds[e.Cause], inForce)
 			}
-		case *event.Opened, *event.Catalog, *event.Accepted, *event.Call, *event.Expired, *event.Result, *event.Signal, *event.Turn, *event.Closed:
+		case *event.Opened, *event.Catalog, *event.Accepted, *event.Exception, *event.Revoked, *event.Call, *event.Expired, *event.Result, *event.Signal, *event.Turn, *event.Closed:
 		}
 	}
 	verify(t, disk)
@@ -421,7 +421,7 @@ func TestEachHoldEndsOnce(t *testing.T) {
 			if b.After != 0 {
 				verdicts[e.Cause] = b
 			}
-		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Call, *event.Result, *event.Signal, *event.Turn, *event.Closed:
+		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Exception, *event.Revoked, *event.Call, *event.Result, *event.Signal, *event.Turn, *event.Closed:
 		}
 	}
 	if len(ends) != 300 || len(verdicts) != 300 || len(outcome) != 300 {

@@ -65,7 +65,7 @@ func (s *State) settle(e event.Event) (v event.Verdict) {
 		}
 	case *event.Expired:
 		v.Why, v.Hint = b.Reason+"; it was on hold: "+h.verdict.Why, AskAgain
-	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Call, *event.Verdict, *event.Result, *event.Signal, *event.Turn, *event.Closed:
+	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Exception, *event.Revoked, *event.Call, *event.Verdict, *event.Result, *event.Signal, *event.Turn, *event.Closed:
 		v.Why = "a call is not judged by a " + b.Kind()
 	}
 	v.After = e.Seq

@@ -225,7 +225,7 @@ func (w *world) pruned(p *rules.Policy) *rules.State {
 	s := rules.NewState(p)
 	for e := range w.events(1) {
 		switch e.Body.(type) {
-		case *event.Loaded, *event.Catalog, *event.Accepted:
+		case *event.Loaded, *event.Catalog, *event.Accepted, *event.Exception, *event.Revoked:
 			s.Apply(e)
 		default:
 			if e.At >= w.at.Add(-max(p.Horizon(), rules.HoldFor)) { // a policy before may have held the call

@@ -113,7 +113,7 @@ func (t *Tally) Add(e event.Event) {
 		if b.Outcome != event.OutcomeLost {
 			m.took[span(e.At.Sub(at))]++
 		}
-	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Review, *event.Expired, *event.Signal, *event.Turn, *event.Closed:
+	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Exception, *event.Revoked, *event.Review, *event.Expired, *event.Signal, *event.Turn, *event.Closed:
 	}
 }
 
