@@ -74,7 +74,17 @@ func (d *Daemon) definition(w http.ResponseWriter, r *http.Request) {
 
 // Accept records in a history of which no daemon is the owner that its user accepts tools. The policy is the one that was
 // in force last.
-func Accept(stateDir string, loaded *event.Loaded, list []event.Accepted, log *slog.Logger) (err error) {
+func Accept(stateDir string, loaded *event.Loaded, list []event.Accepted, log *slog.Logger) error {
+	return withGate(stateDir, loaded, log, func(g *proxy.Gate, who string) error { return g.Accept(who, list) })
+}
+
+// Revoke records in such a history that its user ends an exception.
+func Revoke(stateDir string, loaded *event.Loaded, exception uint64, note string, log *slog.Logger) error {
+	return withGate(stateDir, loaded, log, func(g *proxy.Gate, who string) error { return g.Revoke(exception, who, note) })
+}
+
+// withGate opens a history for one thing that its user wants to be recorded.
+func withGate(stateDir string, loaded *event.Loaded, log *slog.Logger, record func(g *proxy.Gate, who string) error) (err error) {
 	name, err := userName()
 	if err != nil {
 		return err
@@ -93,5 +103,5 @@ func Accept(stateDir string, loaded *event.Loaded, list []event.Accepted, log *s
 		return err
 	}
 	defer gate.Close()
-	return gate.Accept("local:"+name, list)
+	return record(gate, "local:"+name)
 }
