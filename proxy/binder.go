@@ -90,7 +90,7 @@ func (b *binder) apply(e event.Event) {
 		b.turn(e, body)
 	case *event.Call:
 		b.call(e, body)
-	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Verdict, *event.Review, *event.Expired, *event.Result,
+	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Verdict, *event.Review, *event.Expired, *event.Result,
 		*event.Signal, *event.Closed:
 	}
 }

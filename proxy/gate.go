@@ -250,7 +250,7 @@ func (g *Gate) Record(who Origin, cause uint64, body event.Body) *Ticket {
 			if news := g.mem.state.Catalog().News(body); len(news.Tools) > 0 || news.Complete {
 				b.add(b.open(who), cause, news)
 			}
-		case *event.Opened, *event.Loaded, *event.Accepted, *event.Promoted, *event.Verdict, *event.Review, *event.Expired, *event.Signal:
+		case *event.Opened, *event.Loaded, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Verdict, *event.Review, *event.Expired, *event.Signal:
 			b.add(b.open(who), cause, body)
 		case *event.Call:
 			if !body.Seen {

@@ -65,48 +65,61 @@ func (b *batch) abandon(reason string) {
 }
 
 // Review implements review.Gate. A decision that comes too late, or under another policy than the one that held the
-// call, is void: the hold has expired.
+// call, is void: the hold has expired, and nothing is remembered.
 func (g *Gate) Review(call uint64, d review.Decision) (event.Verdict, error) {
-	return g.settle(call, func(h heldCall, at event.Time) event.Body {
+	if d.Remember != nil { // what takes long, before the lock is taken
+		if _, err := g.Propose(call, d); err != nil {
+			return event.Verdict{}, err
+		}
+	}
+	return g.settle(call, func(h heldCall, b *batch) (event.Body, error) {
 		expires := h.since.Add(g.holdFor)
 		switch {
 		case h.verdict.Policy != g.Policy().Digest():
-			return h.expired(review.PolicyChanged)
-		case at >= expires:
-			return h.expired("the decision came after " + at.Sub(h.since).Round(time.Second).String())
+			return h.expired(review.PolicyChanged), nil
+		case b.at >= expires:
+			return h.expired("the decision came after " + b.at.Sub(h.since).Round(time.Second).String()), nil
+		}
+		if d.Remember != nil {
+			x, err := g.propose(call, d, b.at)
+			if err != nil {
+				return nil, err
+			}
+			b.add("", call, x)
 		}
 		args := sha256.Sum256(h.call.Args)
 		return &event.Review{
 			Who: d.Who, Approve: d.Approve, Note: d.Note, Server: h.call.Server, Tool: h.call.Tool,
 			Args: hex.EncodeToString(args[:]), Policy: h.verdict.Policy, Expires: expires,
-		}
+		}, nil
 	})
 }
 
 // Expire implements review.Gate.
 func (g *Gate) Expire(call uint64, reason string) (event.Verdict, error) {
-	return g.settle(call, func(h heldCall, _ event.Time) event.Body { return h.expired(reason) })
+	return g.settle(call, func(h heldCall, _ *batch) (event.Body, error) { return h.expired(reason), nil })
 }
 
-// settle ends a hold in the gate, so that of several decisions one counts.
-func (g *Gate) settle(call uint64, end func(heldCall, event.Time) event.Body) (event.Verdict, error) {
+// settle ends a hold in the gate, so that of several decisions one counts. If there is no end, the hold goes on.
+func (g *Gate) settle(call uint64, end func(heldCall, *batch) (event.Body, error)) (event.Verdict, error) {
 	t := newTicket()
-	gone := false
+	var refused error
 	g.do(t, func() {
 		h, ok := g.mem.held[call]
-		if gone = !ok; gone {
+		if !ok {
+			refused = review.ErrGone
 			t.finish(nil)
 			return
 		}
 		b := batch{gate: g, at: g.stamp()}
-		t.Verdict = b.settle(call, h, end(h, b.at))
+		body, err := end(h, &b)
+		if refused = err; err == nil {
+			t.Verdict = b.settle(call, h, body)
+		}
 		b.send(t)
 	})
-	switch err := t.Wait(); {
-	case err != nil:
+	if err := t.Wait(); err != nil {
 		return t.Verdict, err
-	case gone:
-		return event.Verdict{}, review.ErrGone
 	}
-	return t.Verdict, nil
+	return t.Verdict, refused
 }

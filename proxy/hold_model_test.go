@@ -107,7 +107,7 @@ func (m *holdModel) fold(e event.Event) {
 		} else if b.Action.Passes() {
 			m.passed = append(m.passed, e.At)
 		}
-	case *event.Opened, *event.Catalog, *event.Accepted, *event.Promoted, *event.Result, *event.Signal, *event.Turn, *event.Closed:
+	case *event.Opened, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Result, *event.Signal, *event.Turn, *event.Closed:
 	}
 }
 
@@ -259,7 +259,7 @@ func told(g *proxy.Gate, disk *manual, call uint64, d review.Decision) error {
 				return fmt.Errorf("%+v about #%d: told %+v, recorded %+v and %+v", d, call, v, end, b)
 			}
 			return nil
-		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Call, *event.Result, *event.Signal, *event.Turn, *event.Closed:
+		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Call, *event.Result, *event.Signal, *event.Turn, *event.Closed:
 		}
 	}
 	return fmt.Errorf("%+v about #%d: told %+v, and nothing is recorded", d, call, v)

@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -242,7 +243,7 @@ func TestAnotherPolicyEndsWhatIsHeld(t *testing.T) {
 			if holds[e.Cause] != inForce || b.Policy != inForce {
 				t.Errorf("#%d was held by policy %.5s and decided under %.5s", e.Cause, holds[e.Cause], inForce)
 			}
-		case *event.Opened, *event.Catalog, *event.Accepted, *event.Promoted, *event.Call, *event.Expired, *event.Result, *event.Signal, *event.Turn, *event.Closed:
+		case *event.Opened, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Call, *event.Expired, *event.Result, *event.Signal, *event.Turn, *event.Closed:
 		}
 	}
 	verify(t, disk)
@@ -421,7 +422,7 @@ func TestEachHoldEndsOnce(t *testing.T) {
 			if b.After != 0 {
 				verdicts[e.Cause] = b
 			}
-		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Call, *event.Result, *event.Signal, *event.Turn, *event.Closed:
+		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Call, *event.Result, *event.Signal, *event.Turn, *event.Closed:
 		}
 	}
 	if len(ends) != 300 || len(verdicts) != 300 || len(outcome) != 300 {
@@ -435,6 +436,62 @@ func TestEachHoldEndsOnce(t *testing.T) {
 		if d, told := reviewed[call]; ok != told || ok && (r.Who != d.Who || r.Approve != d.Approve) || v.Action.Passes() != (ok && r.Approve) {
 			t.Errorf("#%d: %+v told, %+v recorded, %+v released", call, d, ends[call], v)
 		}
+	}
+	verify(t, disk)
+}
+
+// An approval is good for the one call that was looked at: not for the same call again, nor for one that differs in exactly one of
+// session, server, tool and arguments, nor is it once more when it is sent again.
+func TestAnApprovalDoesNotCarryToAnotherCall(t *testing.T) {
+	disk, c := &manual{}, newClock()
+	g := gate(t, disk, policy(t, `rules: [{name: ask, on: "*/*", do: hold}]`), c)
+	defer g.Close()
+	who := support
+	call := func(change func(who *proxy.Origin, call *event.Call)) *proxy.Ticket {
+		who, call := who, refund(`{"amount":30}`)
+		change(&who, &call)
+		tk := g.Call(who, call, proxy.Retry{})
+		if err := tk.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		return tk
+	}
+	first := call(func(*proxy.Origin, *event.Call) {})
+	waiting := call(func(*proxy.Origin, *event.Call) {}) // the same, at the same time
+	if v, err := g.Desk().Decide(first.Seq, approve); err != nil || v.Action != event.Allow {
+		t.Fatal(v, err)
+	}
+	for name, change := range map[string]func(who *proxy.Origin, call *event.Call){
+		"the same again": func(*proxy.Origin, *event.Call) {},
+		"in another session": func(who *proxy.Origin, call *event.Call) {
+			who.Peer.Asserted = map[string]string{"sessionId": "other"}
+			call.Peer, who.Link = who.Peer, "l2"
+		},
+		"to another server":    func(_ *proxy.Origin, call *event.Call) { call.Server = "billing2" },
+		"to another tool":      func(_ *proxy.Origin, call *event.Call) { call.Tool = "issue_refund2" },
+		"with other arguments": func(_ *proxy.Origin, call *event.Call) { call.Args = []byte(`{"amount":31}`) },
+		"after the hold":       func(*proxy.Origin, *event.Call) { c.add(rules.HoldFor) },
+	} {
+		if tk := call(change); tk.Verdict.Action != event.Hold || tk.Hold == nil {
+			t.Errorf("%s: %+v", name, tk.Verdict)
+		}
+	}
+	if tk := g.Call(who, refund(`{"amount":30}`), proxy.Retry{Continues: true, State: "s", Args: []byte(`{"amount":30}`)}); tk.Wait() != nil || tk.Verdict.Action != event.Hold {
+		t.Errorf("a retry: %+v", tk.Verdict)
+	}
+	for range 2 {
+		if _, err := g.Desk().Decide(first.Seq, approve); !errors.Is(err, review.ErrGone) {
+			t.Error(err)
+		}
+	}
+	if !slices.ContainsFunc(g.Desk().List(), func(h review.Held) bool { return h.Call == waiting.Seq }) {
+		t.Error("the approval has released another call")
+	}
+	if err := g.Load(policy(t, heldRefunds)); err != nil {
+		t.Fatal(err)
+	}
+	if tk := call(func(*proxy.Origin, *event.Call) {}); tk.Verdict.Action != event.Hold {
+		t.Errorf("under another policy: %+v", tk.Verdict)
 	}
 	verify(t, disk)
 }

@@ -82,7 +82,7 @@ func (m *memory) fold(e event.Event) {
 			m.tasks.close(b.Link)
 		}
 		delete(m.links, b.Link)
-	case *event.Catalog, *event.Accepted, *event.Promoted, *event.Review, *event.Expired, *event.Signal, *event.Turn:
+	case *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Review, *event.Expired, *event.Signal, *event.Turn:
 	}
 	m.state.Apply(e)
 }

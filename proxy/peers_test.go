@@ -367,7 +367,7 @@ func (m *meeting) check(t *testing.T) {
 			if late == "" || !strings.HasPrefix(b.Text, late) {
 				t.Errorf("#%d a message was refused: %s", e.Seq, b.Text)
 			}
-		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Review, *event.Expired, *event.Turn:
+		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Review, *event.Expired, *event.Turn:
 		}
 	}
 	if len(open) > 0 {

@@ -97,7 +97,7 @@ func (d *directory) apply(e event.Event) {
 		for _, s := range d.sessions {
 			delete(s.links, b.Link)
 		}
-	case *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Verdict, *event.Review, *event.Expired, *event.Result, *event.Signal:
+	case *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Verdict, *event.Review, *event.Expired, *event.Result, *event.Signal:
 	}
 }
 

@@ -130,7 +130,7 @@ func (a *audit) add(e event.Event) {
 		c.outcome = b.Outcome
 		a.outcomes[b.Outcome]++
 		delete(a.open, e.Cause)
-	case *event.Opened, *event.Catalog, *event.Accepted, *event.Promoted, *event.Signal, *event.Turn, *event.Closed:
+	case *event.Opened, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Signal, *event.Turn, *event.Closed:
 	}
 }
 

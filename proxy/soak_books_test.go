@@ -182,7 +182,7 @@ func (f *flaky) enter(events []event.Event) {
 			} else if b.Action.Passes() {
 				f.books.note(call, cleared)
 			}
-		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Review, *event.Expired, *event.Result, *event.Signal, *event.Turn, *event.Closed:
+		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Review, *event.Expired, *event.Result, *event.Signal, *event.Turn, *event.Closed:
 		}
 	}
 }

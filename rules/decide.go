@@ -54,6 +54,7 @@ func (s *State) decide(e event.Event, approved bool) event.Verdict {
 	p := s.policy
 	v := event.Verdict{Action: event.Allow, Policy: p.digest}
 	decided := event.Allow
+	var excepted exempted
 	report := func(r string, do event.Action, observed bool, f finding) {
 		m := event.Match{Action: do, Rule: r, Why: f.why, Evidence: f.evidence, Observed: observed}
 		if observed || do >= decided || approved && do == event.Hold {
@@ -88,10 +89,18 @@ func (s *State) decide(e event.Event, approved bool) event.Verdict {
 		if f.unknown {
 			do = event.Hold
 		}
-		report(r.name, do, r.observe || p.observe, f)
+		observed := r.observe || p.observe
+		if x := s.excepted(i, e.At); x != nil && !observed {
+			v.Also = append(v.Also, event.Match{Action: do, Rule: r.name, Why: f.why, Evidence: f.evidence, Excepted: true, Exception: x.seq})
+			excepted = excepted.add(r.name, x)
+			continue
+		}
+		report(r.name, do, observed, f)
 	}
 	switch {
 	case v.Rule != "":
+	case len(excepted) > 0:
+		v.Why = s.sentence(excepted.String())
 	case approved:
 		v.Why = s.sentence("no rule denies it")
 	case len(v.Also) > 0:

@@ -215,7 +215,7 @@ func (d *differ) rest(was, is *rule) {
 		out := map[string]string{}
 		for _, f := range r.at.Fields() {
 			if !slices.Contains(spoken, f.Name) {
-				out[f.Name] = canonical(f.Value.JSON())
+				out[f.Name] = respelled(f.Value.JSON())
 			}
 		}
 		return out

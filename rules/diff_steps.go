@@ -171,8 +171,8 @@ func tightens(path, was, is string) Effect {
 	return fewerIs(b.Cmp(a) < 0, map[bool]Effect{true: Stricter, false: Looser}[slices.Contains(upper, keyword)])
 }
 
-// canonical writes JSON in one way.
-func canonical(raw []byte) string { return encoded(decoded(raw)) }
+// respelled writes JSON in one way.
+func respelled(raw []byte) string { return encoded(decoded(raw)) }
 
 // decoded reads JSON. Numbers that are equal are written in the same way.
 func decoded(raw []byte) any {

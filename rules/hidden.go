@@ -11,7 +11,7 @@ import (
 // stands that hides it; both are empty if that is not certain.
 func (p *Policy) hidden(i int) (why, hint string) {
 	for j, other := range p.rules {
-		if i == j || other.observe || p.rules[i].observe || !covers(other.on, p.rules[i].on) {
+		if i == j || other.observe || len(other.except) > 0 || p.rules[i].observe || !covers(other.on, p.rules[i].on) {
 			continue
 		}
 		at := other.at.Error("", "")

@@ -1,6 +1,8 @@
 package rules
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"time"
 
@@ -53,6 +55,10 @@ func (s *State) settle(e event.Event) (v event.Verdict) {
 			v.Why = decided + "; it was on hold: " + h.verdict.Why
 			break
 		}
+		if other := h.differs(e, b); other != "" {
+			v.Why = fmt.Sprintf("%s, but as a call %s; it was on hold: %s", decided, other, h.verdict.Why)
+			break
+		}
 		again := h.call
 		if s.trails != nil || s.habits != nil {
 			s.view.call.Call = nil // what was said and done meanwhile counts, too
@@ -65,11 +71,36 @@ func (s *State) settle(e event.Event) (v event.Verdict) {
 		}
 	case *event.Expired:
 		v.Why, v.Hint = b.Reason+"; it was on hold: "+h.verdict.Why, AskAgain
-	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Call, *event.Verdict, *event.Result, *event.Signal, *event.Turn, *event.Closed:
+	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Call, *event.Verdict, *event.Result, *event.Signal, *event.Turn, *event.Closed:
 		v.Why = "a call is not judged by a " + b.Kind()
 	}
 	v.After = e.Seq
 	return v
+}
+
+// differs says in what an approval is not of the call on hold: "" if it is of that one. What it leaves out, as those do that are
+// written in a transcript, differs in nothing.
+func (h *held) differs(e event.Event, b *event.Review) string {
+	c := h.call.Body.(*event.Call)
+	args := func() string {
+		sum := sha256.Sum256(c.Args)
+		return hex.EncodeToString(sum[:])
+	}
+	switch {
+	case e.Session != "" && e.Session != h.call.Session:
+		return "of another session"
+	case b.Server != "" && b.Server != c.Server:
+		return "to another server"
+	case b.Tool != "" && b.Tool != c.Tool:
+		return "to another tool"
+	case b.Args != "" && b.Args != args():
+		return "with other arguments"
+	case b.Policy != "" && b.Policy != h.verdict.Policy:
+		return "under another policy"
+	case b.Expires != 0 && e.At >= b.Expires:
+		return "whose hold is over"
+	}
+	return ""
 }
 
 // counts reports whether rule i counts the held call at the given time already, as it does where attempts count.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -225,7 +226,7 @@ func (w *world) pruned(p *rules.Policy) *rules.State {
 	s := rules.NewState(p)
 	for e := range w.events(1) {
 		switch e.Body.(type) {
-		case *event.Loaded, *event.Catalog, *event.Accepted:
+		case *event.Loaded, *event.Catalog, *event.Accepted, *event.Exception, *event.Revoked:
 			s.Apply(e)
 		default:
 			if e.At >= w.at.Add(-max(p.Horizon(), rules.HoldFor)) { // a policy before may have held the call
@@ -330,6 +331,8 @@ func (w *world) settle() {
 		body = &event.Review{Who: "local:u", Note: "no"}
 	case 1:
 		body = &event.Expired{Reason: "nobody decided"}
+	case 2, 3:
+		w.remember(call.Seq)
 	}
 	e := w.add(call.Seq, call.Session, body)
 	v := w.decide(e)
@@ -341,6 +344,33 @@ func (w *world) settle() {
 	w.apply(w.add(call.Seq, call.Session, &v))
 	if v.Action.Passes() {
 		w.open = append(w.open, call)
+	}
+}
+
+// remember lets calls like one that is on hold pass for a while, if there can be an exception.
+func (w *world) remember(call uint64) {
+	where := rapid.SampledFrom([][]string{nil, nil, {"k"}, {"args.n", "k"}}).Draw(w.t, "where")
+	x, err := w.state.Propose(call, where)
+	if w.twin != nil {
+		if twin, twinErr := w.twin.Propose(call, where); !reflect.DeepEqual(x, twin) || fmt.Sprint(err) != fmt.Sprint(twinErr) {
+			w.t.Fatalf("it proposes %+v %v, and restored %+v %v", x, err, twin, twinErr)
+		}
+	}
+	if err != nil {
+		return
+	}
+	x.Who, x.Expires = "local:u", w.at.Add(rapid.SampledFrom([]time.Duration{time.Second, time.Hour, 48 * time.Hour}).Draw(w.t, "for"))
+	w.apply(w.add(call, "", x))
+	list := w.state.Exceptions(w.at)
+	if last := list[len(list)-1]; last.Seq != w.seq || len(last.Idle) > 0 {
+		w.t.Fatalf("%+v", last)
+	}
+}
+
+// revoke ends an exception before its time.
+func (w *world) revoke() {
+	if list := w.state.Exceptions(w.at); len(list) > 0 {
+		w.apply(w.add(rapid.SampledFrom(list).Draw(w.t, "revoked").Seq, "", &event.Revoked{Who: "local:u"}))
 	}
 }
 
@@ -443,6 +473,8 @@ func (w *world) step() {
 		w.accept()
 	case 13, 14:
 		w.settle()
+	case 12:
+		w.revoke()
 	case 1, 2, 3:
 		w.result()
 	case 4:

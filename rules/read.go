@@ -43,7 +43,7 @@ func (p *Policy) Read(body event.Body) any {
 		if t = reads(b.Text, class); t != nil {
 			b.Passages = passages(t, b.Text, func(int) string { return "text" })
 		}
-	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Call, *event.Verdict, *event.Review, *event.Expired, *event.Signal, *event.Closed:
+	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Call, *event.Verdict, *event.Review, *event.Expired, *event.Signal, *event.Closed:
 	}
 	if t == nil {
 		return nil

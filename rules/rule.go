@@ -35,8 +35,11 @@ type rule struct {
 	strange  *strangeSpec  // baseline:
 	do       event.Action
 	observe  bool
+	except   []exemption // of do: hold
 	at       document.Node
 	whereAt  document.Node
+
+	definition string // names what the rule says but for its exceptions; empty unless there can be some
 }
 
 // rateSpec is what rate: says. One of the four measures is set.
@@ -90,7 +93,7 @@ func (r *rule) over() string {
 func (c *compiler) rule(n document.Node) {
 	r := &rule{at: n}
 	has := map[string]document.Node{}
-	for _, f := range n.Fields("name", "on", "where", "rate", "shape", "sequence", "require", "catalog", "baseline", "by", "within", "until", "do", "mode") {
+	for _, f := range n.Fields("name", "on", "where", "rate", "shape", "sequence", "require", "catalog", "baseline", "by", "within", "until", "do", "mode", "except") {
 		has[f.Name] = f.Value
 		switch f.Name {
 		case "name":
@@ -131,6 +134,10 @@ func (c *compiler) rule(n document.Node) {
 			}
 		case "mode":
 			r.observe = f.Value.OneOf("enforce", "observe") == "observe"
+		case "except":
+			for _, x := range f.Value.List(false) {
+				r.except = append(r.except, c.exemption(x))
+			}
 		}
 	}
 	if r.name == "" {
@@ -171,6 +178,12 @@ func (c *compiler) ruleFields(r *rule, n document.Node, has map[string]document.
 	}
 	if r.steps != nil {
 		c.finishSteps(r.steps, n, has)
+	}
+	if node := has["except"]; given("except") && !r.exceptable() {
+		node.Fail("write what the rule is not about into its where", "exceptions are from rules with do: hold, and not from those with catalog")
+	}
+	if r.exceptable() {
+		r.definition = definition(n)
 	}
 }
 

@@ -29,6 +29,18 @@ type stateImage struct {
 	Order   orderImage
 	Trails  *trailsImage    // nil if no rule asks what was said
 	Habits  *baseline.Image // nil if no rule asks how strange calls are
+
+	Exceptions []exceptionImage
+}
+
+// exceptionImage is an event whose body is an Exception.
+type exceptionImage struct {
+	_         struct{} `cbor:",toarray"`
+	V         int
+	Seq       uint64
+	At        event.Time
+	Cause     uint64
+	Exception *event.Exception
 }
 
 // countImage is an entry of a rate rule.
@@ -100,6 +112,11 @@ func (s *State) Snapshot(at event.Time) ([]byte, error) {
 	}
 	for call, h := range s.held {
 		img.Held[call] = heldImage{Call: imageOfCall(h.call), Verdict: h.verdict}
+	}
+	s.exceptions.evict(at)
+	for _, x := range s.exceptions.live {
+		e := x.event
+		img.Exceptions = append(img.Exceptions, exceptionImage{V: e.V, Seq: e.Seq, At: e.At, Cause: e.Cause, Exception: e.Body.(*event.Exception)})
 	}
 	return snapshot.Encode(img)
 }
@@ -182,6 +199,15 @@ func (s *State) restore(img stateImage) error {
 			return fmt.Errorf("call %d is held without a call and a verdict", call)
 		}
 		s.held[call] = held{call: h.Call.event(), verdict: h.Verdict}
+	}
+	for _, x := range img.Exceptions {
+		if x.Exception == nil {
+			return fmt.Errorf("exception %d says nothing", x.Seq)
+		}
+		s.exceptions.apply(event.Event{V: x.V, Seq: x.Seq, At: x.At, Cause: x.Cause, Body: x.Exception})
+	}
+	if len(s.exceptions.live) != len(img.Exceptions) {
+		return fmt.Errorf("%d of %d exceptions are about something", len(s.exceptions.live), len(img.Exceptions))
 	}
 	if err := s.order.restore(img.Order); err != nil {
 		return err

@@ -53,7 +53,10 @@ func everyEvent() []event.Event {
 	}
 	call("x", event.Allow)
 	call("x", event.Hold)
-	call("y", event.Hold)
+	add(call("y", event.Hold), &event.Exception{
+		Who: "local:ann", Principal: "local:alice", Agent: "m", Server: "a", Tool: "y", Rules: []event.Ruling{{Name: "person", Definition: "d"}},
+		With: []event.Argument{{Path: "args.k", Value: json.RawMessage(`"p"`)}}, Expires: event.At(begin).Add(24 * time.Hour),
+	})
 	add(0, &event.Signal{Source: "wire", Name: "n"})
 	add(0, &event.Call{Server: "a", Tool: "x", ID: json.RawMessage("2"), Args: json.RawMessage(`{"n":2}`)})
 	return out

@@ -87,7 +87,7 @@ func (s *State) Standings(e event.Event, at event.Time, only ...string) []Standi
 		out = s.standingsOf(expr.NewTurn(e), e, concerned, at)
 	case *event.Signal:
 		out = s.standingsOf(expr.NewSignal(e), e, concerned, at)
-	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Verdict, *event.Review, *event.Result, *event.Expired, *event.Closed:
+	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Verdict, *event.Review, *event.Result, *event.Expired, *event.Closed:
 	}
 	if len(out) > maxStandings {
 		weight := func(st Standing) int {
@@ -133,7 +133,7 @@ func (p *Policy) concerned(e event.Event, o *order) (list []int) {
 		named(o.turns, speaker(b))
 	case *event.Signal:
 		named(o.signals, b.Name)
-	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Verdict, *event.Review, *event.Result, *event.Expired, *event.Closed:
+	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Verdict, *event.Review, *event.Result, *event.Expired, *event.Closed:
 	}
 	slices.Sort(list)
 	return slices.Compact(list)

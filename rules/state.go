@@ -32,6 +32,8 @@ type State struct {
 	order    *order                      // what rules with steps remember
 	trails   *trails                     // what was said; nil if no rule asks for it
 	habits   *baseline.Watch             // what agents do; nil if no rule asks for it
+
+	exceptions exceptions
 	scratch
 }
 
@@ -72,6 +74,7 @@ func NewState(p *Policy) *State {
 		order:    newOrder(p),
 		held:     map[uint64]held{},
 	}
+	s.exceptions.policy = p
 	s.view.policy = p
 	if p.trails {
 		s.trails = newTrails(p, s.about)
@@ -92,6 +95,7 @@ func (s *State) Policy() *Policy { return s.policy }
 
 // Apply adds e to the history. Events come in order of Seq.
 func (s *State) Apply(e event.Event) {
+	s.exceptions.apply(e)
 	switch b := e.Body.(type) {
 	case *event.Catalog:
 		s.catalog.Apply(e)
@@ -129,7 +133,7 @@ func (s *State) Apply(e event.Event) {
 		}
 	case *event.Signal:
 		s.order.signal(e)
-	case *event.Opened, *event.Loaded, *event.Review, *event.Expired, *event.Closed:
+	case *event.Opened, *event.Loaded, *event.Exception, *event.Revoked, *event.Review, *event.Expired, *event.Closed:
 	}
 }
 

@@ -20,6 +20,7 @@ type view struct {
 	rules  []int     // that are about the tool, in order
 	rates  []rated   // of the same index as rules
 	key    []byte    // scratch
+	args   string    // digest of its arguments, once somebody has asked for it
 }
 
 // rated is the call under one rate rule.
@@ -37,7 +38,7 @@ func (v *view) look(e event.Event) {
 	if v.call.Call == body && v.seq == e.Seq && v.call.Session == e.Session {
 		return
 	}
-	v.seq = e.Seq
+	v.seq, v.args = e.Seq, ""
 	v.rules = v.policy.index.find(v.rules[:0], body.Server, body.Tool)
 	if cap(v.rates) < len(v.rules) {
 		v.rates = make([]rated, len(v.rules))

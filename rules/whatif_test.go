@@ -153,7 +153,7 @@ func TestWhatIfJudgesEachCallAgainstTheHistoryThatHappened(t *testing.T) {
 					t.Fatalf("#%d: %+v, want\n%+v", e.Seq, j, want)
 				}
 				delete(said, call)
-			case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Verdict, *event.Result, *event.Signal, *event.Turn, *event.Closed:
+			case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Verdict, *event.Result, *event.Signal, *event.Turn, *event.Closed:
 			}
 			model.Apply(e)
 		}

@@ -106,7 +106,7 @@ func (ix *indexer) add(e event.Event) {
 		}
 	case *event.Result:
 		ix.results[e.Cause] = e.Seq
-	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Signal, *event.Turn, *event.Closed:
+	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Signal, *event.Turn, *event.Closed:
 	}
 }
 
@@ -212,7 +212,7 @@ func (s *Session) add(e event.Event) {
 		if b.Outcome.Failed() && !b.Seen {
 			s.Failed++
 		}
-	case *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Review, *event.Expired, *event.Signal, *event.Turn, *event.Closed:
+	case *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Review, *event.Expired, *event.Signal, *event.Turn, *event.Closed:
 	}
 }
 
@@ -354,7 +354,7 @@ func awaitsVerdict(e event.Event) bool {
 		return !b.Seen
 	case *event.Review, *event.Expired:
 		return true
-	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Verdict, *event.Result, *event.Signal, *event.Turn, *event.Closed:
+	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Verdict, *event.Result, *event.Signal, *event.Turn, *event.Closed:
 	}
 	return false
 }

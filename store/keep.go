@@ -120,7 +120,7 @@ func prune(tx *bbolt.Tx, before event.Time, limit int) (n int, more bool, err er
 	calls := tx.Bucket(bucketCalls)
 	for _, e := range gone {
 		switch e.Body.(type) {
-		case *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted:
+		case *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked:
 			continue
 		case *event.Opened, *event.Call, *event.Verdict, *event.Review, *event.Expired, *event.Result, *event.Signal, *event.Turn, *event.Closed:
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/view"
 	"github.com/umpire-dev/umpire/rules"
 	"github.com/umpire-dev/umpire/rules/document"
+	"github.com/umpire-dev/umpire/rules/event"
 )
 
 func (a *app) check() *cobra.Command {
@@ -35,7 +37,7 @@ func (a *app) check() *cobra.Command {
 			}
 			var warnings document.Errors
 			if p != nil {
-				warnings = p.Warnings(cfg.Names(), cfg.History.Keep)
+				warnings = append(p.Warnings(cfg.Names(), cfg.History.Keep), p.Expired(event.At(time.Now()))...)
 			}
 			if asJSON {
 				return a.checkJSON(problems, warnings)

@@ -193,7 +193,7 @@ func (h *hazard) read(db *store.DB) map[int]*recorded {
 			bySeq[e.Cause].passed = b.Action.Passes()
 		case *event.Result:
 			bySeq[e.Cause].results = append(bySeq[e.Cause].results, b.Outcome)
-		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Review, *event.Expired, *event.Signal, *event.Turn, *event.Closed:
+		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Review, *event.Expired, *event.Signal, *event.Turn, *event.Closed:
 		}
 	}
 	return calls

@@ -85,13 +85,15 @@ func (f *filter) about(e event.Event) bool {
 		server = b.Server
 	case *event.Accepted:
 		server = b.Server
+	case *event.Exception:
+		server, tool = b.Server, b.Tool
 	case *event.Signal:
 		server = b.Server
 	case *event.Closed:
 		server = b.Server
 	case *event.Turn:
 		server = b.Server
-	case *event.Loaded, *event.Promoted, *event.Verdict:
+	case *event.Loaded, *event.Promoted, *event.Revoked, *event.Verdict:
 	}
 	return (f.server == "" || f.server == server) && (f.tool == "" || f.tool == tool)
 }
@@ -250,7 +252,7 @@ func (g *grouper) add(e event.Event) []event.Event {
 			return nil
 		}
 		return []event.Event{g.judged, e}
-	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Result, *event.Signal, *event.Turn, *event.Closed:
+	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Result, *event.Signal, *event.Turn, *event.Closed:
 	}
 	if g.verdict != "" || !g.about(e) {
 		return nil

@@ -24,7 +24,7 @@ func (a *app) review() *cobra.Command {
 		Short: "List the calls that wait for a person, approve or deny them",
 		Long: "Review lists the calls that a rule with do: hold has stopped until a person decides. An approved call is judged\n" +
 			"again before it goes on: what has come true meanwhile can still deny it.",
-		Example: "  umpire review\n  umpire review approve 41 --note 'customer called'\n  umpire log --follow --verdict hold",
+		Example: "  umpire review\n  umpire review approve 41 --note 'customer called'\n  umpire review approve 41 --remember --for 7d --where order_id,amount\n  umpire log --follow --verdict hold",
 		RunE: func(*cobra.Command, []string) error {
 			d, err := a.dial()
 			if err != nil {
@@ -39,13 +39,14 @@ func (a *app) review() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, one call a line")
-	cmd.AddCommand(a.decide("approve", true), a.decide("deny", false))
+	cmd.AddCommand(a.decide("approve", true), a.decide("deny", false), a.exceptions(), a.revoke())
 	return cmd
 }
 
 // decide is the command with which a person approves or denies.
 func (a *app) decide(name string, approve bool) *cobra.Command {
 	note, asJSON := "", false
+	var memory remembering
 	cmd := &cobra.Command{
 		Use:   name + " CALL",
 		Short: strings.ToUpper(name[:1]) + name[1:] + " a call that waits",
@@ -56,6 +57,10 @@ func (a *app) decide(name string, approve bool) *cobra.Command {
 			return nil
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
+			by, err := memory.decision(review.Decision{Approve: approve, Note: note})
+			if err != nil {
+				return err
+			}
 			d, err := a.dial()
 			if err != nil {
 				return err
@@ -65,12 +70,24 @@ func (a *app) decide(name string, approve bool) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			v, err := d.Decide(call, review.Decision{Approve: approve, Note: note})
+			var p review.Proposal
+			if by.Remember != nil {
+				if p, err = d.Propose(call, by); err != nil {
+					return noDaemon(err)
+				}
+				if memory.dryRun {
+					return a.printProposal(p, asJSON)
+				}
+			}
+			v, err := d.Decide(call, by)
 			if err != nil {
 				return noDaemon(err)
 			}
-			return a.printDecided(call, approve, v, asJSON)
+			return a.printDecided(call, approve, v, p.Diff, asJSON)
 		},
+	}
+	if approve {
+		memory.flags(cmd.Flags())
 	}
 	cmd.Flags().StringVar(&note, "note", "", "why: for the record, and for the model whose call it is")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the verdict as JSON")
@@ -120,8 +137,8 @@ func (a *app) printHeld(list []review.Held, asJSON bool, now time.Time) error {
 	return p.Err()
 }
 
-// printDecided says what became of a call. A call that was approved and yet denied is a failure.
-func (a *app) printDecided(call uint64, approve bool, v event.Verdict, asJSON bool) error {
+// printDecided says what became of a call, and shows what is remembered. A call that was approved and yet denied is a failure.
+func (a *app) printDecided(call uint64, approve bool, v event.Verdict, diff string, asJSON bool) error {
 	if asJSON {
 		if err := json.NewEncoder(a.stdout).Encode(v); err != nil {
 			return err
@@ -129,6 +146,15 @@ func (a *app) printDecided(call uint64, approve bool, v event.Verdict, asJSON bo
 	} else {
 		p := view.New(a.stdout)
 		p.Line(view.Ref(call), view.Action(v.Action), view.Text(v.Why, 0))
+		for _, m := range v.Also {
+			if diff != "" && m.Excepted && m.Exception != 0 {
+				p.Line(fmt.Sprintf("remembered as exception #%d, as if this were the policy; umpire review revoke %[1]d ends it:", m.Exception))
+				if _, err := fmt.Fprint(a.stdout, plain(diff)); err != nil {
+					return err
+				}
+				break
+			}
+		}
 		if err := p.Err(); err != nil {
 			return err
 		}

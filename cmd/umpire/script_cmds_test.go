@@ -375,7 +375,7 @@ var scrubs = []struct {
 	pattern *regexp.Regexp
 	with    string
 }{
-	{regexp.MustCompile(`\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\b|\b\d\d:\d\d:\d\d(\.\d{3})?\b`), "TIME"},
+	{regexp.MustCompile(`\b\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\dZ?\b|\b\d\d:\d\d:\d\d(\.\d{3})?\b`), "TIME"},
 	{regexp.MustCompile(`"at":"[^"]+"`), `"at":"TIME"`},
 	{regexp.MustCompile(`\b[0-9a-f]{64}\b`), "DIGEST"},
 	{regexp.MustCompile(`\bpolicy( +)[0-9a-f]{12}\b`), "policy${1}DIGEST"},

@@ -46,7 +46,7 @@ func quote(o event.Origin, e event.Event) view.Quote {
 		q.At, text = "text", b.Text
 	case *event.Result:
 		q.At, text = rules.PathAt(b, o.From), rules.Texts(b)
-	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Call, *event.Verdict, *event.Review, *event.Expired, *event.Signal, *event.Closed:
+	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Call, *event.Verdict, *event.Review, *event.Expired, *event.Signal, *event.Closed:
 	}
 	if o.To > o.From && o.To <= len(text) {
 		q.Before, q.Value, q.After = text[:o.From], text[o.From:o.To], text[o.To:]

@@ -90,7 +90,7 @@ func (s *soak) read(db *store.DB) map[int]*entered {
 		case *event.Result:
 			s.count["result: "+string(b.Outcome)]++
 			of.results = append(of.results, b.Outcome)
-		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Expired, *event.Signal, *event.Turn, *event.Closed:
+		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Expired, *event.Signal, *event.Turn, *event.Closed:
 		}
 	}
 	return calls

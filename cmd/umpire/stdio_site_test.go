@@ -127,7 +127,7 @@ func (s *site) calls(t *testing.T) (out []string) {
 			out[at[e.Cause]] += " " + b.Action.String()
 		case *event.Result:
 			out[at[e.Cause]] += " " + string(b.Outcome)
-		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Review, *event.Expired, *event.Signal, *event.Turn, *event.Closed:
+		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Review, *event.Expired, *event.Signal, *event.Turn, *event.Closed:
 		}
 	}
 	return out

@@ -99,7 +99,7 @@ func (c *client) Play(l transcript.Line) (h transcript.Happened, err error) {
 			b.Tools[i].Pin = tool.Name
 		}
 		return h, c.gate.Record(c.link(who, b.Server), 0, b).Wait()
-	case *event.Accepted, *event.Promoted, *event.Review, *event.Expired, *event.Signal, *event.Opened, *event.Loaded, *event.Verdict, *event.Closed:
+	case *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Review, *event.Expired, *event.Signal, *event.Opened, *event.Loaded, *event.Verdict, *event.Closed:
 	}
 	return h, errors.New("a script has calls, results, turns and lists of tools")
 }

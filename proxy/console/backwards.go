@@ -72,7 +72,7 @@ func (t *Tally) Before(e event.Event) bool {
 			t.earlier(e.At)
 			t.answeredBefore(e, b, true)
 		}
-	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Review, *event.Expired, *event.Signal, *event.Turn, *event.Closed:
+	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Review, *event.Expired, *event.Signal, *event.Turn, *event.Closed:
 	}
 	if e.At != 0 {
 		t.dropped = e.At

@@ -115,7 +115,7 @@ func (t *Tally) Add(e event.Event) {
 			t.minute(e.At)
 			t.answeredBefore(e, b, false)
 		}
-	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Review, *event.Expired, *event.Signal, *event.Turn, *event.Closed:
+	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Review, *event.Expired, *event.Signal, *event.Turn, *event.Closed:
 	}
 }
 

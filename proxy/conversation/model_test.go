@@ -119,7 +119,7 @@ func (b *booth) heard() string {
 			fmt.Fprintf(&out, "seen %v %s/%s %s%s\n", body.Seen, body.Server, body.Tool, body.Args, bound)
 		case *event.Result:
 			fmt.Fprintf(&out, "result %s of #%d %s/%s %s%s\n", body.Outcome, e.Cause, body.Server, body.Tool, body.Content, body.Text)
-		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Verdict, *event.Review, *event.Expired, *event.Closed:
+		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Verdict, *event.Review, *event.Expired, *event.Closed:
 		}
 	}
 	return out.String()

@@ -19,6 +19,8 @@ func (gate) Review(_ uint64, d review.Decision) (event.Verdict, error) {
 	return v, nil
 }
 
+func (gate) Propose(uint64, review.Decision) (review.Proposal, error) { return review.Proposal{}, nil }
+
 func (gate) Expire(uint64, string) (event.Verdict, error) { return event.Verdict{}, nil }
 
 func ExampleDesk() {

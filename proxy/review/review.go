@@ -35,14 +35,33 @@ type Decision struct {
 	Who     string `json:"-"` // said by whoever takes the decision in, as in event.Review: "local:alice"
 	Approve bool   `json:"approve"`
 	Note    string `json:"note,omitempty"` // for the record, and for the model
+	// Remember, with an approval, lets calls like this one pass for a while without anybody being asked.
+	Remember *Remember `json:"remember,omitempty"`
 }
 
-// Gate decides and records. Both methods return once the record is on disk; ErrGone says that the call is not on hold.
+// Remember says which calls are like the one that is approved, and for how long.
+type Remember struct {
+	For   string   `json:"for,omitempty"`   // such as "24h" or "7d"; empty is DefaultFor, and rules.MaxExcepted is the most
+	Where []string `json:"where,omitempty"` // the arguments that have to be equal, such as "to" or "args.items[0].sku"; none is all arguments
+}
+
+// DefaultFor is for how long an approval is remembered, if it does not say so.
+const DefaultFor = 24 * time.Hour
+
+// Proposal is what an approval that is remembered would be.
+type Proposal struct {
+	Exception *event.Exception `json:"exception"`
+	Diff      string           `json:"diff"` // unified: the change of the policy that has the same effect
+}
+
+// Gate decides and records. Its methods return once the record is on disk; ErrGone says that the call is not on hold.
 type Gate interface {
 	// Review ends a hold by the decision of a person and returns the verdict: an approved call is judged again.
 	Review(call uint64, d Decision) (event.Verdict, error)
 	// Expire ends a hold without a decision.
 	Expire(call uint64, reason string) (event.Verdict, error)
+	// Propose returns what a decision would have remembered, and decides nothing.
+	Propose(call uint64, d Decision) (Proposal, error)
 }
 
 // ErrGone says that a call is not on hold: it never was, or the hold has ended.
@@ -203,14 +222,9 @@ func (d *Desk) List() []Held {
 // Decide ends the hold of a call and returns what became of it. The first decision counts; for every other the error is
 // ErrGone and says who was first.
 func (d *Desk) Decide(call uint64, by Decision) (event.Verdict, error) {
-	if len(by.Note) > MaxNote || !utf8.ValidString(by.Note) {
-		return event.Verdict{}, fmt.Errorf("a note is UTF-8 of at most %d bytes", MaxNote)
-	}
-	d.mu.Lock()
-	s := d.slots[call]
-	d.mu.Unlock()
-	if s == nil {
-		return event.Verdict{}, d.gone(call)
+	s, err := d.held(call, by)
+	if err != nil {
+		return event.Verdict{}, err
 	}
 	how := by.Who + " denied it"
 	if by.Approve {
@@ -222,6 +236,43 @@ func (d *Desk) Decide(call uint64, by Decision) (event.Verdict, error) {
 		return event.Verdict{}, d.gone(call)
 	}
 	return v, err
+}
+
+// CheckNote reports whether a note can be recorded.
+func CheckNote(note string) error {
+	if len(note) > MaxNote || !utf8.ValidString(note) {
+		return fmt.Errorf("a note is UTF-8 of at most %d bytes", MaxNote)
+	}
+	return nil
+}
+
+// Propose returns what the decision would have remembered. It decides nothing.
+func (d *Desk) Propose(call uint64, by Decision) (Proposal, error) {
+	if _, err := d.held(call, by); err != nil {
+		return Proposal{}, err
+	}
+	p, err := d.gate.Propose(call, by)
+	if errors.Is(err, ErrGone) {
+		err = d.gone(call)
+	}
+	return p, err
+}
+
+// held returns the slot about which a decision is.
+func (d *Desk) held(call uint64, by Decision) (*Slot, error) {
+	if err := CheckNote(by.Note); err != nil {
+		return nil, err
+	}
+	if by.Remember != nil && !by.Approve {
+		return nil, errors.New("an approval can be remembered, and a denial cannot: a rule that denies does that")
+	}
+	d.mu.Lock()
+	s := d.slots[call]
+	d.mu.Unlock()
+	if s == nil {
+		return nil, d.gone(call)
+	}
+	return s, nil
 }
 
 func (d *Desk) gone(call uint64) error {

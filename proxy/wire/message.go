@@ -9,10 +9,11 @@ package wire
 import (
 	"bytes"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/tidwall/gjson"
+
+	"github.com/umpire-dev/umpire/rules/canonical"
 )
 
 // Kind tells what a message is.
@@ -250,45 +251,7 @@ func Key(id string) string {
 	if strings.HasPrefix(id, `"`) {
 		return "s" + unescape(id[1:len(id)-1])
 	}
-	return "n" + canonicalNumber(id)
-}
-
-// canonicalNumber maps number tokens of equal value to equal texts: digits without zeros at their ends, and a power of
-// ten. The scanner bounds both.
-func canonicalNumber(token string) string {
-	if plainInteger(token) {
-		return token + "e0"
-	}
-	mantissa, exponent, _ := strings.Cut(strings.ToLower(token), "e")
-	sign, digits := "", mantissa
-	if d, negative := strings.CutPrefix(mantissa, "-"); negative {
-		sign, digits = "-", d
-	}
-	power := 0
-	if exponent != "" {
-		var err error
-		if power, err = strconv.Atoi(exponent); err != nil {
-			return token
-		}
-	}
-	whole, frac, _ := strings.Cut(digits, ".")
-	digits = strings.TrimLeft(whole+frac, "0")
-	power -= len(frac)
-	short := strings.TrimRight(digits, "0")
-	if short == "" {
-		return "0"
-	}
-	return fmt.Sprintf("%s%se%d", sign, short, power+len(digits)-len(short))
-}
-
-// plainInteger reports whether a token is made of digits alone, without zeros at its ends.
-func plainInteger(token string) bool {
-	for _, c := range []byte(token) {
-		if c < '0' || c > '9' {
-			return false
-		}
-	}
-	return token != "" && token[0] != '0' && token[len(token)-1] != '0'
+	return "n" + canonical.Number(id)
 }
 
 // Batch joins messages to a batch, each with the bytes that it came with.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"github.com/umpire-dev/umpire/rules/canonical"
 	"github.com/umpire-dev/umpire/rules/event"
 )
 
@@ -33,11 +34,11 @@ func beside(name string) bool { return name == "_meta" || name == "icons" }
 // tool reads a definition. Each of its members but those beside is pinned; one that is not of the type that MCP gives it
 // is kept as it is, under More.
 func tool(def gjson.Result) event.Tool {
-	canonical := appendObject(nil, def, beside)
-	sum := sha256.Sum256(canonical)
+	all := canonical.AppendObject(nil, def, beside)
+	sum := sha256.Sum256(all)
 	t := event.Tool{Pin: hex.EncodeToString(sum[:])}
 	var more []string
-	gjson.ParseBytes(canonical).ForEach(func(k, v gjson.Result) bool {
+	gjson.ParseBytes(all).ForEach(func(k, v gjson.Result) bool {
 		text := v.Type == gjson.String
 		switch {
 		case k.Str == "name":
@@ -62,10 +63,10 @@ func tool(def gjson.Result) event.Tool {
 	}
 	t.Skeleton = skeleton(t.Name)
 	var s search
-	s.value(gjson.ParseBytes(canonical))
+	s.value(gjson.ParseBytes(all))
 	t.Doubts, t.Passages = s.found, s.passages
-	if len(canonical) > maxDefinition {
-		t = event.Tool{Name: t.Name, Long: len(canonical), Pin: t.Pin, Skeleton: t.Skeleton, Doubts: t.Doubts, Passages: t.Passages}
+	if len(all) > maxDefinition {
+		t = event.Tool{Name: t.Name, Long: len(all), Pin: t.Pin, Skeleton: t.Skeleton, Doubts: t.Doubts, Passages: t.Passages}
 	}
 	return t
 }

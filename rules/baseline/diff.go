@@ -194,7 +194,7 @@ func Compare(history History, since event.Time, was, now *Baseline, limit Bits, 
 		case *event.Result:
 			old.Result(e, b)
 			fresh.Result(e, b)
-		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Review, *event.Expired, *event.Signal, *event.Turn, *event.Closed:
+		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Review, *event.Expired, *event.Signal, *event.Turn, *event.Closed:
 		}
 	}
 	return c, nil

@@ -111,7 +111,7 @@ func (l *learner) read(history History, each func(call uint64, t *look)) error {
 					s.result(o, b, l.stream.Tracker.Agents[o.Agent].session(o.Session))
 				}
 			}
-		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Review, *event.Expired, *event.Signal, *event.Turn, *event.Closed:
+		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Review, *event.Expired, *event.Signal, *event.Turn, *event.Closed:
 		}
 	}
 	return nil

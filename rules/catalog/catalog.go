@@ -108,7 +108,7 @@ func (c *Catalog) Apply(e event.Event) {
 				tool.Doubts = nil
 			}
 		}
-	case *event.Opened, *event.Loaded, *event.Promoted, *event.Call, *event.Verdict, *event.Review, *event.Expired, *event.Result, *event.Signal, *event.Turn, *event.Closed:
+	case *event.Opened, *event.Loaded, *event.Promoted, *event.Exception, *event.Revoked, *event.Call, *event.Verdict, *event.Review, *event.Expired, *event.Result, *event.Signal, *event.Turn, *event.Closed:
 	}
 }
 

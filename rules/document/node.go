@@ -46,6 +46,17 @@ func (n Node) Position() (line, col int) {
 	return pos.Line, pos.Column
 }
 
+// Flow reports whether the value is a mapping or a list between brackets.
+func (n Node) Flow() bool {
+	switch v := n.yaml.(type) {
+	case *ast.MappingNode:
+		return v.IsFlowStyle
+	case *ast.SequenceNode:
+		return v.IsFlowStyle
+	}
+	return false
+}
+
 // Fail reports a problem with the value. The hint may be empty.
 func (n Node) Fail(hint, format string, args ...any) {
 	line, col := n.Position()
@@ -220,6 +231,9 @@ type Field struct {
 
 // FailKey reports a problem with the key.
 func (f Field) FailKey(hint, format string, args ...any) { f.key.Fail(hint, format, args...) }
+
+// Position returns the line and column of the key, from 1.
+func (f Field) Position() (line, col int) { return f.key.Position() }
 
 // Line returns the line on which the key stands, from 1.
 func (f Field) Line() int {

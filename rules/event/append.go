@@ -299,6 +299,8 @@ func (w *writer) verdict(v *Verdict) {
 		w.always("why", m.Why)
 		w.numbers("evidence", m.Evidence)
 		w.mark("observed", m.Observed)
+		w.mark("excepted", m.Excepted)
+		w.number("exception", m.Exception)
 		w.close()
 	}
 	w.out = append(w.out, ']')

@@ -265,6 +265,9 @@ type Match struct {
 	Why      string   `json:"why"`
 	Evidence []uint64 `json:"evidence,omitempty"`
 	Observed bool     `json:"observed,omitempty"` // the rule is in observe mode: this is what it would have done
+	Excepted bool     `json:"excepted,omitempty"` // an exception from the rule is about the call: this is what it would have done
+	// Exception is the Seq of that Exception; 0 if it stands in the policy.
+	Exception uint64 `json:"exception,omitempty"`
 }
 
 // Review is what a person decided about a call that is held (Cause is the call). It is good for this one call, and it
@@ -278,6 +281,41 @@ type Review struct {
 	Args    string `json:"args"`    // hex SHA-256 of Call.Args
 	Policy  string `json:"policy"`  // digest of the policy that held the call
 	Expires Time   `json:"expires"` // when the hold would have ended
+}
+
+// Exception says that a person lets calls pass for a while that rules with do: hold would stop (Cause is the call),
+// as the one that the person has looked at. Its Seq names it. It is about calls that have all that it says, and no other rule; it has
+// one of Args and With.
+type Exception struct {
+	Who       string     `json:"who"` // verified: "local:alice"
+	Note      string     `json:"note,omitempty"`
+	Rules     []Ruling   `json:"rules"`
+	Principal string     `json:"principal"`
+	Agent     string     `json:"agent"`
+	Workspace string     `json:"workspace,omitempty"`
+	Server    string     `json:"server"`
+	Tool      string     `json:"tool"`
+	Args      string     `json:"args,omitempty"` // hex SHA-256 of all arguments in canonical form
+	With      []Argument `json:"with,omitempty"` // the arguments that are asked for, whatever the others are
+	Expires   Time       `json:"expires"`
+}
+
+// Ruling names a rule as it was written: one that says something else now is another one.
+type Ruling struct {
+	Name       string `json:"name"`
+	Definition string `json:"definition"` // hex SHA-256 of what the rule says, in canonical form, but for its exceptions
+}
+
+// Argument is an argument and its value: a text, a number or a boolean.
+type Argument struct {
+	Path  string          `json:"path"` // "args.order_id"
+	Value json.RawMessage `json:"value"`
+}
+
+// Revoked says that a person ends an Exception before its time (Cause is the Exception).
+type Revoked struct {
+	Who  string `json:"who"` // verified: "local:alice"
+	Note string `json:"note,omitempty"`
 }
 
 // Expired says that a hold ended without a decision, or with one that came too late (Cause is the call).
@@ -421,6 +459,12 @@ func (*Promoted) Kind() string { return "promoted" }
 func (*Call) Kind() string { return "call" }
 
 // Kind implements Body.
+func (*Exception) Kind() string { return "exception" }
+
+// Kind implements Body.
+func (*Revoked) Kind() string { return "revoked" }
+
+// Kind implements Body.
 func (*Verdict) Kind() string { return "verdict" }
 
 // Kind implements Body.
@@ -441,16 +485,18 @@ func (*Turn) Kind() string { return "turn" }
 // Kind implements Body.
 func (*Closed) Kind() string { return "closed" }
 
-func (*Opened) body()   {}
-func (*Loaded) body()   {}
-func (*Catalog) body()  {}
-func (*Accepted) body() {}
-func (*Promoted) body() {}
-func (*Call) body()     {}
-func (*Verdict) body()  {}
-func (*Review) body()   {}
-func (*Expired) body()  {}
-func (*Result) body()   {}
-func (*Signal) body()   {}
-func (*Turn) body()     {}
-func (*Closed) body()   {}
+func (*Opened) body()    {}
+func (*Loaded) body()    {}
+func (*Catalog) body()   {}
+func (*Accepted) body()  {}
+func (*Promoted) body()  {}
+func (*Exception) body() {}
+func (*Revoked) body()   {}
+func (*Call) body()      {}
+func (*Verdict) body()   {}
+func (*Review) body()    {}
+func (*Expired) body()   {}
+func (*Result) body()    {}
+func (*Signal) body()    {}
+func (*Turn) body()      {}
+func (*Closed) body()    {}

@@ -21,13 +21,19 @@ var every = []event.Event{
 	}}, Complete: true}},
 	{Body: &event.Accepted{Who: "local:alice", Server: "billing", Tools: []event.Pin{{Name: "t", Pin: "d"}}}},
 	{Body: &event.Promoted{Who: "local:alice", Digest: "d", Name: "baseline.json", Baseline: json.RawMessage(`{"umpire_baseline":1}`)}},
+	{Body: &event.Exception{
+		Who: "local:alice", Note: "n", Rules: []event.Ruling{{Name: "r", Definition: "d"}}, Principal: "local:bob", Agent: "bot", Workspace: "/w",
+		Server: "billing", Tool: "issue_refund", Args: "d", With: []event.Argument{{Path: "args.amount", Value: json.RawMessage(`1.10`)}},
+		Expires: event.At(time.Date(2026, 11, 24, 8, 0, 0, 0, time.UTC)),
+	}},
+	{Body: &event.Revoked{Who: "local:alice", Note: "n"}},
 	{Body: &event.Call{
 		Link: "l", Server: "billing", Tool: "issue_refund", ID: json.RawMessage(`"<a>"`), Args: json.RawMessage(`{"amount":1.10}`), Size: 15,
 		Peer: peer, Retry: 3, Seen: true, Findings: []event.Finding{{Kind: event.Redacted, Path: "args.password", Size: 7}},
 	}},
 	{Body: &event.Verdict{
 		Action: event.Log, Rule: "r", Why: "w", Evidence: []uint64{1, 2}, Hint: "h", RetryMS: 7, Policy: "p", After: 4,
-		Also: []event.Match{{Action: event.Deny, Rule: "o", Why: "w", Evidence: []uint64{1}, Observed: true}},
+		Also: []event.Match{{Action: event.Deny, Rule: "o", Why: "w", Evidence: []uint64{1}, Observed: true, Excepted: true, Exception: 3}},
 	}},
 	{Body: &event.Review{
 		Who: "local:alice", Approve: true, Note: "n", Server: "billing", Tool: "issue_refund", Args: "d", Policy: "p",

@@ -15,19 +15,21 @@ type record struct {
 	Session string `json:"session,omitempty"`
 	Cause   uint64 `json:"cause,omitempty"`
 
-	Opened   *Opened   `json:"opened,omitempty"`
-	Loaded   *Loaded   `json:"loaded,omitempty"`
-	Catalog  *Catalog  `json:"catalog,omitempty"`
-	Accepted *Accepted `json:"accepted,omitempty"`
-	Promoted *Promoted `json:"promoted,omitempty"`
-	Call     *Call     `json:"call,omitempty"`
-	Verdict  *Verdict  `json:"verdict,omitempty"`
-	Review   *Review   `json:"review,omitempty"`
-	Expired  *Expired  `json:"expired,omitempty"`
-	Result   *Result   `json:"result,omitempty"`
-	Signal   *Signal   `json:"signal,omitempty"`
-	Turn     *Turn     `json:"turn,omitempty"`
-	Closed   *Closed   `json:"closed,omitempty"`
+	Opened    *Opened    `json:"opened,omitempty"`
+	Loaded    *Loaded    `json:"loaded,omitempty"`
+	Catalog   *Catalog   `json:"catalog,omitempty"`
+	Accepted  *Accepted  `json:"accepted,omitempty"`
+	Promoted  *Promoted  `json:"promoted,omitempty"`
+	Exception *Exception `json:"exception,omitempty"`
+	Revoked   *Revoked   `json:"revoked,omitempty"`
+	Call      *Call      `json:"call,omitempty"`
+	Verdict   *Verdict   `json:"verdict,omitempty"`
+	Review    *Review    `json:"review,omitempty"`
+	Expired   *Expired   `json:"expired,omitempty"`
+	Result    *Result    `json:"result,omitempty"`
+	Signal    *Signal    `json:"signal,omitempty"`
+	Turn      *Turn      `json:"turn,omitempty"`
+	Closed    *Closed    `json:"closed,omitempty"`
 }
 
 // ErrBody says that an event has no body of a known kind, or more than one.
@@ -50,6 +52,10 @@ func (e Event) appendAny(dst []byte) ([]byte, error) {
 		r.Accepted = b
 	case *Promoted:
 		r.Promoted = b
+	case *Exception:
+		r.Exception = b
+	case *Revoked:
+		r.Revoked = b
 	case *Call:
 		r.Call = b
 	case *Verdict:
@@ -114,6 +120,8 @@ func (r *record) body() (body Body, err error) {
 	set(r.Catalog, r.Catalog != nil)
 	set(r.Accepted, r.Accepted != nil)
 	set(r.Promoted, r.Promoted != nil)
+	set(r.Exception, r.Exception != nil)
+	set(r.Revoked, r.Revoked != nil)
 	set(r.Call, r.Call != nil)
 	set(r.Verdict, r.Verdict != nil)
 	set(r.Review, r.Review != nil)

@@ -160,7 +160,7 @@ func drawn(t *rapid.T) Event {
 func fill(t *rapid.T, v reflect.Value, name string) {
 	switch v.Interface().(type) {
 	case json.RawMessage:
-		raw := map[string][]string{"ID": {`1`, `"<a>"`, `null`}, "Args": {`{}`, `{"a":[1.10,"<&>"]}`}}[name]
+		raw := map[string][]string{"ID": {`1`, `"<a>"`, `null`}, "Args": {`{}`, `{"a":[1.10,"<&>"]}`}, "Value": {`"<a>"`, `1.10`, `true`}}[name]
 		if raw == nil {
 			raw = []string{`{}`, `{"a":[1,"<&>"],"é":null}`}
 		}

@@ -92,7 +92,7 @@ func (s *schemas) text(t *testing.T) []byte {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		properties = append(properties, member{name, s.of(f.Type.Elem())})
 		one = append(one, object{{"required", []string{name}}})
-		if strings.Contains(s.docs[f.Type.Elem().Name()], "(Cause is the call)") {
+		if strings.Contains(s.docs[f.Type.Elem().Name()], "(Cause is the ") {
 			caused = append(caused, member{name, []string{"cause"}})
 		}
 	}
@@ -192,6 +192,8 @@ func (s *schemas) fields(t reflect.Type) (properties object, required []string) 
 			of = object{{"type", []string{"string", "number", "null"}}}
 		case t == reflect.TypeFor[Call]() && f.Name == "Args", t == reflect.TypeFor[Promoted]() && f.Name == "Baseline":
 			of = object{{"type", "object"}}
+		case t == reflect.TypeFor[Argument]() && f.Name == "Value":
+			of = object{{"type", []string{"string", "number", "boolean"}}}
 		case options != "omitempty" && f.Type.Kind() == reflect.Slice: // none of them
 			of[0].value = []string{"array", "null"}
 		}

@@ -1,6 +1,8 @@
 package expr
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
@@ -84,6 +86,51 @@ type Scalar struct {
 	IsString bool
 }
 
+// ParseScalar reads a JSON text, number or boolean.
+func ParseScalar(raw []byte) (s Scalar, ok bool) {
+	if !gjson.ValidBytes(raw) {
+		return s, false
+	}
+	return scalarOf(gjson.ParseBytes(raw))
+}
+
+func scalarOf(v gjson.Result) (s Scalar, ok bool) {
+	switch v.Type {
+	case gjson.String:
+		return Scalar{Text: v.Str, IsString: true}, true
+	case gjson.Number:
+		return Scalar{Text: canonicalNumber(v.Raw)}, true
+	case gjson.True, gjson.False:
+		return Scalar{Text: v.Raw}, true
+	}
+	return s, false
+}
+
+// JSON returns what ParseScalar reads.
+func (s Scalar) JSON() ([]byte, error) {
+	if !s.IsString {
+		return []byte(s.Text), nil
+	}
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(s.Text)
+	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), err
+}
+
+// Hidden reports whether the argument at p, or something in which it is, is not stored as it was sent, and what was done to it.
+func (p ArgPath) Hidden(c *Call) (hidden bool, why string) {
+	if why = c.hidden["args"]; why != "" {
+		return true, why
+	}
+	for _, st := range p.steps {
+		if why = c.hidden[st.path]; why != "" {
+			return true, why
+		}
+	}
+	return false, ""
+}
+
 // Lookup returns the argument at p. Found is false if it is missing or null. It is an error if the argument is an
 // object or an array, if it is not stored in full, or if a key on the way differs from another in case alone.
 func (p ArgPath) Lookup(c *Call) (s Scalar, found bool, err error) {
@@ -122,15 +169,11 @@ func (p ArgPath) Lookup(c *Call) (s Scalar, found bool, err error) {
 			return Scalar{}, false, fmt.Errorf("%s is longer than the history keeps", path)
 		}
 	}
-	switch at.Type {
-	case gjson.Null:
+	if at.Type == gjson.Null {
 		return Scalar{}, false, nil
-	case gjson.String:
-		return Scalar{Text: at.Str, IsString: true}, true, nil
-	case gjson.Number:
-		return Scalar{Text: canonicalNumber(at.Raw)}, true, nil
-	case gjson.True, gjson.False:
-		return Scalar{Text: at.Raw}, true, nil
+	}
+	if s, ok := scalarOf(at); ok {
+		return s, true, nil
 	}
 	return Scalar{}, false, fmt.Errorf("%s is not a string, number or boolean", p)
 }

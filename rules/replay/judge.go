@@ -62,7 +62,7 @@ func (j *judge) add(e event.Event) (out Judgement, judged bool, err error) {
 		}
 		out = Judgement{Call: j.call, Recorded: *b, Replayed: j.replayed, End: j.end, Incomplete: j.incomplete(e.At)}
 		judged = true
-	case *event.Opened, *event.Catalog, *event.Accepted, *event.Promoted, *event.Result, *event.Signal, *event.Turn, *event.Closed:
+	case *event.Opened, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Result, *event.Signal, *event.Turn, *event.Closed:
 	}
 	if j.state != nil {
 		j.state.Apply(e)

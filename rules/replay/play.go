@@ -141,7 +141,7 @@ func (p *Player) Add(e event.Event) (m Moment, err error) {
 		if about := p.calls[call]; about.Body != nil {
 			m.Standings = p.state.Standings(about, e.At)
 		}
-	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Closed:
+	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Closed:
 	}
 	m.Earlier = p.earlier(m.Standings, e.At)
 	return m, nil

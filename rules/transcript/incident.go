@@ -30,7 +30,7 @@ type incident struct {
 	settled  *event.Verdict // nil if nothing did
 	last     uint64         // the event after which nothing matters any more
 	evidence map[uint64]bool
-	events   []event.Event // its session, its evidence, and all that was said about tools
+	events   []event.Event // its session, its evidence, and all that lasts
 }
 
 // Record returns a recorded call as an archive with one case: under the policy that was in force, what led to the verdict,
@@ -107,7 +107,7 @@ func (x *incident) find(history func(uint64) iter.Seq2[event.Event, error], call
 			} else if b.After == x.end.Seq {
 				x.settled, x.last = b, x.end.Seq
 			}
-		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Result, *event.Signal, *event.Turn, *event.Closed:
+		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Result, *event.Signal, *event.Turn, *event.Closed:
 		}
 		over := x.verdict != nil && (x.verdict.Action != event.Hold || x.settled != nil || e.At.Sub(x.call.At) > 2*rules.HoldFor)
 		if over || x.call.Body == nil {
@@ -133,9 +133,7 @@ func (x *incident) collect(history func(uint64) iter.Seq2[event.Event, error]) e
 		if l, ok := e.Body.(*event.Loaded); ok && e.Seq < x.call.Seq {
 			x.policy = l
 		}
-		_, catalog := e.Body.(*event.Catalog)
-		_, accepted := e.Body.(*event.Accepted)
-		if catalog || accepted || e.Session == x.call.Session || x.evidence[e.Seq] || x.evidence[e.Cause] {
+		if lasting(e) || e.Session == x.call.Session || x.evidence[e.Seq] || x.evidence[e.Cause] {
 			x.events = append(x.events, e)
 		}
 	}
@@ -143,6 +141,17 @@ func (x *incident) collect(history func(uint64) iter.Seq2[event.Event, error]) e
 		return fmt.Errorf("call #%d: %w", x.call.Seq, ErrNoCall)
 	}
 	return nil
+}
+
+// lasting reports whether an event matters whenever it happened: what is said about tools, and what people have decided for
+// longer than one call.
+func lasting(e event.Event) bool {
+	switch e.Body.(type) {
+	case *event.Catalog, *event.Accepted, *event.Exception, *event.Revoked:
+		return true
+	case *event.Opened, *event.Loaded, *event.Promoted, *event.Call, *event.Verdict, *event.Review, *event.Expired, *event.Result, *event.Signal, *event.Turn, *event.Closed:
+	}
+	return false
 }
 
 // all reads everything that the policy can remember.
@@ -155,9 +164,7 @@ func (x *incident) all(history func(uint64) iter.Seq2[event.Event, error], p *ru
 		if e.Seq > x.last {
 			break
 		}
-		_, catalog := e.Body.(*event.Catalog)
-		_, accepted := e.Body.(*event.Accepted)
-		if !catalog && !accepted && e.At < from {
+		if !lasting(e) && e.At < from {
 			continue
 		}
 		if out = append(out, e); len(out) > maxIncident {
@@ -194,6 +201,11 @@ func (x *incident) chosen(events []event.Event, wanted func(event.Event) bool, a
 			if len(list.Tools) == 0 {
 				continue
 			}
+		case *event.Exception:
+			if c := x.call.Body.(*event.Call); b.Server != c.Server || b.Tool != c.Tool {
+				continue
+			}
+		case *event.Revoked:
 		case *event.Opened, *event.Loaded, *event.Promoted, *event.Call, *event.Verdict, *event.Review, *event.Expired, *event.Result, *event.Signal, *event.Turn, *event.Closed:
 			if !wanted(e) {
 				continue
@@ -208,7 +220,7 @@ func (x *incident) chosen(events []event.Event, wanted func(event.Event) bool, a
 func (x *incident) write(p *rules.Policy, events []event.Event) (text string, ok bool) {
 	begin := x.call.At
 	for _, e := range events { // when a tool was listed makes no difference
-		if _, ok := e.Body.(*event.Catalog); !ok && e.At < begin && e.Body.Kind() != "opened" && e.Body.Kind() != "loaded" && e.Body.Kind() != "accepted" {
+		if !lasting(e) && e.At < begin && e.Body.Kind() != "opened" && e.Body.Kind() != "loaded" {
 			begin = e.At
 		}
 	}

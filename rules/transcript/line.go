@@ -21,6 +21,8 @@ type Line struct {
 	About  string        // the name of the call that the event is about; empty if Cause is its number, or it is about none
 	Answer *event.Result // what becomes of the call if it passes; nil if that is not said
 	Clock  time.Time     // when 0s is, if the line says so
+	lasts  time.Duration // for how long a call is remembered; 0 if the exception says all of it
+	where  []string      // by which arguments
 	list   []byte        // the tools of a list, as they stand there
 	clean  bool          // nothing in it is marked as taken out: it is as it was sent, not as it is stored
 }
@@ -126,12 +128,20 @@ func (r *reading) event(kind string) error {
 		return r.catalog()
 	case "accepted":
 		return r.accepted()
+	case "exception":
+		return r.exception()
+	case "revoked":
+		b := &event.Revoked{}
+		r.Event.Body = b
+		err := first(r.about, func() (err error) { b.Who, err = r.next(); return err })
+		b.Note = r.text()
+		return err
 	case "signal":
 		return r.signal()
 	case "turn":
 		return r.turn()
 	}
-	return fmt.Errorf("%.30q: want call, result, review, expired, catalog, accepted, signal or turn", kind)
+	return fmt.Errorf("%.30q: want call, result, review, expired, catalog, accepted, exception, revoked, signal or turn", kind)
 }
 
 // unknown is what is said of an attribute that there is not.
@@ -383,6 +393,40 @@ func (r *reading) accepted() error {
 		b.Server, b.Tools = server, append(b.Tools, event.Pin{Name: tool})
 	}
 	return nil
+}
+
+// exception takes what is remembered of a call on hold, or all of it in JSON.
+func (r *reading) exception() error {
+	b := &event.Exception{}
+	r.Event.Body = b
+	if all, err := r.value("the exception"); err == nil && all != nil {
+		if err := json.Unmarshal(all, b); err != nil || len(b.Rules) == 0 {
+			return fmt.Errorf("exception: want what umpire export prints of it, {\"who\": …, \"rules\": […]}")
+		}
+		return nil
+	}
+	r.lasts = 24 * time.Hour
+	if err := r.about(); err != nil {
+		return err
+	}
+	err := r.attributes(func(key, value string) (err error) {
+		switch key {
+		case "as":
+			r.Name = value
+		case "for":
+			r.lasts, err = document.ParseDuration(value)
+		case "where":
+			r.where = strings.Split(value, ",")
+		default:
+			err = unknown("exception", key)
+		}
+		return err
+	})
+	if err == nil {
+		b.Who, err = r.next()
+	}
+	b.Note = r.text()
+	return err
 }
 
 func (r *reading) signal() error {

@@ -11,6 +11,8 @@
 //	2s expired #1 nobody decided
 //	3s catalog billing {"tools": […]}                  what is recorded of such a list
 //	3s accepted billing/issue_refund                   as it is described now
+//	3s exception #1 for=7d where=order_id local:ann a note      what approving #1, which is on hold, remembers; for=24h and all arguments
+//	4s revoked #5 local:ann a note                     the exception of that number, or the name that as= gave it
 //	4s signal refused what was seen
 //	5s turn user what was said                         untrusted user, if somebody else can have written it
 //	5s turn untrusted tool from=resources/read of=files what was said over MCP      lost=true, if it is not recorded
@@ -51,6 +53,11 @@ type Engine interface {
 	Decide(e event.Event) event.Verdict
 	Apply(e event.Event)
 	Catalog() *catalog.Catalog
+}
+
+// proposer is an Engine that knows what an approval would remember.
+type proposer interface {
+	Propose(call uint64, where []string) (*event.Exception, error)
 }
 
 // Edge is what a message goes through before it is judged and stored: secrets are taken out of it, and what is doubtful about
@@ -123,7 +130,11 @@ func (p *Player) Play(l Line) (h Happened, err error) {
 		}
 		e.Body = news
 		h.Said = []string{doubts(news)}
-	case *event.Accepted, *event.Promoted, *event.Result, *event.Signal, *event.Turn, *event.Opened, *event.Loaded, *event.Verdict, *event.Closed:
+	case *event.Exception:
+		if l.Name != "" {
+			p.names[l.Name] = e.Seq
+		}
+	case *event.Accepted, *event.Promoted, *event.Revoked, *event.Result, *event.Signal, *event.Turn, *event.Opened, *event.Loaded, *event.Verdict, *event.Closed:
 	}
 	p.engine.Apply(e)
 	h.Seq = e.Seq
@@ -181,6 +192,22 @@ func (p *Player) event(l Line) (event.Event, error) {
 			}
 			b.Tools = tools
 		}
+	case *event.Exception:
+		if l.lasts == 0 {
+			break
+		}
+		of, ok := p.engine.(proposer)
+		if !ok {
+			return e, fmt.Errorf("nothing is remembered here")
+		}
+		x, err := of.Propose(e.Cause, l.where)
+		if err != nil {
+			return e, err
+		}
+		x.Who, x.Note, x.Expires = b.Who, b.Note, e.At.Add(l.lasts)
+		e.Body, e.Session = x, ""
+	case *event.Revoked:
+		e.Session = ""
 	case *event.Signal, *event.Promoted, *event.Opened, *event.Loaded, *event.Verdict, *event.Closed:
 	}
 	p.seq++
@@ -243,8 +270,11 @@ func Said(v *event.Verdict) []string {
 	}
 	for _, m := range v.Also {
 		word := "also " + m.Action.String()
-		if m.Observed {
+		switch {
+		case m.Observed:
 			word = "would " + m.Action.String()
+		case m.Excepted:
+			word = "excepted " + m.Action.String()
 		}
 		out = append(out, fmt.Sprintf("  %s %s: %s", word, m.Rule, m.Why))
 	}

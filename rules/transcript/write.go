@@ -127,6 +127,13 @@ func (w *Writer) line(e event.Event) (string, bool) {
 			p.add(quoted(b.Server + "/" + t.Name))
 		}
 		return p.String(), len(b.Tools) > 0
+	case *event.Exception:
+		text, err := encoded(b)
+		p.add(text)
+		return p.String(), err == nil
+	case *event.Revoked:
+		p.add(ref, quoted(b.Who), quotedText(b.Note))
+		return p.String(), known
 	case *event.Signal:
 		p.attr("session", e.Session, session)
 		p.attr("of", b.Server, "files")

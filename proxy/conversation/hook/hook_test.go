@@ -173,7 +173,7 @@ func (x *desk) history() (out []string) {
 			out = append(out, fmt.Sprintf("%s %s%s", b.Outcome, b.Content, b.Text))
 		case *event.Signal:
 			out = append(out, b.Name+": "+b.Text)
-		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Review, *event.Expired, *event.Closed:
+		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Review, *event.Expired, *event.Closed:
 		}
 	}
 	return out

@@ -74,13 +74,17 @@ func (d *Daemon) definition(w http.ResponseWriter, r *http.Request) {
 
 // Accept records in a history of which no daemon is the owner that its user accepts tools. The policy is the one that was
 // in force last.
-func Accept(stateDir string, loaded *event.Loaded, list []event.Accepted, log *slog.Logger) (err error) {
-	return withGate(stateDir, loaded, log, func(gate *proxy.Gate, who string) error { return gate.Accept(who, list) })
+func Accept(stateDir string, loaded *event.Loaded, list []event.Accepted, log *slog.Logger) error {
+	return withGate(stateDir, loaded, log, func(g *proxy.Gate, who string) error { return g.Accept(who, list) })
 }
 
-// withGate opens the gate of a history of which no daemon is the owner, for its user and under the policy that was in force
-// last.
-func withGate(stateDir string, loaded *event.Loaded, log *slog.Logger, do func(gate *proxy.Gate, who string) error) (err error) {
+// Revoke records in such a history that its user ends an exception.
+func Revoke(stateDir string, loaded *event.Loaded, exception uint64, note string, log *slog.Logger) error {
+	return withGate(stateDir, loaded, log, func(g *proxy.Gate, who string) error { return g.Revoke(exception, who, note) })
+}
+
+// withGate opens a history for one thing that its user wants to be recorded.
+func withGate(stateDir string, loaded *event.Loaded, log *slog.Logger, record func(g *proxy.Gate, who string) error) (err error) {
 	name, err := userName()
 	if err != nil {
 		return err
@@ -99,5 +103,5 @@ func withGate(stateDir string, loaded *event.Loaded, log *slog.Logger, do func(g
 		return err
 	}
 	defer gate.Close()
-	return do(gate, "local:"+name)
+	return record(gate, "local:"+name)
 }

@@ -3,14 +3,12 @@ package daemon
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"strconv"
 	"time"
 
 	"github.com/umpire-dev/umpire/proxy"
 	"github.com/umpire-dev/umpire/proxy/conversation"
-	"github.com/umpire-dev/umpire/proxy/review"
 	"github.com/umpire-dev/umpire/proxy/transport"
 	"github.com/umpire-dev/umpire/rules/event"
 )
@@ -53,33 +51,6 @@ func (d *Daemon) ofCall(look func(call uint64) (uint64, error)) http.HandlerFunc
 		}
 		out, err := look(seq)
 		d.answer(w, out, err)
-	}
-}
-
-// decide takes the decision of a person in. Who can open the socket is the user who runs the daemon.
-func (d *Daemon) decide(w http.ResponseWriter, r *http.Request) {
-	seq, err := strconv.ParseUint(r.PathValue("seq"), 10, 64)
-	by := review.Decision{}
-	if err == nil {
-		body := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10))
-		body.DisallowUnknownFields()
-		err = body.Decode(&by)
-	}
-	if err != nil {
-		http.Error(w, "want the number of a call, and whether to approve it", http.StatusBadRequest)
-		return
-	}
-	by.Who = "local:" + d.user
-	v, err := d.gate.Desk().Decide(seq, by)
-	switch {
-	case errors.Is(err, review.ErrGone):
-		http.Error(w, err.Error(), http.StatusConflict)
-	case errors.Is(err, proxy.ErrNotRecorded):
-		http.Error(w, "the decision was "+err.Error(), http.StatusServiceUnavailable)
-	case err != nil:
-		http.Error(w, err.Error(), http.StatusBadRequest)
-	default:
-		d.answer(w, v, nil)
 	}
 }
 

@@ -26,12 +26,12 @@ type past struct {
 	mu       sync.Mutex
 	policies map[string]*rules.Policy // by digest
 	loaded   []uint64                 // Seqs of events that bring a policy into force
-	lasting  []uint64                 // of those, and of others that matter for ever: what tools are like
+	lasting  []uint64                 // of those, and of others that matter for long: what tools are like, and what is excepted
 	known    uint64                   // up to which event these are known
 }
 
 // lastingKinds are the JSON keys of the bodies of lasting events.
-var lastingKinds = [][]byte{[]byte(`"loaded":{`), []byte(`"catalog":{`), []byte(`"accepted":{`)}
+var lastingKinds = [][]byte{[]byte(`"loaded":{`), []byte(`"catalog":{`), []byte(`"accepted":{`), []byte(`"exception":{`), []byte(`"revoked":{`)}
 
 // read finds the lasting events before seq.
 func (p *past) read(ctx context.Context, seq uint64) (loaded, lasting []uint64, err error) {
@@ -71,7 +71,7 @@ func (p *past) note(raw []byte) error {
 	case *event.Loaded:
 		p.loaded = append(p.loaded, e.Seq)
 		p.lasting = append(p.lasting, e.Seq)
-	case *event.Catalog, *event.Accepted:
+	case *event.Catalog, *event.Accepted, *event.Exception, *event.Revoked:
 		p.lasting = append(p.lasting, e.Seq)
 	default:
 	}

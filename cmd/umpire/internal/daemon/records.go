@@ -33,7 +33,6 @@ func (d *Daemon) records(mux *http.ServeMux) {
 		})
 	}
 	give("/v1/status", func(url.Values) (any, error) { return d.Status(), nil })
-	give("/v1/held", func(url.Values) (any, error) { return d.gate.Desk().List(), nil })
 	give("/v1/tools", func(url.Values) (any, error) { return d.db.Tools() })
 	give("/v1/inventory", func(url.Values) (any, error) { return d.inventory() })
 	give("/v1/agents", func(url.Values) (any, error) { return d.agents() })
@@ -52,7 +51,7 @@ func (d *Daemon) records(mux *http.ServeMux) {
 	})
 	mux.HandleFunc("GET /v1/calls/{seq}/result", d.ofCall(d.db.ResultOf))
 	mux.HandleFunc("GET /v1/calls/{seq}/settled", d.ofCall(d.db.SettledBy))
-	mux.HandleFunc("POST /v1/held/{seq}", d.decide)
+	d.desk(mux)
 	mux.HandleFunc("GET /v1/tools/definition", d.definition)
 	mux.HandleFunc("POST /v1/tools/accepted", d.accept)
 }

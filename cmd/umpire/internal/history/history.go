@@ -24,6 +24,7 @@ import (
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/config"
 	"github.com/umpire-dev/umpire/proxy/conversation/hook"
 	"github.com/umpire-dev/umpire/proxy/review"
+	"github.com/umpire-dev/umpire/rules"
 	"github.com/umpire-dev/umpire/rules/event"
 	"github.com/umpire-dev/umpire/store"
 )
@@ -159,17 +160,7 @@ func (d *Daemon) Tools() (out []store.Tool, err error) {
 
 // Accept records that the user accepts tools as they are described now.
 func (d *Daemon) Accept(list []event.Accepted) error {
-	body, err := json.Marshal(list)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	resp, err := d.do(ctx, http.MethodPost, "/v1/tools/accepted", body)
-	if err != nil {
-		return err
-	}
-	return resp.Body.Close()
+	return d.post("/v1/tools/accepted", list, &struct{}{})
 }
 
 // Promote puts the baseline into force that a file of this name holds.
@@ -192,21 +183,8 @@ type Link struct {
 // Console opens the web console, at listen if that is not empty, and returns a link that lets one browser in, and with file
 // a file that does.
 func (d *Daemon) Console(listen string, file bool) (link Link, err error) {
-	body, err := json.Marshal(map[string]any{"listen": listen, "file": file})
-	if err != nil {
-		return link, err
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	resp, err := d.do(ctx, http.MethodPost, "/v1/console", body)
-	if err != nil {
-		return link, err
-	}
-	defer resp.Body.Close() //nolint:errcheck // it was read
-	if err := json.NewDecoder(resp.Body).Decode(&link); err != nil {
-		return link, fmt.Errorf("the daemon sent something unreadable: %w", err)
-	}
-	return link, nil
+	err = d.post("/v1/console", map[string]any{"listen": listen, "file": file}, &link)
+	return link, err
 }
 
 // ResultOf implements Reader.
@@ -230,21 +208,44 @@ func (d *Daemon) Held() (out []review.Held, err error) {
 // Decide ends the hold of a call and returns what became of it. If the call is not on hold, the error is
 // review.ErrGone.
 func (d *Daemon) Decide(call uint64, by review.Decision) (v event.Verdict, err error) {
-	body, err := json.Marshal(by)
+	err = d.post("/v1/held/"+strconv.FormatUint(call, 10), by, &v)
+	return v, err
+}
+
+// Propose returns what a decision would have remembered, and decides nothing.
+func (d *Daemon) Propose(call uint64, by review.Decision) (p review.Proposal, err error) {
+	err = d.post("/v1/held/"+strconv.FormatUint(call, 10)+"/proposal", by, &p)
+	return p, err
+}
+
+// Exceptions returns the exceptions that people have made and that are not over, the oldest first.
+func (d *Daemon) Exceptions() (out []rules.Exception, err error) {
+	err = d.get("/v1/exceptions", &out)
+	return out, err
+}
+
+// Revoke ends an exception.
+func (d *Daemon) Revoke(exception uint64, note string) error {
+	return d.post("/v1/exceptions/"+strconv.FormatUint(exception, 10)+"/revoked", review.Decision{Note: note}, &struct{}{})
+}
+
+// post asks for something to be done.
+func (d *Daemon) post(path string, ask, out any) error {
+	body, err := json.Marshal(ask)
 	if err != nil {
-		return v, err
+		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	resp, err := d.do(ctx, http.MethodPost, "/v1/held/"+strconv.FormatUint(call, 10), body)
+	resp, err := d.do(ctx, http.MethodPost, path, body)
 	if err != nil {
-		return v, err
+		return err
 	}
 	defer resp.Body.Close() //nolint:errcheck // it was read
-	if err := json.NewDecoder(resp.Body).Decode(&v); err != nil {
-		return v, fmt.Errorf("the daemon sent something unreadable: %w", err)
+	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
+		return fmt.Errorf("the daemon sent something unreadable: %w", err)
 	}
-	return v, nil
+	return nil
 }
 
 // Hook passes on what a hook of a client was told, and returns the answer. It waits as long as the call does that it is
@@ -372,8 +373,11 @@ func (d *Daemon) do(ctx context.Context, method, path string, body []byte) (*htt
 	if resp.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10)) //nolint:errcheck // the status says enough
 		resp.Body.Close()                                       //nolint:errcheck // it was read
-		if resp.StatusCode == http.StatusConflict {
+		switch resp.StatusCode {
+		case http.StatusConflict:
 			return nil, refused{strings.TrimSpace(string(text))}
+		case http.StatusUnprocessableEntity:
+			return nil, errors.New(strings.TrimSpace(string(text)))
 		}
 		return nil, fmt.Errorf("the daemon answered %s: %s", resp.Status, strings.TrimSpace(string(text)))
 	}

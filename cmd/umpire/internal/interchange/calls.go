@@ -107,7 +107,7 @@ func walk(history History, about About, tell func(c *call, s stage) error) error
 				held[e.Cause] = c
 			}
 			err = tell(c, judged)
-		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Review, *event.Expired, *event.Result, *event.Signal, *event.Turn, *event.Closed:
+		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Review, *event.Expired, *event.Result, *event.Signal, *event.Turn, *event.Closed:
 		}
 		if err != nil {
 			return err
@@ -135,7 +135,7 @@ func endings(history History) (ends map[uint64]ending, verdicts map[uint64]*even
 			if b.After != 0 {
 				verdicts[e.Cause] = b
 			}
-		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Call, *event.Review, *event.Expired, *event.Signal, *event.Turn, *event.Closed:
+		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Call, *event.Review, *event.Expired, *event.Signal, *event.Turn, *event.Closed:
 		}
 	}
 	return ends, verdicts, last, nil

@@ -91,7 +91,7 @@ func (x *exported) read(line []byte) (e event.Event, err error) {
 		}
 	case *event.Review, *event.Expired:
 		x.awaiting, x.of = e.Seq, e.Cause
-	case *event.Opened, *event.Catalog, *event.Accepted, *event.Promoted, *event.Verdict, *event.Result, *event.Signal, *event.Turn, *event.Closed:
+	case *event.Opened, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Verdict, *event.Result, *event.Signal, *event.Turn, *event.Closed:
 	}
 	if x.awaiting != 0 && !x.policy {
 		return e, fmt.Errorf("event %d was judged by a policy that is not in the export: export all of the history, without --session or --since", e.Seq)

@@ -84,7 +84,7 @@ func (s *sink) add(session string, cause uint64, body event.Body) (uint64, error
 		s.size += len(b.Text) + len(b.Lineage)
 	case *event.Result:
 		s.size += len(b.Content)
-	case *event.Opened, *event.Loaded, *event.Accepted, *event.Promoted, *event.Verdict, *event.Review, *event.Expired, *event.Signal, *event.Closed:
+	case *event.Opened, *event.Loaded, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Verdict, *event.Review, *event.Expired, *event.Signal, *event.Closed:
 	}
 	e := s.append(session, cause, body)
 	if len(s.batch) >= batchMost || s.size >= batchBytes {

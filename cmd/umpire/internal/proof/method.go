@@ -147,7 +147,7 @@ func look(w Watch, h baseline.History, strange map[uint64]bool, counts func(even
 			w.Pass(call, e)
 		case *event.Result:
 			w.Result(e)
-		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Review, *event.Expired, *event.Signal, *event.Turn, *event.Closed:
+		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Review, *event.Expired, *event.Signal, *event.Turn, *event.Closed:
 		}
 	}
 	for s, alarmed := range sessions {

@@ -124,7 +124,7 @@ func peer(name string, limit func(sorted []float64) float64) Method {
 				c.pass(e)
 			case *event.Result:
 				c.result(e)
-			case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Verdict, *event.Review, *event.Expired, *event.Signal, *event.Turn, *event.Closed:
+			case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Verdict, *event.Review, *event.Expired, *event.Signal, *event.Turn, *event.Closed:
 			}
 		}
 		limits := map[counted]float64{}

@@ -146,8 +146,11 @@ func (p *Printer) verdict(field func(string, string, ...any), v *event.Verdict) 
 	}
 	for _, m := range v.Also {
 		word := "also"
-		if m.Observed {
+		switch {
+		case m.Observed:
 			word = "would " + m.Action.String()
+		case m.Excepted:
+			word = "excepted"
 		}
 		field(word, "%s: %s", Text(m.Rule, 60), Text(m.Why, 0))
 	}
@@ -168,10 +171,10 @@ func (p *Printer) settled(field func(string, string, ...any), c Call) {
 		}
 	case *event.Expired:
 		field("expired", "%s, after %s (#%d)", Text(b.Reason, 120), span, c.End.Seq)
-	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Call, *event.Verdict, *event.Result, *event.Signal, *event.Turn, *event.Closed:
+	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Call, *event.Verdict, *event.Result, *event.Signal, *event.Turn, *event.Closed:
 	}
 	v := *c.Settled.Body.(*event.Verdict)
-	v.Also = slices.DeleteFunc(slices.Clone(v.Also), func(m event.Match) bool { return m.Action == event.Hold })
+	v.Also = slices.DeleteFunc(slices.Clone(v.Also), func(m event.Match) bool { return m.Action == event.Hold && !m.Excepted })
 	field("then", "%s", strings.TrimSpace(Action(v.Action)))
 	p.verdict(field, &v)
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -216,11 +217,45 @@ func (t *Timeline) Event(e event.Event) {
 		t.row(e, "", "tools", Text(b.Who, 60)+" accepted "+Text(b.Server+"/"+strings.Join(names, ", "), 160))
 	case *event.Promoted:
 		t.row(e, "", "base ", fmt.Sprintf("%s put the baseline %.12s into force, from %s", Text(b.Who, 60), b.Digest, Text(b.Name, 100)))
+	case *event.Exception:
+		t.row(e, Ref(e.Seq), "grant", Exception(e.Cause, b, t.Now))
+	case *event.Revoked:
+		t.row(e, "", "end  ", strings.TrimSpace(fmt.Sprintf("%s revoked exception #%d %s", Text(b.Who, 60), e.Cause, note(b.Note))))
 	case *event.Signal:
 		t.row(e, "", yellow.Render("note "), Text(b.Name+": "+b.Text, 160))
 	case *event.Turn:
 		t.row(e, Ref(e.Seq), "said ", turn(b))
 	}
+}
+
+// Exception says what an exception lets pass.
+func Exception(call uint64, x *event.Exception, now time.Time) string {
+	rules := make([]string, len(x.Rules))
+	for i, r := range x.Rules {
+		rules[i] = r.Name
+	}
+	out := fmt.Sprintf("%s excepts %s of %s from %s until %s, as #%d: %s", Text(x.Who, 60), Text(x.Server+"/"+x.Tool, 80), Text(x.Agent, 40),
+		strings.Join(rules, ", "), Time(x.Expires, now), call, Bound(x))
+	return strings.TrimSpace(out + " " + note(x.Note))
+}
+
+// Bound says which arguments an exception asks for.
+func Bound(x *event.Exception) string {
+	if len(x.With) == 0 {
+		return "with the same arguments"
+	}
+	with := make([]string, len(x.With))
+	for i, a := range x.With {
+		with[i] = Text(a.Path, 60) + " " + JSON(a.Value, 60)
+	}
+	return "with " + strings.Join(with, ", ")
+}
+
+func note(text string) string {
+	if text == "" {
+		return ""
+	}
+	return fmt.Sprintf("(%q)", Text(text, 100))
 }
 
 // catalog prints what a server lists, and in a line of its own what is doubtful about a tool.
@@ -278,7 +313,8 @@ func ASCII(s string, longest int) string {
 
 func (t *Timeline) verdict(e event.Event, v *event.Verdict) {
 	why := ""
-	if v.Rule != "" || v.Action != event.Allow || v.After != 0 {
+	excepted := slices.ContainsFunc(v.Also, func(m event.Match) bool { return m.Excepted })
+	if v.Rule != "" || v.Action != event.Allow || v.After != 0 || excepted {
 		why = Text(v.Why, 200)
 	}
 	if v.Rule != "" || v.Action != event.Allow {
@@ -286,7 +322,7 @@ func (t *Timeline) verdict(e event.Event, v *event.Verdict) {
 	}
 	t.row(t.judged, Ref(e.Cause), Action(v.Action), about(t.judged), why)
 	for _, m := range v.Also {
-		if v.After != 0 && m.Action == event.Hold { // that is why it was on hold
+		if v.After != 0 && m.Action == event.Hold || m.Excepted { // that is why it was on hold, or is said
 			continue
 		}
 		word := "also"
@@ -310,7 +346,7 @@ func about(e event.Event) string {
 		return Text(b.Server+"/"+b.Tool, 80)
 	case *event.Expired:
 		return Text(b.Server+"/"+b.Tool, 80)
-	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Verdict, *event.Result, *event.Signal, *event.Turn, *event.Closed:
+	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Verdict, *event.Result, *event.Signal, *event.Turn, *event.Closed:
 	}
 	return ""
 }
