@@ -77,7 +77,7 @@ func (s *State) callOf(e event.Event) *expr.Call {
 		return expr.NewSignal(e).Call
 	case *event.Call:
 		return expr.NewCall(e, s.policy.tool(b.Server, b.Tool))
-	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Verdict, *event.Review, *event.Result, *event.Expired, *event.Closed:
+	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Verdict, *event.Review, *event.Result, *event.Expired, *event.Closed:
 	}
 	return nil
 }

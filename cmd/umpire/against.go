@@ -175,7 +175,7 @@ func (w *whatIf) plan(r history.Reader, candidate *rules.Policy) (plan *reissue.
 				}
 			case *event.Result:
 				plan.Answered(e)
-			case *event.Opened, *event.Catalog, *event.Accepted, *event.Review, *event.Expired, *event.Signal, *event.Turn, *event.Closed:
+			case *event.Opened, *event.Catalog, *event.Accepted, *event.Promoted, *event.Review, *event.Expired, *event.Signal, *event.Turn, *event.Closed:
 			}
 		}
 		plan.End()

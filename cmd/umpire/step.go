@@ -97,7 +97,7 @@ func steps(moments iter.Seq2[replay.Moment, error]) iter.Seq2[step, error] {
 					judged.Events, judged.Earlier = append(judged.Events, m.Event), m.Earlier
 					one, judged = judged, step{}
 				}
-			case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Result, *event.Signal, *event.Turn, *event.Closed:
+			case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Result, *event.Signal, *event.Turn, *event.Closed:
 			}
 			if !yield(one, nil) {
 				return

@@ -168,7 +168,7 @@ func (m *screen) about(s step) (lines []string) {
 			add(dim.Render(fmt.Sprintf("answer to #%d ", e.Cause)) + view.Text(b.Text, 2000) + view.JSON(b.Content, 2000))
 		case *event.Turn:
 			add(dim.Render(string(b.Role)+": ") + view.Text(b.Text, 4000))
-		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Signal, *event.Closed:
+		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Signal, *event.Closed:
 			for _, l := range m.lines(s) {
 				add(l)
 			}

@@ -162,7 +162,7 @@ func reads(p *rules.Policy) func(*event.Event) {
 		case *event.Turn:
 			c := *b
 			e.Read = p.Read(&c)
-		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Call, *event.Verdict, *event.Review, *event.Expired, *event.Signal, *event.Closed:
+		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Call, *event.Verdict, *event.Review, *event.Expired, *event.Signal, *event.Closed:
 		}
 	}
 }

@@ -276,7 +276,7 @@ func (c *nearCounter) add(e event.Event) (err error) {
 		if b.Outcome != event.OutcomeInput && b.Outcome != event.OutcomeStarted {
 			delete(c.calls, e.Cause)
 		}
-	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Review, *event.Expired, *event.Closed:
+	case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Review, *event.Expired, *event.Closed:
 		c.state.Apply(e)
 	}
 	c.tally.Near(e, near)
