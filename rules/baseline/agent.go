@@ -119,6 +119,7 @@ const (
 	maxForms  = 16
 	maxKeys   = 32
 	maxAfter  = 64 // tools after one
+	maxDays   = 366
 )
 
 func newAgent(name string) *Agent {
@@ -147,6 +148,13 @@ func (a *Agent) arg(t *Tool, path string) *Arg {
 	return x
 }
 
+// day counts sessions of a day. Of more than a year of days, the rest are not told apart.
+func (a *Agent) day(date string, times int64) {
+	if _, known := a.Days[date]; known || len(a.Days) < maxDays {
+		a.Days[date] += times
+	}
+}
+
 // after counts that a tool came after what context says.
 func (a *Agent) after(m map[string]*Tally, context, tool string, times int64) {
 	t := m[context]
@@ -165,9 +173,7 @@ func (a *Agent) merge(other *Agent) {
 	a.Sessions += other.Sessions
 	a.Calls += other.Calls
 	for _, day := range sorted(other.Days) {
-		if _, known := a.Days[day]; known || a.room.take() {
-			a.Days[day] += other.Days[day]
-		}
+		a.day(day, other.Days[day])
 	}
 	if other.Calls > 0 && (a.From == 0 || other.From < a.From) {
 		a.From = other.From

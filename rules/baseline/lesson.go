@@ -151,9 +151,7 @@ func (s *lesson) teach(a *Agent, day int64) {
 	a.Sessions++
 	a.Calls += s.calls
 	date := time.Unix(day*24*60*60, 0).UTC().Format(time.DateOnly)
-	if _, known := a.Days[date]; known || r.take() {
-		a.Days[date]++
-	}
+	a.day(date, 1)
 	a.learn(&s.rates, r)
 	if s.gap >= 0 {
 		a.Gap.add(s.gap, 1, r)
