@@ -13,8 +13,8 @@ import (
 	"github.com/umpire-dev/umpire/rules/event"
 )
 
-// Pruned says what retention has removed: events up to Seq, the newest of which happened at At. Loaded, Catalog
-// and Accepted events are kept, since later verdicts depend on them whatever their age.
+// Pruned says what retention has removed: events up to Seq, the newest of which happened at At. Loaded, Catalog,
+// Accepted, Exception and Revoked events are kept, since later verdicts depend on them whatever their age.
 type Pruned struct {
 	Seq uint64     `json:"seq"`
 	At  event.Time `json:"at"`
