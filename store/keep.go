@@ -14,7 +14,7 @@ import (
 )
 
 // Pruned says what retention has removed: events up to Seq, the newest of which happened at At. Loaded, Catalog,
-// Accepted and Promoted events are kept, since later verdicts depend on them whatever their age.
+// Accepted, Promoted, Exception and Revoked events are kept, since later verdicts depend on them whatever their age.
 type Pruned struct {
 	Seq uint64     `json:"seq"`
 	At  event.Time `json:"at"`

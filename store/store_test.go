@@ -354,6 +354,33 @@ func TestPrune(t *testing.T) {
 	}
 }
 
+// What later verdicts depend on whatever its age stays: policies, what is known of tools, and what people have excepted.
+func TestPruneKeepsWhatLasts(t *testing.T) {
+	db := storetest.Open(t, store.Config{})
+	bodies := []event.Body{
+		&event.Loaded{Digest: "p"}, &event.Catalog{Server: "a"}, &event.Accepted{Server: "a"}, &event.Exception{Server: "a"}, &event.Revoked{Who: "local:ann"},
+		&event.Signal{Name: "seen"},
+	}
+	for i, b := range bodies {
+		if err := storetest.Append(db, event.Event{V: 1, Seq: uint64(i + 1), At: storetest.Begin, Body: b}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	later := storetest.Begin.Add(time.Hour)
+	if err := storetest.Append(db, event.Event{V: 1, Seq: 7, At: later, Body: &event.Signal{Name: "seen"}}); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := db.Prune(store.Retention{Before: later, Floor: later}); err != nil || n != 1 {
+		t.Errorf("%d events removed, %v", n, err)
+	}
+	if left := seqs(t, db, 1); !slices.Equal(left, []uint64{1, 2, 3, 4, 5, 7}) {
+		t.Errorf("left are %v", left)
+	}
+	if err := db.Check(); err != nil {
+		t.Error(err)
+	}
+}
+
 // However much there is to remove and wherever it stops, what is left can be replayed: no verdict has lost its call.
 func TestPruneNeverPartsAVerdictFromItsCall(t *testing.T) {
 	for first := uint64(1); first <= 3; first++ { // so that every kind of event comes to lie where it stops

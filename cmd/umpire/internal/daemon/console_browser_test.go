@@ -123,6 +123,7 @@ func TestAPersonWorksWithTheConsoleInABrowser(t *testing.T) {
 	if notes != 1 {
 		t.Errorf("the decision is recorded %d times", notes)
 	}
+	remembers(t, p, h, carl)
 
 	// Sessions are found by name, by what became of their calls, and by what was said.
 	p.keys("g", "s")
@@ -392,4 +393,53 @@ func TestALongSessionHasFewNodes(t *testing.T) {
 	for _, complaint := range b.complained() {
 		t.Error(complaint)
 	}
+}
+
+// remembers approves a call and those like it: what is shown first is the change of the policy, and then such calls pass, until
+// that is revoked.
+func remembers(t *testing.T, p *tab, h *history.Daemon, carl agent) {
+	t.Helper()
+	args := `{"order_id":"ord_1001","customer_id":"<img src=x onerror=alert(1)>","amount":%d,"list":[1]}`
+	answered := make(chan string, 1)
+	go func() { answered <- carl.calls("billing", "issue_refund", fmt.Sprintf(args, 600)) }()
+	p.await(`document.querySelector('button.remember')`)
+	p.keys("r")
+	p.await(`document.querySelector('.memory .plus')?.innerText.includes('except:')`)
+	p.await(`document.querySelector('.memory pre').innerText.includes('args: {"order_id": "ord_1001", "customer_id": "<img src=x onerror=alert(1)>", "amount": 600, "list": [1]}')`)
+	p.await(`document.querySelectorAll('.memory input[type=checkbox]').length === 3`) // a list cannot be compared
+	p.run(`[...document.querySelectorAll('.memory label')].find((l) => l.innerText.includes('customer_id')).querySelector('input').click()`)
+	p.await(`document.querySelector('.memory pre').innerText.includes('with: {args.customer_id: "<img src=x onerror=alert(1)>"}')`)
+	p.run(`Object.assign(document.querySelector('.memory select'), {value: '7d'}).dispatchEvent(new Event('change'))`)
+	p.write("a regular")
+	p.await(`document.querySelector('.memory pre').innerText.includes('note: "a regular"') && !document.querySelector('.confirm .approve').disabled`)
+	p.shot("desk-remember")
+	p.keys("Enter")
+	select {
+	case text := <-answered:
+		if !strings.Contains(text, "refunded 600") {
+			t.Errorf("the call was answered with %s", text)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("the approved call is not answered")
+	}
+	p.sees("Approved for a while")
+	p.sees("billing/issue_refund")
+	if text := carl.calls("billing", "issue_refund", fmt.Sprintf(args, 700)); !strings.Contains(text, "refunded 700") {
+		t.Errorf("a call like it was answered with %s", text)
+	}
+	list, err := h.Exceptions()
+	if err != nil || len(list) != 1 || len(list[0].With) != 1 || list[0].Note != "a regular" || !strings.HasPrefix(list[0].Who, "local:") {
+		t.Errorf("%+v %v", list, err)
+	}
+	p.shot("desk-remembered")
+	p.click(".remembered button", "Revoke")
+	if list, err := h.Exceptions(); err != nil || len(list) != 1 {
+		t.Errorf("one click was enough: %+v %v", list, err)
+	}
+	p.click(".remembered button", "Revoke it")
+	p.await(`!document.querySelector('.remembered')`)
+	if list, err := h.Exceptions(); err != nil || len(list) != 0 {
+		t.Errorf("%+v %v", list, err)
+	}
+	p.sees("Nothing is waiting")
 }

@@ -63,7 +63,7 @@ func printed(t *rapid.T) string {
 	var calls []uint64
 	for range rapid.IntRange(0, 12).Draw(t, "events") {
 		e.Session = rapid.SampledFrom([]string{"", "s1", "s2"}).Draw(t, "session")
-		kind := rapid.IntRange(0, 10).Draw(t, "kind")
+		kind := rapid.IntRange(0, 12).Draw(t, "kind")
 		if kind < 5 && len(calls) == 0 {
 			kind = 5
 		}
@@ -98,6 +98,15 @@ func printed(t *rapid.T) string {
 		case 9:
 			b := rapid.Make[event.Accepted]().Draw(t, "accepted")
 			add(0, &b)
+		case 11:
+			b := event.Exception{
+				Who: rapid.String().Draw(t, "who"), Agent: rapid.String().Draw(t, "agent"), Rules: rapid.Make[[]event.Ruling]().Draw(t, "rules"),
+				With: []event.Argument{{Path: "args.x", Value: raw.Draw(t, "value")}}, Expires: e.At,
+			}
+			add(of, &b)
+		case 12:
+			b := rapid.Make[event.Revoked]().Draw(t, "revoked")
+			add(of, &b)
 		case 10:
 			b := event.Catalog{Server: rapid.String().Draw(t, "server"), Complete: rapid.Bool().Draw(t, "complete")}
 			for range rapid.IntRange(0, 2).Draw(t, "tools") {

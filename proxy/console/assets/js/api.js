@@ -52,8 +52,14 @@ export const list = async (path, params) => {
 
 const post = (path, body) => ask(path, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
 
-/** decide approves or denies a held call, and returns the verdict. */
-export const decide = async (call, approve, note) => (await post(`/v1/held/${call}`, { approve, note: note || undefined })).value;
+/** decide approves or denies a held call, and returns the verdict. Remember, of an approval, says for which calls and how long it is good. */
+export const decide = async (call, approve, note, remember) => (await post(`/v1/held/${call}`, { approve, note: note || undefined, remember })).value;
+
+/** propose returns what such an approval would remember, and decides nothing. */
+export const propose = async (call, note, remember) => (await post(`/v1/held/${call}/proposal`, { approve: true, note: note || undefined, remember })).value;
+
+/** revoke ends an exception. */
+export const revoke = async (exception) => (await post(`/v1/exceptions/${exception}/revoked`, {})).value;
 
 /** accept accepts a tool as it is described by the definition of the given pin. */
 export const accept = async (server, name, pin) => (await post('/v1/tools/accepted', [{ server, tools: [{ name, pin }] }])).value;

@@ -3,7 +3,9 @@ import { h, show, empty } from './dom.js';
 import { get } from './api.js';
 import { Fold, action, text } from './fold.js';
 import { args, chip, clock, json, moment, number, short } from './format.js';
-import { reviewer, speaker } from './detail.js';
+import { speaker } from './detail.js';
+import { remembered } from './remembered.js';
+import { reviewer } from './reviewer.js';
 
 /** left is how long a call still waits. */
 function left(held) {
@@ -19,11 +21,14 @@ export async function desk(root, route, app) {
   const cards = h('div', { class: 'cards' });
   const side = h('div', { class: 'case' });
   const body = h('div', { class: 'desk' }, cards, side);
+  const memory = remembered(app);
   const scroll = h('div', { class: 'scroll' }, body);
   show(root, h('header', { class: 'top' }, h('h1', null, 'Review'), count), scroll);
 
+  const reload = () => load().catch(app.trouble);
   async function load() {
     held = await get('held');
+    await memory.refresh();
     show(count, held.length ? `${number(held.length)} ${held.length === 1 ? 'call waits' : 'calls wait'}` : '');
     if (!held.length) {
       drawn = chosen = 0;
@@ -31,9 +36,9 @@ export async function desk(root, route, app) {
       const decided = notable.filter((n) => n.why.startsWith('local:')).slice(0, 12);
       return show(scroll, empty('Nothing is waiting', 'A call that a rule with do: hold stops waits here until you decide. It shows up by itself.'),
         decided.length > 0 && h('section', { class: 'panel' }, h('header', null, h('h2', null, 'Decided lately')), h('table', null, h('tbody', null, decided.map((n) => h('tr', { tabindex: '0', onclick: () => { location.hash = `#/session/${n.session}/${n.call}`; } },
-          h('td', { class: 'faint num' }, moment(n.at)), h('td', null, chip(n.action)), h('td', null, h('div', { class: 'mono text' }, `${n.server}/${n.tool}`), h('div', { class: 'soft text clamp' }, n.why))))))));
+          h('td', { class: 'faint num' }, moment(n.at)), h('td', null, chip(n.action)), h('td', null, h('div', { class: 'mono text' }, `${n.server}/${n.tool}`), h('div', { class: 'soft text clamp' }, n.why))))))), memory.node);
     }
-    if (body.parentNode !== scroll) show(scroll, body);
+    if (body.parentNode !== scroll) show(scroll, body, memory.node);
     if (!held.some((c) => c.call === chosen)) chosen = held[0].call;
     draw();
   }
@@ -58,7 +63,7 @@ export async function desk(root, route, app) {
     show(side, h('div', { class: 'panel' }, h('div', { class: 'body' },
       h('div', { class: 'case-top' }, h('h2', { class: 'mono text' }, `${c.server}/${c.tool}`), h('span', { class: 'left', 'data-call': c.call }, left(c))),
       h('div', { class: 'reason hold' }, h('b', { class: 'mono' }, c.rule), h('p', { class: 'text' }, c.why)),
-      reviewer(c.call, app, () => load().catch(app.trouble)),
+      reviewer(c.call, c.args, app, reload),
       h('h3', null, 'Arguments'), json(c.args),
       h('h3', null, 'What happened before'), before,
       h('p', null, h('a', { class: 'link', href: `#/session/${encodeURIComponent(c.session)}/${c.call}` }, 'The whole session')),
@@ -87,8 +92,9 @@ export async function desk(root, route, app) {
   await load();
   return {
     keys: { j: () => move(1), k: () => move(-1), a: () => side.querySelector('button.approve')?.click(), d: () => side.querySelector('button.deny')?.click(),
+      r: () => side.querySelector('button.remember')?.click(),
       Enter: () => side.querySelector('a.link')?.click() },
-    news: () => load().catch(app.trouble),
+    news: reload,
     close: () => {
       clearInterval(clocks);
       clearInterval(again);

@@ -1,8 +1,8 @@
 // All of one item: a call with its reasons, its arguments and its answer, or something that was said.
 import { h, show } from './dom.js';
-import { decide } from './api.js';
 import { action, evidence, latency, text } from './fold.js';
 import { chip, exactTime, json, moment, number, took } from './format.js';
+import { reviewer } from './reviewer.js';
 
 const speakers = { user: 'User', assistant: 'Model', system: 'System', tool: 'Tool' };
 
@@ -35,12 +35,12 @@ export function detail(item, { go, close, app }) {
   const waits = first?.action === 'hold' && !item.settled;
   const ways = [...evidence(item)];
   return [top(`${call.server}/${call.tool}`, chip(action(item), waits ? 'on hold' : undefined)),
-    waits && reviewer(item.seq, app),
+    waits && reviewer(item.seq, call.args, app),
     item.settled && section('How the hold ended', verdict(item.settled.verdict), item.end?.review && facts([['decided', `${item.end.review.who} ${item.end.review.approve ? 'approved' : 'denied'} it`], ['note', item.end.review.note], ['when', moment(item.end.at)]]),
       item.end?.expired && facts([['expired', item.end.expired.reason]])),
     first && section(item.settled ? 'Why it was held' : 'Why', verdict(first)),
     section('What led to it', ways.length > 0 && refs(ways.map(([seq]) => seq), 'earlier event')),
-    section('Other rules that matched', first?.also?.length > 0 && h('div', { class: 'also' }, first.also.map((m) => h('div', null, chip(m.action, m.observed ? `would be ${m.action === 'hold' ? 'held' : m.action === 'deny' ? 'denied' : 'noted'}` : undefined), ' ', h('b', null, m.rule), ' ', h('span', { class: 'soft text' }, m.why))))),
+    section('Other rules that matched', first?.also?.length > 0 && h('div', { class: 'also' }, first.also.map((m) => h('div', null, chip(m.action, m.excepted ? 'excepted' : m.observed ? `would be ${m.action === 'hold' ? 'held' : m.action === 'deny' ? 'denied' : 'noted'}` : undefined), ' ', h('b', null, m.rule), ' ', h('span', { class: 'soft text' }, m.why))))),
     section('Arguments', json(call.args), findings(call.findings)),
     item.result && answer(item),
     section('What came of it', item.causes.length > 0 && refs(item.causes, 'a later call for which this one is a reason')),
@@ -64,43 +64,3 @@ function answer(item) {
 }
 
 const findings = (list) => list?.length > 0 && h('p', { class: 'faint text' }, list.map((f) => `${f.path} was ${f.kind} (${number(f.size)} bytes)`).join(', '), '.');
-
-/** reviewer lets a person decide about a held call. Nothing is sent before it is confirmed: a stray key decides nothing. */
-export function reviewer(call, app, decided = () => {}) {
-  const note = h('input', { type: 'text', maxlength: 900, placeholder: 'A note, for the record and for the model', 'aria-label': 'note' });
-  const choose = h('div', { class: 'choose' });
-  const form = h('div', { class: 'confirm', hidden: true });
-  const box = h('div', { class: 'reviewer' }, choose, form);
-  const back = () => {
-    form.hidden = true;
-    choose.hidden = false;
-    choose.querySelector('button').focus();
-  };
-  const ask = (approve) => {
-    choose.hidden = true;
-    form.hidden = false;
-    const send = h('button', { type: 'button', class: approve ? 'approve' : 'deny', onclick: () => act(approve, send) }, approve ? 'Approve it ' : 'Deny it ', h('kbd', null, '↵'));
-    show(form, note, h('div', { class: 'pair' }, send, h('button', { type: 'button', class: 'quiet', onclick: back }, 'Back')));
-    note.onkeydown = (e) => {
-      if (e.key === 'Enter' && !e.isComposing) act(approve, send);
-      if (e.key === 'Escape') back();
-    };
-    note.focus();
-  };
-  const act = async (approve, send) => {
-    if (send.disabled) return;
-    send.disabled = true;
-    try {
-      const v = await decide(call, approve, note.value.trim());
-      app.toast(`#${call} is ${{ allow: 'allowed', log: 'allowed', deny: 'denied', hold: 'held' }[v.action]}: ${v.why}`);
-      decided();
-    } catch (err) {
-      send.disabled = false;
-      app.trouble(err);
-      if (err.status === 409) decided();
-    }
-  };
-  show(choose, h('button', { type: 'button', class: 'approve', onclick: () => ask(true) }, 'Approve ', h('kbd', null, 'a')),
-    h('button', { type: 'button', class: 'deny', onclick: () => ask(false) }, 'Deny ', h('kbd', null, 'd')));
-  return box;
-}

@@ -1,6 +1,6 @@
 // Events are what was recorded; items are what a reader sees: a call with its verdicts, its review and its result is one.
 
-const bodies = ['opened', 'loaded', 'catalog', 'accepted', 'call', 'verdict', 'review', 'expired', 'result', 'signal', 'turn', 'closed'];
+const bodies = ['opened', 'loaded', 'catalog', 'accepted', 'exception', 'revoked', 'call', 'verdict', 'review', 'expired', 'result', 'signal', 'turn', 'closed'];
 
 /** kind returns what an event is. */
 export const kind = (e) => bodies.find((k) => e[k]) ?? 'event';
@@ -75,6 +75,8 @@ function note(e) {
     case 'closed': return `${e.closed.server} is closed: ${e.closed.reason}`;
     case 'catalog': return `${e.catalog.server} lists ${(e.catalog.tools ?? []).map((t) => t.name).join(', ')}`;
     case 'accepted': return `${e.accepted.who} accepts tools of ${e.accepted.server}`;
+    case 'exception': return `${e.exception.who} lets calls like #${e.cause} pass until ${e.exception.expires}`;
+    case 'revoked': return `${e.revoked.who} ends exception #${e.cause}`;
     case 'loaded': return `policy ${e.loaded.digest.slice(0, 12)} comes into force`;
     default: return 'an event of a kind that this console does not know';
   }

@@ -89,3 +89,6 @@ export function json(value, most = 60_000) {
   walk(value, '');
   return h('pre', { class: 'code text' }, out);
 }
+
+/** colour is the class of a line of a unified diff; the first two lines name both sides. */
+export const colour = (line, i) => (i < 2 ? 'faint' : { '+': 'plus', '-': 'minus', '@': 'faint' }[line[0]] ?? '');

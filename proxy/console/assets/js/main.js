@@ -131,7 +131,7 @@ addEventListener('keydown', (e) => {
 
 function help() {
   const keys = [['j  k', 'next, previous'], ['Enter', 'open'], ['Esc', 'close, leave a field'], ['/', 'search'],
-    ['a  d', 'approve, deny: with a note, and Enter'], ['Space  ← →', 'in a replay: play, one step'],
+    ['a  d', 'approve, deny: with a note, and Enter'], ['r', 'approve and remember'], ['Space  ← →', 'in a replay: play, one step'],
     ...Object.values(pages).filter((p) => p.key).map((p) => [`g ${p.key}`, p.title]), ['?', 'these keys']];
   const dialog = h('dialog', { 'aria-label': 'keys', onclose: () => dialog.remove() }, h('h1', null, 'Keys'),
     h('div', { class: 'keys' }, keys.map(([k, what]) => [h('span', null, k.split(/ +/).map((one) => [h('kbd', null, one), ' '])), h('span', null, what)])));

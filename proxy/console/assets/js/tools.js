@@ -1,7 +1,7 @@
 // Tools and agents: what can be done, by whom, and what stops it.
 import { h, show, empty, rowKeys, segments, toast } from './dom.js';
 import { accept, get } from './api.js';
-import { chip, moment, number } from './format.js';
+import { chip, colour, moment, number } from './format.js';
 
 /** table shows rows that can be searched; each row can tell more. */
 function table({ root, title, placeholder, columns, rows, filters, none }) {
@@ -45,7 +45,6 @@ async function review(node, t, accepted) {
   } catch (err) {
     return show(node, h('p', { class: 'bad text' }, err.message));
   }
-  const colour = (line, i) => (i < 2 ? 'faint' : { '+': 'plus', '-': 'minus', '@': 'faint' }[line[0]] ?? ''); // the first two name both sides
   const begin = h('button', { type: 'button' }, 'Accept as it is now …');
   const sure = h('button', { type: 'button', class: 'approve' }, 'Accept');
   const no = h('button', { type: 'button', class: 'quiet' }, 'Not now');
