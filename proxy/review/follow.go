@@ -15,6 +15,7 @@ type Change struct {
 
 // Ended is how a hold ended.
 type Ended struct {
+	At      event.Time    `json:"at"`
 	How     string        `json:"how"` // such as "local:ann approved it", or "nobody decided within 5m"
 	Verdict event.Verdict `json:"verdict"`
 }

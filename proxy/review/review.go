@@ -188,7 +188,7 @@ func (s *Slot) end(v event.Verdict, how string) {
 		delete(d.ended, d.order[0])
 		d.order = d.order[1:]
 	}
-	d.tell(Change{Held: s.Held, Ended: &Ended{How: how, Verdict: v}})
+	d.tell(Change{Held: s.Held, Ended: &Ended{At: event.At(time.Now()), How: how, Verdict: v}})
 	close(s.done)
 }
 

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/config"
+	"github.com/umpire-dev/umpire/cmd/umpire/internal/notify"
 	"github.com/umpire-dev/umpire/proxy/conversation/hook"
 	"github.com/umpire-dev/umpire/proxy/review"
 	"github.com/umpire-dev/umpire/rules/event"
@@ -122,6 +123,9 @@ type Status struct {
 	Policy  string    `json:"policy"` // digest
 	Started time.Time `json:"started"`
 	Last    uint64    `json:"last"` // Seq of the newest event
+
+	Notify []notify.Channel `json:"notify,omitempty"` // how it tells that a call is on hold
+	Bell   bool             `json:"bell,omitempty"`   // whether terminals may ring then
 }
 
 // Status asks whether the daemon is there.
