@@ -33,6 +33,7 @@ import (
 type stage struct {
 	shop   *billing.Shop
 	daemon *daemonProcess // nil if none runs
+	screen *terminalOf    // nil if nobody looks at one
 }
 
 type stageKey struct{}

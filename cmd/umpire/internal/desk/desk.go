@@ -269,7 +269,7 @@ func (m *model) changed(c review.Change) tea.Cmd {
 			m.rang = m.now
 			return tea.Raw("\a")
 		}
-	case c.Ended != nil && r != nil:
+	case c.Ended != nil && r != nil && r.ended == "": // else the answer to the decision was faster
 		how := strings.TrimSpace(view.Action(c.Ended.Verdict.Action)) + ": " + view.Text(c.Ended.How, 200)
 		if !r.busy { // else the answer to the decision says more
 			m.say(name(r.Held) + " " + how)

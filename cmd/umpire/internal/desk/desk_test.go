@@ -209,6 +209,26 @@ func TestACallThatWasApprovedAndIsDeniedIsSaidToBeDenied(t *testing.T) {
 	p.sees(t, "0 on hold")
 }
 
+// The daemon tells of a decision in two ways, the answer and the change, in either order: the answer says more, and is said once.
+func TestWhatYouDecideIsSaidOnce(t *testing.T) {
+	news := end(held(41), "local:ann denied it", event.Verdict{Why: "local:ann denied it"})
+	for _, first := range []string{"the answer", "the change"} {
+		p := open(120, 40, held(41))
+		if first == "the answer" {
+			p.keys("d")
+			p.send(news)
+		} else {
+			_, ask := p.Update(key("d"))
+			p.send(news)
+			p.do(ask)
+		}
+		if n := strings.Count(p.text(), "12:00:00 #41"); n != 1 {
+			t.Errorf("%s comes first, and it is said %d times:\n%s", first, n, p.text())
+		}
+		p.sees(t, "12:00:00 #41 billing/issue_refund denied: local:ann denied it", "▸ #41 ended  billing/issue_refund  denied")
+	}
+}
+
 func TestANoteIsWrittenFirstAndGoesWithTheDecision(t *testing.T) {
 	p := open(100, 40, held(41), held(44))
 	p.keys("n", "n", "o", "space", "t", "d", "a", "enter")
