@@ -22,6 +22,7 @@ import (
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/config"
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/history"
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/inplace"
+	"github.com/umpire-dev/umpire/cmd/umpire/internal/notify"
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/probe"
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/view"
 	"github.com/umpire-dev/umpire/store"
@@ -85,7 +86,8 @@ type finding struct {
 	Protocol  string        `json:"protocol,omitempty"`
 	Daemon    string        `json:"daemon,omitempty"`
 	History   string        `json:"history,omitempty"`
-	Hooks     string        `json:"hooks,omitempty"` // installed, some or none
+	Notify    []string      `json:"notify,omitempty"` // how people and programs are told that a call is on hold
+	Hooks     string        `json:"hooks,omitempty"`  // installed, some or none
 	Notes     []string      `json:"notes,omitempty"`
 	Problems  []problem     `json:"problems,omitempty"`
 
@@ -143,12 +145,16 @@ func (d *doctor) umpire() {
 		if s.Listen != "" {
 			f.Daemon += ", at " + s.Listen
 		}
+		f.told(s.Notify)
 		return // it would not run if it could not write
 	case !errors.Is(err, history.ErrEnded):
 		f.wrong("umpire serve", "the daemon does not answer: %v", err)
 		return
 	}
 	f.note("no daemon runs; the first call of a stdio server starts one")
+	if cfg, err := d.load("", "", "", nil, false); err == nil {
+		f.told(notify.Ways(notify.Config{Desktop: cfg.Notify.Desktop, Webhook: cfg.Notify.Webhook}))
+	}
 	if r, _, err := d.open(); err == nil {
 		r.Close() //nolint:errcheck // it was only opened
 	} else if !errors.Is(err, store.ErrMissing) {
@@ -156,6 +162,20 @@ func (d *doctor) umpire() {
 	}
 	if err := writable(state); err != nil {
 		f.wrong("", "history cannot be recorded: %v", err)
+	}
+}
+
+// told says how people and programs are told that a call is on hold. A desktop that is not there is no fault.
+func (f *finding) told(ways []notify.Channel) {
+	for _, w := range ways {
+		switch {
+		case w.Problem == "":
+			f.Notify = append(f.Notify, w.Name)
+		case w.Name == notify.OfDesktop:
+			f.note("no notifications on the desktop when a call is on hold: %s", w.Problem)
+		default:
+			f.wrong("", "the %s does not work: %s", w.Name, w.Problem)
+		}
 	}
 }
 
@@ -366,6 +386,7 @@ func (f *finding) print(p *view.Printer) {
 	if f.History != "" {
 		p.Line("daemon:", orNone(f.Daemon))
 		p.Line("history:", f.History)
+		p.Line("notifications:", orNone(strings.Join(f.Notify, ", ")))
 	}
 	if f.Server != "" {
 		line := []string{view.Text(label(clients.Server{Name: f.Server, Scope: f.Scope}), 80) + ":", string(f.State)}

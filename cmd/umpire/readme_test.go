@@ -44,6 +44,7 @@ func TestPoliciesOfTheReadmeCompileWithoutWarnings(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("BILLING_TOKEN", "x")
+	t.Setenv("UMPIRE_HOOK", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 	policies := blocks(readme(t), "yaml")
 	if len(policies) == 0 {
 		t.Fatal("the README has no policy")

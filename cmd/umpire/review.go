@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -11,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/config"
+	"github.com/umpire-dev/umpire/cmd/umpire/internal/desk"
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/history"
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/view"
 	"github.com/umpire-dev/umpire/proxy/review"
@@ -18,29 +21,52 @@ import (
 )
 
 func (a *app) review() *cobra.Command {
-	asJSON := false
+	asJSON, list := false, false
 	cmd := &cobra.Command{
 		Use:   "review",
-		Short: "List the calls that wait for a person, approve or deny them",
-		Long: "Review lists the calls that a rule with do: hold has stopped until a person decides. An approved call is judged\n" +
+		Short: "Show the calls that wait for a person, approve or deny them",
+		Long: "Review shows the calls that a rule with do: hold has stopped until a person decides: on a terminal as they come and\n" +
+			"go, with what led to each, and keys to decide; else, or with --list, one a line. An approved call is judged\n" +
 			"again before it goes on: what has come true meanwhile can still deny it.",
-		Example: "  umpire review\n  umpire review approve 41 --note 'customer called'\n  umpire review approve 41 --remember --for 7d --where order_id,amount\n  umpire log --follow --verdict hold",
-		RunE: func(*cobra.Command, []string) error {
+		Example: "  umpire review\n  umpire review --list\n  umpire review approve 41 --note 'customer called'\n  umpire review approve 41 --remember --for 7d --where order_id,amount\n  umpire log --follow --verdict hold",
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			d, err := a.dial()
 			if err != nil {
 				return err
 			}
 			defer d.Close() //nolint:errcheck // it was only read
-			list, err := d.Held()
+			if !asJSON && !list && view.Terminal(a.stdout) && view.Terminal(os.Stdin) {
+				return a.watchHeld(cmd.Context(), d)
+			}
+			held, err := d.Held()
 			if err != nil {
 				return noDaemon(err)
 			}
-			return a.printHeld(list, asJSON, time.Now())
+			return a.printHeld(held, asJSON, time.Now())
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, one call a line")
+	cmd.Flags().BoolVar(&list, "list", false, "print the list, also on a terminal")
 	cmd.AddCommand(a.decide("approve", true), a.decide("deny", false), a.exceptions(), a.revoke())
 	return cmd
+}
+
+// watchHeld shows what is on hold until the person has seen enough.
+func (a *app) watchHeld(ctx context.Context, d *history.Daemon) error {
+	s, err := d.Status()
+	if err != nil {
+		return noDaemon(err)
+	}
+	return desk.Run(ctx, os.Stdin, a.stdout, desk.Config{Desk: d, Bell: s.Bell, Now: time.Now, Story: func(call uint64) (view.Call, error) {
+		e, found, err := callAt(d, call)
+		if err == nil && !found {
+			err = fmt.Errorf("call #%d is not in the history", call)
+		}
+		if err != nil {
+			return view.Call{}, err
+		}
+		return storyOf(d, e)
+	}})
 }
 
 // decide is the command with which a person approves or denies.

@@ -33,6 +33,7 @@ import (
 type stage struct {
 	shop   *billing.Shop
 	daemon *daemonProcess // nil if none runs
+	screen *terminalOf    // nil if nobody looks at one
 }
 
 type stageKey struct{}
@@ -418,6 +419,7 @@ func environment(ts *testscript.TestScript) []string {
 	env := os.Environ()
 	for _, name := range []string{
 		"HOME", "PATH", "STATE", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "UMPIRE_CONFIG", "NO_COLOR", "SHOP", "TOOLBOX", "TOKEN", "MODEL",
+		"DBUS_SESSION_BUS_ADDRESS", "HOOK_SECRET", "WORK",
 	} {
 		env = append(env, name+"="+ts.Getenv(name))
 	}

@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -122,4 +125,27 @@ func reviewers(ts *testscript.TestScript, neg bool, args []string) {
 	if late != n-1 {
 		ts.Fatalf("%d of %d reviewers who came too late were told who was first:\n%s", late, n-1, strings.Join(said, ""))
 	}
+}
+
+// receiver takes webhooks at $RECEIVER and writes them to a file, one a line.
+func receiver(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: receiver FILE")
+	}
+	file, err := os.OpenFile(ts.MkAbs(args[0]), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	ts.Check(err)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err == nil {
+			_, err = fmt.Fprintf(file, "%s\n", body)
+		}
+		if err != nil || r.Header.Get("Webhook-Signature") == "" {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	}))
+	ts.Defer(func() {
+		server.Close()
+		file.Close()
+	})
+	ts.Setenv("RECEIVER", server.URL)
 }

@@ -51,6 +51,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("STATE", filepath.Join(home, "umpire"))
 			env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, "config"))
 			env.Setenv("NO_COLOR", "1")
+			env.Setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nowhere") // nobody's desktop is told of what tests hold
 			env.Setenv("GORACE", os.Getenv("GORACE"))
 			env.Values[stageKey{}] = &stage{}
 			return nil
@@ -73,6 +74,12 @@ func TestScripts(t *testing.T) {
 			"elicited":  elicited,
 			"held":      heldCalls,
 			"reviewers": reviewers,
+			"receiver":  receiver,
+			"terminal":  onTerminal,
+			"press":     presses,
+			"sees":      sees,
+			"resize":    resize,
+			"left":      left,
 			"exits":     exits,
 			"scrub":     scrub,
 			"mode":      mode,

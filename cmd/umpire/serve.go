@@ -13,6 +13,7 @@ import (
 
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/config"
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/daemon"
+	"github.com/umpire-dev/umpire/cmd/umpire/internal/view"
 	"github.com/umpire-dev/umpire/proxy"
 )
 
@@ -50,9 +51,11 @@ func (a *app) serve() *cobra.Command {
 			signals := make(chan os.Signal, 1)
 			signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 			log := a.logger()
-			d, err := daemon.Start(daemon.Options{
-				Config: cfg, StateDir: state, Version: version(), SocketOnly: idleExit > 0, Log: log,
-			})
+			opts := daemon.Options{Config: cfg, StateDir: state, Version: version(), SocketOnly: idleExit > 0, Log: log}
+			if view.Terminal(a.stderr) {
+				opts.Bell = a.stderr
+			}
+			d, err := daemon.Start(opts)
 			if err != nil {
 				return err
 			}

@@ -89,40 +89,8 @@ func (a *app) printJSON(e event.Event) error {
 
 // showCall shows a call.
 func (a *app) showCall(r history.Reader, e event.Event, asJSON bool) error {
-	call := e.Body.(*event.Call)
-	c := view.Call{Call: e}
-	if !call.Seen {
-		if err := judged(r, &c); err != nil {
-			return err
-		}
-	}
-	if at, err := r.SettledBy(e.Seq); err != nil {
-		return err
-	} else if at != 0 {
-		if err := settled(r, &c, at); err != nil {
-			return err
-		}
-	}
-	if at, err := r.ResultOf(e.Seq); err != nil {
-		return err
-	} else if at != 0 {
-		result, _, err := history.Get(r, at)
-		if err != nil {
-			return err
-		}
-		c.Result = &result
-	}
-	for _, at := range evidence(c) {
-		if e, found, err := history.Get(r, at); err != nil {
-			return err
-		} else if found {
-			c.Evidence = append(c.Evidence, e)
-		}
-	}
-	if err := narrate(r, &c); err != nil {
-		return err
-	}
-	if err := quotes(r, &c); err != nil {
+	c, err := storyOf(r, e)
+	if err != nil {
 		return err
 	}
 	if asJSON {
@@ -131,6 +99,43 @@ func (a *app) showCall(r history.Reader, e event.Event, asJSON bool) error {
 	p := view.New(a.stdout)
 	p.Call(c, time.Now())
 	return p.Err()
+}
+
+// storyOf returns a call with all that belongs to it.
+func storyOf(r history.Reader, e event.Event) (view.Call, error) {
+	c := view.Call{Call: e}
+	if !e.Body.(*event.Call).Seen {
+		if err := judged(r, &c); err != nil {
+			return c, err
+		}
+	}
+	if at, err := r.SettledBy(e.Seq); err != nil {
+		return c, err
+	} else if at != 0 {
+		if err := settled(r, &c, at); err != nil {
+			return c, err
+		}
+	}
+	if at, err := r.ResultOf(e.Seq); err != nil {
+		return c, err
+	} else if at != 0 {
+		result, _, err := history.Get(r, at)
+		if err != nil {
+			return c, err
+		}
+		c.Result = &result
+	}
+	for _, at := range evidence(c) {
+		if e, found, err := history.Get(r, at); err != nil {
+			return c, err
+		} else if found {
+			c.Evidence = append(c.Evidence, e)
+		}
+	}
+	if err := narrate(r, &c); err != nil {
+		return c, err
+	}
+	return c, quotes(r, &c)
 }
 
 // near is how many events before and after a call are searched for what was said about it.

@@ -18,26 +18,39 @@ import (
 // terminal opens a terminal: what stands at its screen, and what the program has.
 func terminal(t *testing.T) (screen, program *os.File) {
 	t.Helper()
-	screen, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	screen, program, err := openTerminal(100, 24)
 	if err != nil {
 		t.Skip("no terminals here:", err)
 	}
 	t.Cleanup(func() { screen.Close() })
+	return screen, program
+}
+
+// openTerminal opens a terminal of a size.
+func openTerminal(width, height int) (screen, program *os.File, err error) {
+	screen, err = os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		return nil, nil, err
+	}
 	fd := int(screen.Fd())
 	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
 	if err == nil {
 		err = unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0)
 	}
 	if err == nil {
-		err = unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 100})
+		err = resizeTerminal(screen, width, height)
 	}
 	if err == nil {
 		program, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
 	}
 	if err != nil {
-		t.Skip("no terminals here:", err)
+		screen.Close()
 	}
-	return screen, program
+	return screen, program, err
+}
+
+func resizeTerminal(screen *os.File, width, height int) error {
+	return unix.IoctlSetWinsize(int(screen.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: uint16(height), Col: uint16(width)})
 }
 
 // On a real terminal: what it says, the keys, and that it leaves the terminal as it was.

@@ -84,11 +84,13 @@ type Desk struct {
 	ended  map[uint64]string // how, by call
 	order  []uint64          // of ended, oldest first
 	closed string            // why nothing can be held any more
+	shut   bool              // every hold has ended
+	feeds  map[*Feed]bool
 }
 
 // NewDesk returns an empty Desk before a gate. Close ends what is on hold.
 func NewDesk(gate Gate) *Desk {
-	return &Desk{gate: gate, slots: map[uint64]*Slot{}, ended: map[uint64]string{}}
+	return &Desk{gate: gate, slots: map[uint64]*Slot{}, ended: map[uint64]string{}, feeds: map[*Feed]bool{}}
 }
 
 // Slot is one held call.
@@ -118,6 +120,7 @@ func (d *Desk) Park(h Held, wait time.Duration) (slot *Slot, refused string) {
 	s := &Slot{Held: h, desk: d, done: make(chan struct{})}
 	s.timer = time.AfterFunc(wait, func() { s.Leave(fmt.Sprintf("nobody decided within %s", short(wait))) })
 	d.slots[h.Call] = s
+	d.tell(Change{Held: h})
 	return s, ""
 }
 
@@ -204,17 +207,23 @@ func (s *Slot) end(v event.Verdict, how string) {
 		delete(d.ended, d.order[0])
 		d.order = d.order[1:]
 	}
+	d.tell(Change{Held: s.Held, Ended: &Ended{At: event.At(time.Now()), How: how, Verdict: v}})
 	close(s.done)
 }
 
 // List returns the calls on hold, the oldest first.
 func (d *Desk) List() []Held {
 	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.list()
+}
+
+// list is List with the Desk locked.
+func (d *Desk) list() []Held {
 	out := make([]Held, 0, len(d.slots))
 	for _, s := range d.slots {
 		out = append(out, s.Held)
 	}
-	d.mu.Unlock()
 	slices.SortFunc(out, func(a, b Held) int { return int(int64(a.Call) - int64(b.Call)) })
 	return out
 }
@@ -299,6 +308,13 @@ func (d *Desk) Close(reason string) {
 	d.closed = reason
 	d.mu.Unlock()
 	d.each(func(*Slot) bool { return true }, reason)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.shut = true
+	for f := range d.feeds {
+		f.close()
+	}
+	clear(d.feeds)
 }
 
 // each ends the holds that are wanted, together, so that they share commits.

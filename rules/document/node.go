@@ -85,6 +85,13 @@ func (n Node) FailAt(line, col int, hint, format string, args ...any) {
 	n.fail(l, c, hint, fmt.Sprintf(format, args...))
 }
 
+// FailUnseen is Fail for a value that is a secret: the line in which it stands is not shown.
+func (n Node) FailUnseen(hint, format string, args ...any) {
+	line, col := n.Position()
+	n.fail(line, col, hint, fmt.Sprintf(format, args...))
+	n.doc.errs[len(n.doc.errs)-1].Source = ""
+}
+
 func (n Node) fail(line, col int, hint, msg string) {
 	n.doc.errs = append(n.doc.errs, &Error{
 		File: n.doc.name, Line: line, Col: col, Source: n.doc.line(line), Path: n.path, Msg: msg, Hint: hint,
@@ -143,6 +150,16 @@ func (n Node) Number() string {
 	}
 	n.Fail("", "want a number, not %s", n.kind())
 	return ""
+}
+
+// Bool reads true or false.
+func (n Node) Bool() bool {
+	v, ok := n.yaml.(*ast.BoolNode)
+	if !ok {
+		n.Fail("", "want true or false, not %s", n.kind())
+		return false
+	}
+	return v.Value
 }
 
 // Int reads a whole number from low to high.

@@ -20,6 +20,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/umpire-dev/umpire/cmd/umpire/internal/notify"
 	"github.com/umpire-dev/umpire/examples/policies"
 	"github.com/umpire-dev/umpire/proxy"
 	"github.com/umpire-dev/umpire/proxy/conversation"
@@ -41,6 +42,7 @@ type Config struct {
 	Model    map[string]*url.URL // where each model API is, by its name in /model/NAME
 	Intent   Intent
 	Holds    Holds
+	Notify   Notify
 	History  History
 }
 
@@ -64,6 +66,12 @@ func (i Intent) Of(server string) string {
 		return i.Argument
 	}
 	return ""
+}
+
+// Notify is what notify: says: how people and programs are told that a call is on hold.
+type Notify struct {
+	Desktop, Bell bool
+	Webhook       *notify.Endpoint // nil if there is none
 }
 
 // Server is one entry of servers:.
@@ -106,7 +114,7 @@ var models = map[string]*url.URL{
 
 // Default returns the configuration where there is no file.
 func Default() Config {
-	return Config{Listen: DefaultListen, Model: maps.Clone(models), Intent: Intent{Argument: wire.Intent}, History: History{
+	return Config{Listen: DefaultListen, Model: maps.Clone(models), Intent: Intent{Argument: wire.Intent}, Notify: Notify{Desktop: true, Bell: true}, History: History{
 		Keep: 90 * 24 * time.Hour, MaxSize: 4 << 30, MaxValue: 256 << 10, Redact: wire.DefaultRedact,
 		Conversation: conversation.KeepText,
 	}}
@@ -192,7 +200,7 @@ func Load(path string) (Config, error) {
 	if err != nil {
 		return cfg, err
 	}
-	for _, f := range doc.Root().Fields(append([]string{"listen", "servers", "model", "intent", "holds", "policy", "history"}, rules.Fields()...)...) {
+	for _, f := range doc.Root().Fields(append([]string{"listen", "servers", "model", "intent", "holds", "notify", "policy", "history"}, rules.Fields()...)...) {
 		switch f.Name {
 		case "listen":
 			cfg.Listen = f.Value.Text()
@@ -209,6 +217,8 @@ func Load(path string) (Config, error) {
 			intent(&cfg.Intent, f.Value)
 		case "holds":
 			holds(&cfg.Holds, f.Value)
+		case "notify":
+			notified(&cfg.Notify, f.Value, path)
 		case "policy":
 			for _, n := range f.Value.List(true) {
 				cfg.Policies = append(cfg.Policies, relative(path, n.Text()))

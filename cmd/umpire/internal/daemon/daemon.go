@@ -21,6 +21,7 @@ import (
 
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/config"
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/history"
+	"github.com/umpire-dev/umpire/cmd/umpire/internal/notify"
 	"github.com/umpire-dev/umpire/proxy"
 	"github.com/umpire-dev/umpire/proxy/console"
 	"github.com/umpire-dev/umpire/proxy/conversation"
@@ -39,6 +40,7 @@ type Options struct {
 	// SocketOnly starts without the TCP listener if its address is taken: a daemon that a shim started has to serve
 	// the shim in any case.
 	SocketOnly bool
+	Bell       io.Writer        // the terminal that rings when a call is put on hold; nil is none
 	Now        func() time.Time // nil is time.Now
 	Log        *slog.Logger
 }
@@ -56,6 +58,7 @@ type Daemon struct {
 	hooks   *hook.Hooks
 	fronts  []*proxy.HTTP
 	relays  []*proxy.Relay
+	notify  *notify.Notifier
 	user    string
 	started time.Time
 
@@ -137,6 +140,7 @@ func Start(opts Options) (d *Daemon, err error) {
 			return d, err
 		}
 	}
+	d.notify = notify.Start(d.gate.Desk(), notifying(opts))
 	if d.ear, err = conversation.NewEar(conversation.Config{
 		Recorder: d.gate, Tools: d.gate, Cleaner: d.cleaner, Keep: h.Conversation, Now: opts.Now, Log: opts.Log,
 	}); err != nil {
@@ -155,6 +159,16 @@ func Start(opts Options) (d *Daemon, err error) {
 	}
 	d.running.Go(func() { d.prune(ctx) })
 	return d, nil
+}
+
+// notifying says how people and programs are told that a call is on hold.
+func notifying(opts Options) notify.Config {
+	told := opts.Config.Notify
+	cfg := notify.Config{Desktop: told.Desktop, Webhook: told.Webhook, Version: opts.Version, Log: opts.Log}
+	if told.Bell {
+		cfg.Bell = opts.Bell
+	}
+	return cfg
 }
 
 func userName() (string, error) {
@@ -364,6 +378,7 @@ func (d *Daemon) pump(hello transport.Hello, client io.ReadWriteCloser, server p
 func (d *Daemon) Status() history.Status {
 	return history.Status{
 		Version: d.opts.Version, PID: os.Getpid(), Listen: d.Addr(), Config: d.opts.Config.Path, Policy: d.gate.Policy().Digest(), Started: d.started, Last: d.db.Last(),
+		Notify: d.notify.Channels(), Bell: d.opts.Config.Notify.Bell,
 	}
 }
 
@@ -412,6 +427,9 @@ func (d *Daemon) Close() {
 			s.Close() //nolint:errcheck // nothing is left to serve
 		}
 		cancel()
+	}
+	if d.notify != nil {
+		d.notify.Close()
 	}
 	d.mu.Lock()
 	ends := make([]func(), 0, len(d.pipes))

@@ -36,7 +36,7 @@ func options(t testing.TB, rules string) daemon.Options {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	path := filepath.Join(dir, "umpire.yaml")
-	if err := os.WriteFile(path, []byte("listen: 127.0.0.1:0\n"+rules), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte("listen: 127.0.0.1:0\n"+rules+"\nnotify: {desktop: false}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	cfg, err := config.Load(path)

@@ -12,7 +12,6 @@ import (
 
 // desk is the part of the API with which people decide about calls on hold. Whoever can reach it is the user who runs the daemon.
 func (d *Daemon) desk(mux *http.ServeMux) {
-	mux.HandleFunc("GET /v1/held", func(w http.ResponseWriter, _ *http.Request) { d.answer(w, d.gate.Desk().List(), nil) })
 	mux.HandleFunc("POST /v1/held/{seq}", d.decision(func(call uint64, by review.Decision) (any, error) {
 		return d.gate.Desk().Decide(call, by)
 	}))

@@ -33,6 +33,7 @@ func (d *Daemon) records(mux *http.ServeMux) {
 		})
 	}
 	give("/v1/status", func(url.Values) (any, error) { return d.Status(), nil })
+	mux.HandleFunc("GET /v1/held", d.held)
 	give("/v1/tools", func(url.Values) (any, error) { return d.db.Tools() })
 	give("/v1/inventory", func(url.Values) (any, error) { return d.inventory() })
 	give("/v1/agents", func(url.Values) (any, error) { return d.agents() })

@@ -167,8 +167,8 @@ func (d *Daemon) restartNeeded(now config.Config) {
 	}
 	same := reflect.DeepEqual(now.Servers, was.Servers) && reflect.DeepEqual(now.History, was.History) &&
 		reflect.DeepEqual(now.Model, was.Model) && reflect.DeepEqual(now.Intent, was.Intent) &&
-		reflect.DeepEqual(now.Holds, was.Holds)
+		reflect.DeepEqual(now.Holds, was.Holds) && reflect.DeepEqual(now.Notify, was.Notify)
 	if !same || len(now.Policies) > 0 && !slices.Equal(now.Policies, was.Policies) {
-		d.opts.Log.Warn("policies are loaded as they change; servers, model APIs, intent, holds, history and the list of policy files need a restart", "config", was.Path)
+		d.opts.Log.Warn("policies are loaded as they change; servers, model APIs, intent, holds, notifications, history and the list of policy files need a restart", "config", was.Path)
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/config"
+	"github.com/umpire-dev/umpire/cmd/umpire/internal/notify"
 	"github.com/umpire-dev/umpire/proxy/conversation/hook"
 	"github.com/umpire-dev/umpire/proxy/review"
 	"github.com/umpire-dev/umpire/rules"
@@ -123,6 +124,9 @@ type Status struct {
 	Policy  string    `json:"policy"` // digest
 	Started time.Time `json:"started"`
 	Last    uint64    `json:"last"` // Seq of the newest event
+
+	Notify []notify.Channel `json:"notify,omitempty"` // how it tells that a call is on hold
+	Bell   bool             `json:"bell,omitempty"`   // whether terminals may ring then
 }
 
 // Status asks whether the daemon is there.
@@ -203,6 +207,30 @@ func (d *Daemon) SettledBy(call uint64) (out uint64, err error) {
 func (d *Daemon) Held() (out []review.Held, err error) {
 	err = d.get("/v1/held", &out)
 	return out, err
+}
+
+// Desk is what is on hold at one moment, or what has changed since.
+type Desk struct {
+	Held   []review.Held  `json:"held,omitempty"`
+	Change *review.Change `json:"change,omitempty"` // nil in the first one of a stream, and only there
+}
+
+// FollowHeld yields what is on hold, and then what changes, until ctx is done or the daemon ends.
+func (d *Daemon) FollowHeld(ctx context.Context) iter.Seq2[Desk, error] {
+	return func(yield func(Desk, error) bool) {
+		for line, err := range d.lines(ctx, "/v1/held?follow=1") {
+			var now Desk
+			if err == nil {
+				err = json.Unmarshal(line, &now)
+			}
+			if err != nil && ctx.Err() != nil {
+				return
+			}
+			if !yield(now, err) || err != nil {
+				return
+			}
+		}
+	}
 }
 
 // Decide ends the hold of a call and returns what became of it. If the call is not on hold, the error is
@@ -291,7 +319,7 @@ func (refused) Is(target error) bool { return target == review.ErrGone }
 
 // Raw implements Reader.
 func (d *Daemon) Raw(from uint64) iter.Seq2[json.RawMessage, error] {
-	return d.events(context.Background(), fmt.Sprintf("/v1/events?from=%d", from))
+	return d.lines(context.Background(), fmt.Sprintf("/v1/events?from=%d", from))
 }
 
 // Watch implements Reader.
@@ -306,7 +334,7 @@ func (d *Daemon) Watch(done <-chan struct{}, from uint64) iter.Seq2[json.RawMess
 			case <-ctx.Done():
 			}
 		}()
-		for raw, err := range d.events(ctx, fmt.Sprintf("/v1/events?from=%d&follow=1", from)) {
+		for raw, err := range d.lines(ctx, fmt.Sprintf("/v1/events?from=%d&follow=1", from)) {
 			if err != nil && ctx.Err() != nil {
 				return
 			}
@@ -317,7 +345,8 @@ func (d *Daemon) Watch(done <-chan struct{}, from uint64) iter.Seq2[json.RawMess
 	}
 }
 
-func (d *Daemon) events(ctx context.Context, path string) iter.Seq2[json.RawMessage, error] {
+// lines yields what the daemon answers, one JSON value a line.
+func (d *Daemon) lines(ctx context.Context, path string) iter.Seq2[json.RawMessage, error] {
 	return func(yield func(json.RawMessage, error) bool) {
 		resp, err := d.do(ctx, http.MethodGet, path, nil)
 		if err != nil {

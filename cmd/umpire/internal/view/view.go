@@ -88,8 +88,11 @@ func (p *Printer) Table(rows [][]string) {
 // Text makes what came from elsewhere safe and short enough for a line.
 func Text(s string, longest int) string {
 	var b strings.Builder
-	n := 0
+	n, marks := 0, 0
 	for _, r := range s {
+		if marks++; !unicode.In(r, unicode.Mn, unicode.Me) {
+			marks = 0
+		}
 		if n++; longest > 0 && n > longest {
 			b.WriteString("…")
 			break
@@ -99,7 +102,7 @@ func Text(s string, longest int) string {
 			b.WriteString(`\n`)
 		case r == '\t':
 			b.WriteByte(' ')
-		case !unicode.IsPrint(r), unseen(r):
+		case !unicode.IsPrint(r), unseen(r), marks > mostMarks:
 			b.WriteString(spelled(r))
 		default:
 			b.WriteRune(r)
@@ -107,6 +110,9 @@ func Text(s string, longest int) string {
 	}
 	return b.String()
 }
+
+// mostMarks is how many marks a letter can have; a pile of them covers the lines above.
+const mostMarks = 4
 
 // spelled is an escape that strings of Go and JSON know, beyond the first plane those of Go.
 func spelled(r rune) string {

@@ -18,14 +18,16 @@ const hostile = "a\nb\rc\x1b[31md\u202ee\u200bf\u009b2Jg\x07h\x00i\u2028j\ufeffk
 
 func TestTextIsOneLineAndHidesNothing(t *testing.T) {
 	for in, want := range map[string]string{
-		"plain":        "plain",
-		"ünïcode 漢字 é": "ünïcode 漢字 é",
-		"a\tb":         "a b",
-		"two\nlines":   `two\nlines`,
-		"\x1b[31mred":  `\u001b[31mred`,
-		"abc\u202exe":  `abc\u202exe`,
-		"\u009b2J":     `\u009b2J`,
-		"bad \xff":     "bad \ufffd",
+		"plain":                                 "plain",
+		"ünïcode 漢字 é":                          "ünïcode 漢字 é",
+		"a\tb":                                  "a b",
+		"two\nlines":                            `two\nlines`,
+		"\x1b[31mred":                           `\u001b[31mred`,
+		"abc\u202exe":                           `abc\u202exe`,
+		"\u009b2J":                              `\u009b2J`,
+		"bad \xff":                              "bad \ufffd",
+		"Việt נִקּוּד":                          "Việt נִקּוּד",
+		"a" + strings.Repeat("\u0300", 6) + "b": "a\u0300\u0300\u0300\u0300" + `\u0300\u0300` + "b",
 	} {
 		if got := view.Text(in, 0); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
