@@ -39,6 +39,7 @@ func (gate) Review(_ uint64, d review.Decision) (event.Verdict, error) {
 }
 
 func (gate) Expire(_ uint64, why string) (event.Verdict, error) { return event.Verdict{Why: why}, nil }
+
 func (gate) Propose(uint64, review.Decision) (review.Proposal, error) {
 	return review.Proposal{}, errors.ErrUnsupported
 }
