@@ -27,7 +27,14 @@ func TestEqualValuesHaveOneDigest(t *testing.T) {
 		{`"é"`, `"\u00e9"`},
 		{`"e\u0301"`}, // looks the same
 		{`"<&>"`, `"\u003c&>"`},
-		{`true`}, {`"true"`}, {`null`}, {`"null"`}, {`[]`}, {`{}`}, {`[null]`}, {`""`},
+		{`true`},
+		{`"true"`},
+		{`null`},
+		{`"null"`},
+		{`[]`},
+		{`{}`},
+		{`[null]`},
+		{`""`},
 	} {
 		want := canonical.Digest([]byte(equal[0]))
 		if other, ok := seen[want]; ok {
