@@ -83,6 +83,9 @@ func (t *Ticket) Settled() (event.Verdict, error) {
 
 // finish keeps Wait's promise.
 func (t *Ticket) finish(err error) {
+	if err == nil && t.Hold != nil {
+		t.Hold.Recorded()
+	}
 	if err != nil {
 		t.err = fmt.Errorf("%w: %w", ErrNotRecorded, err)
 		t.Verdict = event.Verdict{Action: event.Deny, Why: t.err.Error()}

@@ -107,7 +107,7 @@ func isConfig(text string) bool {
 	if err != nil {
 		return false // its errors are reported as those of a policy
 	}
-	_, ok := doc.Only("listen", "servers", "model", "intent", "holds", "policy", "history")
+	_, ok := doc.Only(config.Fields()...)
 	return ok
 }
 

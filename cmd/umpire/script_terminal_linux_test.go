@@ -29,16 +29,18 @@ type terminalOf struct {
 // text is what stands on the screen, as one sees it.
 func (t *terminalOf) text() string { return ansi.Strip(t.screen.Render()) }
 
-// onTerminal starts a program on a terminal of 100 by 30, and does not wait for it.
+// onTerminal starts a program on a terminal of a size, and does not wait for it.
 func onTerminal(ts *testscript.TestScript, neg bool, args []string) {
 	s := stageOf(ts)
-	if neg || len(args) == 0 || s.screen != nil {
-		ts.Fatalf("usage: terminal COMMAND…, once at a time")
+	if neg || len(args) < 3 || s.screen != nil {
+		ts.Fatalf("usage: terminal WIDTH HEIGHT COMMAND…, once at a time")
 	}
-	t := &terminalOf{screen: vt.NewSafeEmulator(100, 30), ended: make(chan error, 1)}
+	width, height := size(ts, args)
+	t := &terminalOf{screen: vt.NewSafeEmulator(width, height), ended: make(chan error, 1)}
 	var err error
-	t.line, t.tty, err = openTerminal(100, 30)
+	t.line, t.tty, err = openTerminal(width, height)
 	ts.Check(err)
+	args = args[2:]
 	state, err := unix.IoctlGetTermios(int(t.tty.Fd()), unix.TCGETS)
 	ts.Check(err)
 	t.before = *state
@@ -100,15 +102,20 @@ func sees(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Logf("%s", t.text())
 }
 
-// resize makes the terminal another size.
+func size(ts *testscript.TestScript, args []string) (width, height int) {
+	width, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	height, err = strconv.Atoi(args[1])
+	ts.Check(err)
+	return width, height
+}
+
+// resize makes the terminal larger. (The emulator panics where a program draws on a terminal that has become smaller meanwhile.)
 func resize(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: resize WIDTH HEIGHT")
 	}
-	width, err := strconv.Atoi(args[0])
-	ts.Check(err)
-	height, err := strconv.Atoi(args[1])
-	ts.Check(err)
+	width, height := size(ts, args)
 	t := screenOf(ts)
 	t.screen.Resize(width, height)
 	ts.Check(resizeTerminal(t.line, width, height))

@@ -38,7 +38,7 @@ const (
 	maxUnreadBytes = 16 << 20 // of arguments
 )
 
-// Follow returns what is on hold, and what tells of everything that changes from then on. Stop ends it.
+// Follow returns what is on hold and on record, and what tells of everything that changes from then on. Stop ends it.
 func (d *Desk) Follow() ([]Held, *Feed) {
 	f := &Feed{desk: d, more: make(chan struct{}, 1)}
 	d.mu.Lock()
@@ -48,7 +48,7 @@ func (d *Desk) Follow() ([]Held, *Feed) {
 	} else {
 		d.feeds[f] = true
 	}
-	return d.list(), f
+	return d.list(func(s *Slot) bool { return s.told }), f
 }
 
 // Stop ends the feed.
@@ -108,7 +108,17 @@ func (f *Feed) signal() {
 	}
 }
 
-// tell tells every follower. The Desk is locked.
+// tell tells every follower of a hold, and, if ended is not nil, that it has ended. The Desk is locked.
+func (s *Slot) tell(ended *Ended) {
+	if !s.told {
+		s.told = true
+		s.desk.tell(Change{Held: s.Held})
+	}
+	if ended != nil {
+		s.desk.tell(Change{Held: s.Held, Ended: ended})
+	}
+}
+
 func (d *Desk) tell(c Change) {
 	for f := range d.feeds {
 		f.add(c)

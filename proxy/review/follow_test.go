@@ -71,6 +71,7 @@ func TestFollowersKnowWhatIsOnHoldWheneverTheyBegin(t *testing.T) {
 				t.Error(refused)
 				return
 			}
+			slot.Recorded()
 			switch i % 3 {
 			case 0:
 				if _, err := desk.Decide(i+1, review.Decision{Who: "ann", Approve: true}); err != nil {
@@ -119,6 +120,7 @@ func TestAFollowerWhoDoesNotReadLosesTheOldestAndIsToldSo(t *testing.T) {
 		if slot == nil {
 			t.Fatal(refused)
 		}
+		slot.Recorded()
 		slot.Leave("gone")
 	}
 	list, lost, more := few.Next(t.Context())
@@ -159,6 +161,37 @@ func TestAFollowerWhoGivesUpIsNotWaitedFor(t *testing.T) {
 			t.Errorf("%+v", list)
 		}
 	})
+}
+
+// Nobody is told of a hold that is not on record, and of one that ends before its turn comes, both.
+func TestFollowersHearOfAHoldOnceItIsRecorded(t *testing.T) {
+	desk := review.NewDesk(gate{})
+	_, feed := desk.Follow()
+	lost, _ := desk.Park(review.Held{Call: 1}, time.Hour)
+	lost.Drop()
+	lost.Recorded()
+	late, _ := desk.Park(review.Held{Call: 2}, time.Hour)
+	quick, _ := desk.Park(review.Held{Call: 3}, time.Hour)
+	if now, second := desk.Follow(); len(now) != 0 {
+		t.Errorf("%v are on record", now)
+	} else {
+		second.Stop()
+	}
+	quick.Leave("gone")
+	quick.Recorded()
+	late.Recorded()
+	late.Recorded()
+	if now, _ := desk.Follow(); len(now) != 1 || now[0].Call != 2 {
+		t.Errorf("%v are on record", now)
+	}
+	list, _, _ := feed.Next(t.Context())
+	got := ""
+	for _, c := range list {
+		got += fmt.Sprint(c.Call, c.Ended == nil, " ")
+	}
+	if want := "3 true 3 false 2 true "; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
 }
 
 // lame cannot record.

@@ -104,6 +104,8 @@ type Slot struct {
 	timer *time.Timer
 	busy  int  // decisions under way
 	gone  bool // the gate said that the hold has ended
+	told  bool // followers were
+	lost  bool // it could not be recorded, so that nobody is told
 	over  bool
 }
 
@@ -120,7 +122,6 @@ func (d *Desk) Park(h Held, wait time.Duration) (slot *Slot, refused string) {
 	s := &Slot{Held: h, desk: d, done: make(chan struct{})}
 	s.timer = time.AfterFunc(wait, func() { s.Leave(fmt.Sprintf("nobody decided within %s", short(wait))) })
 	d.slots[h.Call] = s
-	d.tell(Change{Held: h})
 	return s, ""
 }
 
@@ -138,10 +139,20 @@ func (s *Slot) Done() <-chan struct{} { return s.done }
 // Verdict returns what became of the call. It may be asked once Done is closed.
 func (s *Slot) Verdict() event.Verdict { return s.verdict }
 
+// Recorded says that the hold is on disk: followers of the Desk are told of it, and not before.
+func (s *Slot) Recorded() {
+	s.desk.mu.Lock()
+	defer s.desk.mu.Unlock()
+	if !s.over {
+		s.tell(nil)
+	}
+}
+
 // Drop forgets a hold that could not be recorded.
 func (s *Slot) Drop() {
 	s.desk.mu.Lock()
 	defer s.desk.mu.Unlock()
+	s.lost = true
 	s.end(event.Verdict{Action: event.Deny, Why: "the hold could not be recorded"}, "it could not be recorded")
 }
 
@@ -207,7 +218,9 @@ func (s *Slot) end(v event.Verdict, how string) {
 		delete(d.ended, d.order[0])
 		d.order = d.order[1:]
 	}
-	d.tell(Change{Held: s.Held, Ended: &Ended{At: event.At(time.Now()), How: how, Verdict: v}})
+	if !s.lost {
+		s.tell(&Ended{At: event.At(time.Now()), How: how, Verdict: v})
+	}
 	close(s.done)
 }
 
@@ -215,14 +228,16 @@ func (s *Slot) end(v event.Verdict, how string) {
 func (d *Desk) List() []Held {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.list()
+	return d.list(func(*Slot) bool { return true })
 }
 
-// list is List with the Desk locked.
-func (d *Desk) list() []Held {
+// list returns the calls on hold that are wanted. The Desk is locked.
+func (d *Desk) list(want func(*Slot) bool) []Held {
 	out := make([]Held, 0, len(d.slots))
 	for _, s := range d.slots {
-		out = append(out, s.Held)
+		if want(s) {
+			out = append(out, s.Held)
+		}
 	}
 	slices.SortFunc(out, func(a, b Held) int { return int(int64(a.Call) - int64(b.Call)) })
 	return out

@@ -192,6 +192,11 @@ func configHome() string {
 	return filepath.Join(home, ".config")
 }
 
+// Fields are what a configuration file can have beside the fields of a policy.
+func Fields() []string {
+	return []string{"listen", "servers", "model", "intent", "holds", "notify", "policy", "history"}
+}
+
 // Load reads a configuration file. Problems of its contents are a document.Errors.
 func Load(path string) (Config, error) {
 	cfg := Default()
@@ -200,7 +205,7 @@ func Load(path string) (Config, error) {
 	if err != nil {
 		return cfg, err
 	}
-	for _, f := range doc.Root().Fields(append([]string{"listen", "servers", "model", "intent", "holds", "notify", "policy", "history"}, rules.Fields()...)...) {
+	for _, f := range doc.Root().Fields(append(Fields(), rules.Fields()...)...) {
 		switch f.Name {
 		case "listen":
 			cfg.Listen = f.Value.Text()

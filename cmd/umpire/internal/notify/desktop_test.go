@@ -95,9 +95,11 @@ func TestTheDesktopIsToldWhichToolAndWhoseRule(t *testing.T) {
 	desk := review.NewDesk(gate{})
 	n := notify.Start(desk, notify.Config{Desktop: true, Log: quiet})
 	h := held(41)
-	if _, refused := desk.Park(h, time.Hour); refused != "" {
+	slot, refused := desk.Park(h, time.Hour)
+	if slot == nil {
 		t.Fatal(refused)
 	}
+	slot.Recorded()
 	text := told()
 	desk.Close("stopping")
 	n.Close()

@@ -75,6 +75,7 @@ func park(t testing.TB, desk *review.Desk, call uint64) *review.Slot {
 	if slot == nil {
 		t.Fatal(refused)
 	}
+	slot.Recorded()
 	return slot
 }
 
