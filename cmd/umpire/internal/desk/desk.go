@@ -27,6 +27,7 @@ import (
 type Desk interface {
 	FollowHeld(ctx context.Context) iter.Seq2[history.Desk, error]
 	Decide(call uint64, by review.Decision) (event.Verdict, error)
+	Propose(call uint64, by review.Decision) (review.Proposal, error)
 }
 
 // Config says what to show.
@@ -120,7 +121,9 @@ type mode int
 
 const (
 	choosing mode = iota
-	noting
+	noting        // a note is written
+	asking        // it is asked for how long an approval is to be remembered
+	agreeing      // what would be remembered is shown
 	helping
 )
 
@@ -137,6 +140,7 @@ type model struct {
 	mode          mode
 	input         textinput.Model
 	about         uint64 // the call that the input is about
+	proposal      proposed
 	said          []string
 	rang          time.Time
 }
@@ -175,8 +179,10 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		}
 	case decided:
 		m.decided(msg)
+	case proposed:
+		m.proposed(msg)
 	case tea.PasteMsg:
-		if m.mode == noting {
+		if m.mode == noting || m.mode == asking {
 			m.edit(msg)
 		}
 	case tea.KeyPressMsg:

@@ -67,6 +67,9 @@ func (t *table) Decide(call uint64, by review.Decision) (event.Verdict, error) {
 	if by.Approve {
 		word = "approve"
 	}
+	if by.Remember != nil {
+		word = fmt.Sprintf("remember %s %v", by.Remember.For, by.Remember.Where)
+	}
 	t.asked = append(t.asked, strings.TrimSpace(fmt.Sprintf("%s %d %s", word, call, by.Note)))
 	v := t.verdict
 	if v.Why == "" {
@@ -76,6 +79,14 @@ func (t *table) Decide(call uint64, by review.Decision) (event.Verdict, error) {
 		}
 	}
 	return v, t.err
+}
+
+func (t *table) Propose(call uint64, by review.Decision) (review.Proposal, error) {
+	t.asked = append(t.asked, fmt.Sprintf("propose %d %s %v", call, by.Remember.For, by.Remember.Where))
+	return review.Proposal{Diff: "--- policy.yaml\n+++ policy.yaml\n@@ -1,2 +1,4 @@\n rules:\n+  except: [{note: \"" + hostile + "\"}]\n", Exception: &event.Exception{
+		Principal: "local:ann", Agent: hostile, Server: "billing", Tool: hostile, Expires: event.At(noon.Add(24 * time.Hour)),
+		With: []event.Argument{{Path: "args." + hostile, Value: json.RawMessage(`"x"`)}},
+	}}, t.err
 }
 
 // storyOf is what led to a call: a prompt, the model's words and a call before, all hostile.
@@ -128,7 +139,7 @@ func (p *player) do(cmd tea.Cmd) {
 		p.quit = true
 	case tea.RawMsg:
 		p.rang++
-	case told, decided:
+	case told, decided, proposed:
 		p.send(msg)
 	}
 }
@@ -243,7 +254,7 @@ func TestANoteIsWrittenFirstAndGoesWithTheDecision(t *testing.T) {
 	p.keys("n", "x")
 	p.send(end(held(41), "local:bob denied it", event.Verdict{}))
 	p.keys("enter")
-	p.sees(t, "the note came too late: #41 is not on hold any more")
+	p.sees(t, "too late: #41 is not on hold any more")
 	p.keys("down", "a")
 	if got := p.table.asked; !slices.Equal(got, []string{"approve 44"}) {
 		t.Errorf("%q", got)
@@ -253,6 +264,41 @@ func TestANoteIsWrittenFirstAndGoesWithTheDecision(t *testing.T) {
 	p.send(tea.PasteMsg{Content: strings.Repeat("漢", 400) + "\n\x1b[2J"})
 	p.keys("enter")
 	p.sees(t, "a note has at most 1000 bytes")
+}
+
+// An approval is remembered once the person has seen what that would be, and it is the one that was shown.
+func TestWhatIsRememberedIsShownFirst(t *testing.T) {
+	p := open(100, 40, held(41), held(44))
+	p.keys("r")
+	p.sees(t, "approve #41 and the like for: 24h")
+	p.keys("backspace", "backspace", "backspace", "7", "d", "space", "t", "o", ",", "a", "enter")
+	p.sees(t, "Approve #41, and let the like of it pass?", "stays as it is", "2026-11-25 12:00:00", "│ +  except:")
+	p.keys("a", "d", "down", "x") // nothing but the answer counts now
+	p.keys("enter")
+	p.sees(t, "#41 billing/issue_refund approved, and it passes")
+	if want := []string{"propose 41 7d [to a]", "remember 7d [to a] 41"}; !slices.Equal(p.table.asked, want) {
+		t.Errorf("%q, want %q", p.table.asked, want)
+	}
+
+	p = open(100, 40, held(41), held(44))
+	p.keys("r", "esc", "r", "enter", "esc") // both leave it
+	p.keys("r", "enter")
+	p.send(end(held(41), "local:bob denied it", event.Verdict{}))
+	p.keys("enter")
+	p.sees(t, "too late: #41 is not on hold any more")
+	p.keys("down", "r")
+	p.table.err = errors.New("what is redacted cannot be compared")
+	p.keys("enter")
+	p.sees(t, "#44: this cannot be remembered: what is redacted cannot be compared", "approve #44 and the like for")
+	p.table.err = nil
+	p.table.verdict = event.Verdict{Action: event.Allow, Why: "excepted", Also: []event.Match{{Rule: "large-refund", Excepted: true, Exception: 47}}}
+	p.keys("enter", "y")
+	p.sees(t, "approved, and it passes, and is remembered (exception #47)")
+	for _, asked := range p.table.asked {
+		if strings.HasPrefix(asked, "remember") && asked != "remember 24h [] 44" || strings.HasPrefix(asked, "approve") {
+			t.Errorf("%q", p.table.asked)
+		}
+	}
 }
 
 // Whatever comes and goes, the keys act on the call that the person has chosen, and when it has ended, on none.
@@ -325,7 +371,7 @@ func TestNothingDrawsOutsideOfItsPlace(t *testing.T) {
 		}
 		width, height := rapid.IntRange(1, 200).Draw(t, "width"), rapid.IntRange(1, 60).Draw(t, "height")
 		p := open(width, height, list...)
-		keys := rapid.SliceOfN(rapid.SampledFrom([]string{"down", "up", "G", "space", "b", "right", "left", "a", "d", "n", "x", "?", "enter", "esc"}), 0, 12).Draw(t, "keys")
+		keys := rapid.SliceOfN(rapid.SampledFrom([]string{"down", "up", "G", "space", "b", "right", "left", "a", "d", "n", "r", "x", "?", "enter", "esc"}), 0, 12).Draw(t, "keys")
 		p.table.verdict = event.Verdict{Action: event.Deny, Why: hostile}
 		p.keys(keys...)
 		if len(list) > 0 {

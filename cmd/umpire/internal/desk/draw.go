@@ -171,6 +171,9 @@ func (m *model) story(room int) []string {
 		return nil
 	}
 	all := r.tell(m.width, m.now)
+	if m.mode == agreeing {
+		all = m.memory()
+	}
 	m.scroll = min(m.scroll, max(0, len(all)-room))
 	shown := all[m.scroll:min(len(all), m.scroll+room)]
 	out := append([]string(nil), shown...)
@@ -184,17 +187,22 @@ func (m *model) story(room int) []string {
 }
 
 func (m *model) foot() []string {
-	if m.mode == noting {
-		m.input.SetWidth(max(1, m.width-ansi.StringWidth(m.input.Prompt)-2))
+	m.input.SetWidth(max(1, m.width-ansi.StringWidth(m.input.Prompt)-2))
+	switch m.mode {
+	case noting:
 		return []string{m.input.View(), keys("enter", "keep it", "esc", "leave it as it was")}
-	}
-	if m.mode == helping {
+	case asking:
+		return []string{m.input.View(), keys("enter", "see what that would be", "esc", "back") + faint.Render(" 7d order_id,amount is whatever the other arguments are")}
+	case agreeing:
+		return []string{keys("enter", "approve and remember", "esc", "back", "space", "scroll")}
+	case helping:
 		return []string{keys("any key", "back")}
+	case choosing:
 	}
 	if len(m.rows) == 0 {
 		return []string{keys("?", "help", "q", "quit")}
 	}
-	return []string{keys("a", "approve", "d", "deny", "n", "note", "↑↓", "choose", "space", "scroll", "?", "help", "q", "quit")}
+	return []string{keys("a", "approve", "d", "deny", "n", "note", "r", "remember", "↑↓", "choose", "space", "scroll", "?", "help", "q", "quit")}
 }
 
 // keys says what keys are for.
@@ -211,6 +219,7 @@ var help = []string{
 	"  " + bold.Render("a") + "            approve: the call is judged once more, and goes on if no rule denies it",
 	"  " + bold.Render("d") + "            deny: the model reads why",
 	"  " + bold.Render("n") + "            write a note first, for the record and for the model",
+	"  " + bold.Render("r") + "            approve, and let the like of it pass for a while: what that would be is shown first",
 	"  " + bold.Render("↑ ↓  k j") + "     choose another call; " + bold.Render("g G") + " the oldest, the newest",
 	"  " + bold.Render("space  b") + "     on and back in what led to it; " + bold.Render("← →") + " by a line",
 	"  " + bold.Render("q") + "            quit: what is on hold stays so, and is denied when its time is over",

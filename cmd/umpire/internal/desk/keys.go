@@ -16,9 +16,10 @@ func (m *model) key(k tea.KeyPressMsg) tea.Cmd {
 		return tea.Quit
 	}
 	switch m.mode {
-	case noting:
-		m.write(k)
-		return nil
+	case noting, asking:
+		return m.write(k)
+	case agreeing:
+		return m.agree(k)
 	case helping:
 		m.mode = choosing
 		return nil
@@ -39,22 +40,33 @@ func (m *model) key(k tea.KeyPressMsg) tea.Cmd {
 		m.move(-len(m.rows))
 	case "end", "G", "shift+g":
 		m.move(len(m.rows))
-	case "enter", "space", "pgdown", "ctrl+d":
-		m.scroll += max(1, m.room-1) // the drawing knows where the story ends
-	case "b", "backspace", "pgup", "ctrl+u":
-		m.scroll = max(0, m.scroll-max(1, m.room-1))
-	case "right", "l":
-		m.scroll++
-	case "left", "h":
-		m.scroll = max(0, m.scroll-1)
 	case "a":
 		return m.decide(true)
 	case "d":
 		return m.decide(false)
 	case "n":
 		m.note()
+	case "r":
+		m.remember()
+	default:
+		m.scrolls(k.String())
 	}
 	return nil
+}
+
+// scrolls scrolls what is below the list. The drawing knows where that ends.
+func (m *model) scrolls(key string) {
+	page := max(1, m.room-1)
+	switch key {
+	case "enter", "space", "pgdown", "ctrl+d":
+		m.scroll += page
+	case "b", "backspace", "pgup", "ctrl+u":
+		m.scroll = max(0, m.scroll-page)
+	case "right", "l":
+		m.scroll++
+	case "left", "h":
+		m.scroll = max(0, m.scroll-1)
+	}
 }
 
 // move chooses another call. One that has ended goes when it is left.
@@ -111,11 +123,16 @@ func (m *model) decide(approve bool) tea.Cmd {
 	if r == nil {
 		return nil
 	}
+	return m.send(r, review.Decision{Approve: approve, Note: r.note})
+}
+
+// send sends a decision.
+func (m *model) send(r *row, by review.Decision) tea.Cmd {
 	r.busy = true
-	call, desk, by := r.Call, m.cfg.Desk, review.Decision{Approve: approve, Note: r.note}
+	call, desk := r.Call, m.cfg.Desk
 	return func() tea.Msg {
 		v, err := desk.Decide(call, by)
-		return decided{call, approve, v, err}
+		return decided{call, by.Approve, v, err}
 	}
 }
 
@@ -133,7 +150,7 @@ func (m *model) decided(d decided) {
 		m.say(fmt.Sprintf("%s %s: %s", name(h), red.Render("nothing was decided"), view.Text(d.err.Error(), 0)))
 		return
 	case d.approve && d.Action.Passes():
-		how = green.Render("approved, and it passes")
+		how = green.Render("approved, and it passes") + remembered(d.Verdict)
 	case d.approve:
 		how = red.Render("approved, and yet denied")
 	default:
@@ -160,25 +177,29 @@ func (m *model) note() {
 }
 
 // write is a key while a line is written.
-func (m *model) write(k tea.KeyPressMsg) {
+func (m *model) write(k tea.KeyPressMsg) tea.Cmd {
 	switch k.String() {
 	case "esc":
 		m.mode = choosing
 	case "enter":
+		if m.mode == asking {
+			return m.propose()
+		}
 		text := m.input.Value()
 		if len(text) > review.MaxNote {
 			m.say(fmt.Sprintf("a note has at most %d bytes, and this one has %d", review.MaxNote, len(text)))
-			return
+			return nil
 		}
-		m.mode = choosing
-		if r := m.row(m.about); r != nil && r.ended == "" {
-			r.note = text
-		} else {
-			m.say(fmt.Sprintf("the note came too late: #%d is not on hold any more", m.about))
+		r := m.row(m.about)
+		if r == nil || r.ended != "" {
+			m.late()
+			return nil
 		}
+		m.mode, r.note = choosing, text
 	default:
 		m.edit(k)
 	}
+	return nil
 }
 
 // edit changes the line that is written. What the input would do beyond that, blink and read the clipboard by programs of the
