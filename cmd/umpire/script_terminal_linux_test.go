@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -52,14 +53,16 @@ func onTerminal(ts *testscript.TestScript, neg bool, args []string) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	ts.Check(cmd.Start())
 	go func() { t.ended <- cmd.Wait() }()
-	go io.Copy(t.screen, t.line) // what the program draws
-	go io.Copy(t.line, t.screen) // what a terminal answers when it is asked
+	var copies sync.WaitGroup
+	copies.Go(func() { io.Copy(t.screen, t.line) }) // what the program draws
+	copies.Go(func() { io.Copy(t.line, t.screen) }) // what a terminal answers when it is asked
 	s.screen = t
 	ts.Defer(func() {
 		cmd.Process.Kill()
 		t.tty.Close()
 		t.line.Close()
-		t.screen.Close()
+		t.screen.InputPipe().(io.Closer).Close() // Close races with Read
+		copies.Wait()
 	})
 }
 
