@@ -14,7 +14,7 @@ import (
 )
 
 // spoken are the fields of a rule about which rule says what has changed. Of whatever else a rule has, it says that it has.
-var spoken = []string{"name", "on", "where", "rate", "shape", "sequence", "require", "catalog", "by", "within", "until", "do", "mode"}
+var spoken = []string{"name", "on", "where", "rate", "shape", "sequence", "require", "catalog", "baseline", "by", "within", "until", "do", "mode", "except"}
 
 // rule compares two rules that are taken to be the same one.
 func (d *differ) rule(was, is *rule) {
@@ -47,7 +47,10 @@ func (d *differ) rule(was, is *rule) {
 		d.shape(was, is)
 	case is.doubts != nil:
 		d.doubts(was, is)
+	case is.strange != nil:
+		d.strange(is.name, was.strange, is.strange)
 	}
+	d.exceptions(was, is)
 	d.rest(was, is)
 }
 
@@ -270,6 +273,8 @@ func (d *differ) words(r *rule) string {
 		add("arguments of another shape")
 	case r.doubts != nil:
 		add("tools that are %s", strings.Join(r.doubts, " or "))
+	case r.strange != nil:
+		add("calls %s", r.strange)
 	}
 	if where := d.forms.Of(r.where); where != "" {
 		add("where %s", where)
