@@ -69,10 +69,10 @@ func Share(text string) (share int64, ok bool) {
 // threshold returns what is too strange, and that in words.
 func (s *strangeSpec) threshold(of *baseline.Agent) (baseline.Bits, string) {
 	if s.alerts == 0 {
-		return baseline.BitsOf(baseline.Billion - s.share), "stranger than " + s.text
+		return baseline.BitsOf(baseline.Billion - s.share), s.text
 	}
 	b := of.Score.Budget(s.alerts, s.per)
-	return b, fmt.Sprintf("%d of its honest calls in %s", s.alerts, document.FormatDuration(s.per))
+	return b, fmt.Sprintf("%s, %d of them in %s", shareText(baseline.Billion-b.Share()), s.alerts, document.FormatDuration(s.per))
 }
 
 // judgeStrange asks whether a call is too strange. Where there is nothing to compare it with, it is.
@@ -86,7 +86,7 @@ func (s *State) judgeStrange(r *rule, e event.Event) finding {
 		return finding{}
 	}
 	var why strings.Builder
-	fmt.Fprintf(&why, "stranger than %s of %d honest calls of %s (limit: %s)", percent(score.Share()), score.Of.Score.Calls, clip(score.Of.Name), words)
+	fmt.Fprintf(&why, "stranger than %s of honest calls (limit %s; learned from %d of %s)", shareText(score.Share()), words, score.Of.Score.Calls, clip(score.Of.Name))
 	for i, d := range s.habits.Explain(e, &score) {
 		if i == maxReasons {
 			break
@@ -102,10 +102,11 @@ func (s *State) judgeStrange(r *rule, e event.Event) finding {
 // maxReasons bounds how many reasons a sentence has.
 const maxReasons = 3
 
-// percent formats billionths: 99.95 %.
-func percent(share int64) string {
-	text := fmt.Sprintf("%d.%07d", share/10_000_000, share%10_000_000)
-	return strings.TrimSuffix(strings.TrimRight(text, "0"), ".") + " %"
+// shareText formats billionths, cut off after the second digit that is no 9: 0.99992. What follows is more than anybody knows.
+func shareText(share int64) string {
+	text := fmt.Sprintf("0.%09d", share)
+	nines := len(text[2:]) - len(strings.TrimLeft(text[2:], "9"))
+	return strings.TrimRight(text[:min(2+nines+2, len(text))], "0")
 }
 
 // asksBaseline reports whether r asks how strange calls are.

@@ -143,7 +143,7 @@ func TestWhatIsStrangerThanHonestCallsIsHeldAndSaysWhy(t *testing.T) {
 		if v.Action != event.Hold {
 			continue
 		}
-		if i > 10 || v.Rule != "strange" || !strings.HasPrefix(v.Why, "stranger than 99.9") || !strings.Contains(v.Why, "; 40ms after the call before; the shortest gap over 300 sessions is 5s") {
+		if i > 10 || v.Rule != "strange" || !strings.HasPrefix(v.Why, "stranger than 0.999") || !strings.Contains(v.Why, "; 40ms after the call before; the shortest gap over 300 sessions is 5s") {
 			t.Errorf("call %d: %+v", i, v)
 		}
 		return
@@ -199,7 +199,7 @@ func TestABudgetOfAlertsIsKeptByWhatWasLearned(t *testing.T) {
 	}
 	for i := range 40 {
 		if v := d.call("x", "bot", 40*time.Millisecond, d.order()); v.Action == event.Hold {
-			if i > 15 || !strings.Contains(v.Why, "(limit: 1 of its honest calls in 7d)") {
+			if i > 15 || !strings.Contains(v.Why, ", 1 of them in 7d; learned from 1050 of bot)") {
 				t.Errorf("call %d: %s", i, v.Why)
 			}
 			return

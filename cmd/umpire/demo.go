@@ -18,7 +18,8 @@ func (a *app) demo() *cobra.Command {
 		Use:   "demo",
 		Short: "Watch an agent being talked into refunds, without Umpire and with it",
 		Long: "Demo starts three small MCP servers, the daemon in front of them and a scripted MCP client on this machine, and\n" +
-			"plays six scenes. It takes about five seconds. Its history stays below the state directory, to look at.",
+			"plays seven scenes; before the last one it learns what is normal. It takes some seconds. Its histories stay below the\n" +
+			"state directory, to look at.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			state, err := config.StateDir(a.state)
 			if err != nil {

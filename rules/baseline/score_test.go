@@ -95,7 +95,7 @@ func TestAChangeIsFoundOutAndNamed(t *testing.T) {
 		}, 1, baseline.Shape, "amount was never a string"},
 		{"another value", func(h *history) []call {
 			return append(h.customer()[:2], call{tool: "issue_refund", args: refund(123_456, 20, "admin")})
-		}, 1, baseline.Shape, `reason "admin" is none of the 3 values of`},
+		}, 1, baseline.Shape, `reason is "admin", none of the 3 values of`},
 		{"an argument more", func(h *history) []call {
 			args := refund(123_456, 20, "late")
 			args["to_account"] = "DE123"

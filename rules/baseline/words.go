@@ -103,7 +103,10 @@ func (r *reason) say(l *look) string {
 	case newForm:
 		return fmt.Sprintf("%s never had the form %s (%s)", r.name, quote(r.text), sessions(r.n))
 	case newValue:
-		return fmt.Sprintf("%s %s is none of the %d values of %s", r.name, quote(r.text), r.of, sessions(r.n))
+		if r.of == 1 {
+			return fmt.Sprintf("%s is %s; it was one and the same value in %s", r.name, quote(r.text), sessions(r.n))
+		}
+		return fmt.Sprintf("%s is %s, none of the %d values of %s", r.name, quote(r.text), r.of, sessions(r.n))
 	case rareValue:
 		return fmt.Sprintf("%s is %s in %d of %s", r.name, quote(r.text), r.n, sessions(r.of))
 	case outOfRange:

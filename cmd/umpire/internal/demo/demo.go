@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -45,14 +47,11 @@ func Run(ctx context.Context, opts Options) error {
 	if err := os.RemoveAll(opts.StateDir); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(opts.StateDir, 0o700); err != nil {
+	s, err := newStage(opts, time.Now())
+	if err != nil {
 		return err
 	}
-	s := &stage{Options: opts, clock: newClock()}
 	defer s.close()
-	if err := s.build(); err != nil {
-		return err
-	}
 	s.say("A shop's billing server   %s", s.bare.urls["billing"])
 	s.say("Umpire in front of it     %s", s.guarded.urls["billing"])
 	s.say("                          and of two more servers, files and mail")
@@ -60,16 +59,27 @@ func Run(ctx context.Context, opts Options) error {
 	s.say("A support agent           a scripted MCP client; it believes what customers write")
 	var without, with float64
 	for i, scene := range scenes {
-		s.say("")
-		s.say("%s", heading.Render(fmt.Sprintf("%d. %s", i+1, scene.title)))
-		lost, kept, err := s.play(ctx, scene)
+		lost, kept, err := s.scene(ctx, i+1, scene)
 		if err != nil {
-			return fmt.Errorf("scene %d: %w", i+1, err)
+			return err
 		}
 		without, with = without+lost, with+kept
 	}
+	opts.StateDir = filepath.Join(opts.StateDir, "habits")
+	h, err := newStage(opts, time.Now().AddDate(0, 0, -habitDays))
+	if err != nil {
+		return err
+	}
+	defer h.close()
+	if err := h.learn(ctx); err != nil {
+		return fmt.Errorf("what is normal: %w", err)
+	}
+	lost, kept, err := h.scene(ctx, len(scenes)+1, strange)
+	if err != nil {
+		return err
+	}
 	s.say("")
-	s.say("%s", heading.Render(fmt.Sprintf("Money that left: %.2f without Umpire, %.2f with it.", without, with)))
+	s.say("%s", heading.Render(fmt.Sprintf("Money that left: %.2f without Umpire, %.2f with it.", without+lost, with+kept)))
 	session, err := s.sessionOf(s.denied)
 	if err != nil {
 		return err
@@ -77,9 +87,22 @@ func Run(ctx context.Context, opts Options) error {
 	s.say("")
 	s.say("Go on with:")
 	for _, line := range []string{"sessions", "show " + session, fmt.Sprintf("show %d", s.denied), "log --verdict deny -n 5", "replay --verify"} {
-		s.say("  %s --state %s %s", opts.Command, opts.StateDir, line)
+		s.say("  %s --state %s %s", opts.Command, s.StateDir, line)
 	}
-	return s.err
+	for _, line := range []string{"baseline show " + strange.agent, fmt.Sprintf("show %d", h.denied)} {
+		s.say("  %s --state %s %s", opts.Command, h.StateDir, line)
+	}
+	return errors.Join(s.err, h.err)
+}
+
+// scene announces a scene and plays it. It returns the money that left without Umpire, and with it.
+func (s *stage) scene(ctx context.Context, number int, sc scene) (without, with float64, err error) {
+	s.say("")
+	s.say("%s", heading.Render(fmt.Sprintf("%d. %s", number, sc.title)))
+	if without, with, err = s.play(ctx, sc); err != nil {
+		err = fmt.Errorf("scene %d: %w", number, err)
+	}
+	return without, with, err
 }
 
 var (
@@ -98,9 +121,9 @@ type clock struct {
 	room time.Duration // how far it may run from there
 }
 
-func newClock() *clock {
+func newClock(at time.Time) *clock {
 	c := &clock{}
-	c.to(time.Now(), time.Hour)
+	c.to(at, time.Hour)
 	return c
 }
 
@@ -126,13 +149,16 @@ func (s *stage) onClose(f func()) { s.ends = append(s.ends, f) }
 // stage is where the scenes are played: the servers twice, once with Umpire in front.
 type stage struct {
 	Options
-	clock   *clock
-	bare    world // reached directly
-	guarded world // reached through Umpire
-	policy  string
-	denied  uint64 // the first call that was denied
-	ends    []func()
-	err     error
+	clock    *clock
+	bare     world             // reached directly
+	guarded  world             // reached through Umpire
+	upstream map[string]string // the servers behind Umpire
+	policies []string          // files
+	policy   string            // begins its digest
+	daemon   *daemon.Daemon
+	denied   uint64 // the first call that was denied
+	ends     []func()
+	err      error
 }
 
 // world is a shop and an office, and where a client reaches their servers.
@@ -156,6 +182,9 @@ func (s *stage) open() (w world, err error) {
 }
 
 func (s *stage) close() {
+	if s.daemon != nil {
+		s.daemon.Close()
+	}
 	for i := len(s.ends) - 1; i >= 0; i-- {
 		s.ends[i]()
 	}
@@ -172,6 +201,19 @@ func (s *stage) sessionOf(call uint64) (string, error) {
 	return e.Session, err
 }
 
+// newStage builds what a play needs, with a history of its own; the time there is begin.
+func newStage(opts Options, begin time.Time) (s *stage, err error) {
+	s = &stage{Options: opts, clock: newClock(begin)}
+	if err = os.MkdirAll(opts.StateDir, 0o700); err == nil {
+		err = s.build()
+	}
+	if err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
 func (s *stage) build() (err error) {
 	if s.bare, err = s.open(); err != nil {
 		return err
@@ -179,35 +221,50 @@ func (s *stage) build() (err error) {
 	if s.guarded, err = s.open(); err != nil {
 		return err
 	}
-	cfg := config.Default()
-	cfg.Listen = "127.0.0.1:0"
+	s.upstream = maps.Clone(s.guarded.urls)
 	for _, name := range policyFiles {
 		text, err := policies.Files.ReadFile(name)
 		if err != nil {
 			return err
 		}
-		policy := filepath.Join(s.StateDir, name)
-		if err := os.WriteFile(policy, text, 0o600); err != nil {
+		if err := s.rule(name, text); err != nil {
 			return err
 		}
-		cfg.Policies = append(cfg.Policies, policy)
 	}
-	for _, name := range []string{"billing", "files", "mail"} {
-		upstream, err := config.ParseURL(s.guarded.urls[name])
+	return s.guard()
+}
+
+// rule adds a file to the policy, for the next daemon.
+func (s *stage) rule(name string, text []byte) error {
+	path := filepath.Join(s.StateDir, name)
+	s.policies = append(s.policies, path)
+	return os.WriteFile(path, text, 0o600)
+}
+
+// guard puts a daemon in front of the servers, in place of one that is there.
+func (s *stage) guard() (err error) {
+	if s.daemon != nil {
+		s.daemon.Close()
+		s.daemon = nil
+	}
+	cfg := config.Default()
+	cfg.Listen = "127.0.0.1:0"
+	cfg.Policies = s.policies
+	for _, name := range slices.Sorted(maps.Keys(s.upstream)) {
+		upstream, err := config.ParseURL(s.upstream[name])
 		if err != nil {
 			return err
 		}
 		cfg.Servers = append(cfg.Servers, config.Server{Name: name, URL: upstream})
 	}
-	d, err := daemon.Start(daemon.Options{Config: cfg, StateDir: s.StateDir, Version: s.Version, Now: s.clock.now, Log: s.Log})
+	s.daemon, err = daemon.Start(daemon.Options{Config: cfg, StateDir: s.StateDir, Version: s.Version, Now: s.clock.now, Log: s.Log})
 	if err != nil {
 		return err
 	}
-	s.onClose(d.Close)
-	for name := range s.guarded.urls {
-		s.guarded.urls[name] = "http://" + d.Addr() + "/" + name + "/mcp"
+	for name := range s.upstream {
+		s.guarded.urls[name] = "http://" + s.daemon.Addr() + "/" + name + "/mcp"
 	}
-	s.policy = d.Status().Policy[:12]
+	s.policy = s.daemon.Status().Policy[:12]
 	return nil
 }
 

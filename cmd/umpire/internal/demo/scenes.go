@@ -170,7 +170,7 @@ func (s *stage) guardedPlay(ctx context.Context, sc scene) (passed int, err erro
 			if s.denied == 0 {
 				s.denied = out.call
 			}
-			s.line(tally[out.rule] == 1, bad.Render("deny "), c, out.rule+": "+out.because)
+			s.line(tally[out.rule] == 1 || len(sc.calls) < 10, bad.Render("deny "), c, out.rule+": "+out.because)
 		}
 		<-next.C
 	}
@@ -199,7 +199,7 @@ func (s *stage) line(first bool, verdict string, c call, why string) {
 	}
 	s.say("   %s %s/%s %s", verdict, c.server, c.tool, dim.Render(strings.Join(args, ", ")))
 	if why != "" {
-		s.say("         %s", view.Text(why, 160))
+		s.say("         %s", view.Text(why, 200))
 	}
 }
 
