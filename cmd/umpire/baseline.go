@@ -341,43 +341,6 @@ func (a *app) promote(path string) error {
 	return p.Err()
 }
 
-func (a *app) baselineShow() *cobra.Command {
-	file, asJSON := "", false
-	cmd := &cobra.Command{
-		Use:   "show [AGENT…]",
-		Short: "Show what agents normally do, by the baseline in force or that of --file",
-		Args:  cobra.ArbitraryArgs,
-		RunE: func(_ *cobra.Command, names []string) error {
-			b, err := a.shownBaseline(file)
-			if err != nil {
-				return err
-			}
-			agents := b.Agents
-			if len(names) > 0 {
-				agents = nil
-				for _, n := range names {
-					x := b.Agent(n)
-					if x == nil {
-						return fmt.Errorf("the baseline does not know agent %s\nhint: umpire baseline show lists all", view.Text(n, 60))
-					}
-					agents = append(agents, x)
-				}
-			}
-			if asJSON {
-				return a.printAgents(agents)
-			}
-			p := view.New(a.stdout)
-			for _, x := range agents {
-				p.Habits(x)
-			}
-			return p.Err()
-		},
-	}
-	cmd.Flags().StringVar(&file, "file", "", "show this `FILE` in place of what is in force")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, one agent a line")
-	return cmd
-}
-
 // shownBaseline returns the baseline of a file, or the one in force.
 func (a *app) shownBaseline(file string) (*baseline.Baseline, error) {
 	if file != "" {

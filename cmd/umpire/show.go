@@ -1,14 +1,19 @@
 package main
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/umpire-dev/umpire/cmd/umpire/internal/habits"
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/history"
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/view"
+	"github.com/umpire-dev/umpire/rules/baseline"
 	"github.com/umpire-dev/umpire/rules/event"
 	"github.com/umpire-dev/umpire/store"
 )
@@ -93,12 +98,47 @@ func (a *app) showCall(r history.Reader, e event.Event, asJSON bool) error {
 	if err != nil {
 		return err
 	}
+	picture, err := pictureOf(r, e)
+	if err != nil {
+		return err
+	}
 	if asJSON {
-		return a.printAll(c)
+		if err := a.printAll(c); err != nil || picture == nil {
+			return err
+		}
+		return json.NewEncoder(a.stdout).Encode(map[string]any{"picture": picture})
 	}
 	p := view.New(a.stdout)
 	p.Call(c, time.Now())
+	if picture != nil {
+		p.Picture(picture)
+	}
 	return p.Err()
+}
+
+// pictureOf says why a call has the score that it has by the baseline that was in force; nil if none was, or nobody judged it.
+func pictureOf(r history.Reader, e event.Event) (*baseline.Picture, error) {
+	if e.Body.(*event.Call).Seen {
+		return nil, nil
+	}
+	if w, ok := r.(*watched); ok {
+		if d, ok := w.Reader.(*history.Daemon); ok {
+			return d.Picture(e.Seq)
+		}
+	}
+	if d, ok := r.(*history.Daemon); ok {
+		return d.Picture(e.Seq)
+	}
+	ctx := context.Background()
+	frame, err := habits.Before(ctx, r, e)
+	if errors.Is(err, habits.ErrEmpty) || err == nil && !frame.Compares { // retention has left nothing
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	p, err := habits.Picture(ctx, r, frame, e)
+	return &p, err
 }
 
 // storyOf returns a call with all that belongs to it.

@@ -82,6 +82,8 @@ type Daemon struct {
 	past        past
 	playing     playing
 	nearing     nearing
+	practising  practising
+	pictures    pictures
 
 	busy    atomic.Int64 // when something last happened, in Unix nanoseconds
 	streams atomic.Int64 // requests over HTTP in progress

@@ -11,8 +11,10 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"github.com/umpire-dev/umpire/cmd/umpire/internal/habits"
 	"github.com/umpire-dev/umpire/proxy"
 	"github.com/umpire-dev/umpire/rules"
+	"github.com/umpire-dev/umpire/rules/baseline"
 	"github.com/umpire-dev/umpire/rules/event"
 	"github.com/umpire-dev/umpire/store"
 )
@@ -26,12 +28,13 @@ type past struct {
 	mu       sync.Mutex
 	policies map[string]*rules.Policy // by digest
 	loaded   []uint64                 // Seqs of events that bring a policy into force
-	lasting  []uint64                 // of those, and of others that matter for long: what tools are like, and what is excepted
+	promoted []uint64                 // of those that bring a baseline into force
+	lasting  []uint64                 // of both, and of others that matter for long: what tools are like, and what is excepted
 	known    uint64                   // up to which event these are known
 }
 
 // lastingKinds are the JSON keys of the bodies of lasting events.
-var lastingKinds = [][]byte{[]byte(`"loaded":{`), []byte(`"catalog":{`), []byte(`"accepted":{`), []byte(`"exception":{`), []byte(`"revoked":{`)}
+var lastingKinds = [][]byte{[]byte(`"loaded":{`), []byte(`"catalog":{`), []byte(`"accepted":{`), []byte(`"exception":{`), []byte(`"revoked":{`), []byte(`"promoted":{`)}
 
 // read finds the lasting events before seq.
 func (p *past) read(ctx context.Context, seq uint64) (loaded, lasting []uint64, err error) {
@@ -70,6 +73,9 @@ func (p *past) note(raw []byte) error {
 	switch e.Body.(type) {
 	case *event.Loaded:
 		p.loaded = append(p.loaded, e.Seq)
+		p.lasting = append(p.lasting, e.Seq)
+	case *event.Promoted:
+		p.promoted = append(p.promoted, e.Seq)
 		p.lasting = append(p.lasting, e.Seq)
 	case *event.Catalog, *event.Accepted, *event.Exception, *event.Revoked:
 		p.lasting = append(p.lasting, e.Seq)
@@ -138,7 +144,11 @@ func (p *past) fold(ctx context.Context, policy *rules.Policy, seq uint64) (*rul
 		from = saved + 1
 	} else {
 		s = rules.NewState(policy)
+		force := p.promotedBefore(from)
 		for _, n := range lasting[:sort.Search(len(lasting), func(i int) bool { return lasting[i] >= from })] {
+			if p.isPromoted(n) && n != force { // another one is in force
+				continue
+			}
 			e, found, err := p.db.Get(n)
 			if err != nil || !found {
 				return nil, errors.Join(err, fmt.Errorf("event %d is gone", n))
@@ -156,6 +166,47 @@ func (p *past) fold(ctx context.Context, policy *rules.Policy, seq uint64) (*rul
 		s.Apply(e)
 	}
 	return s, nil
+}
+
+// promotedBefore returns which event brought the baseline into force that was before an event, as far as read has come; 0 if none was.
+func (p *past) promotedBefore(seq uint64) uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := sort.Search(len(p.promoted), func(i int) bool { return p.promoted[i] >= seq })
+	if n == 0 {
+		return 0
+	}
+	return p.promoted[n-1]
+}
+
+func (p *past) isPromoted(seq uint64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, found := slices.BinarySearch(p.promoted, seq)
+	return found
+}
+
+// frame returns what a Picture of a call has to know before it reads; ok is false if no baseline was in force.
+func (p *past) frame(ctx context.Context, call event.Event) (f habits.Frame, ok bool, err error) {
+	loaded, _, err := p.read(ctx, call.Seq)
+	if err != nil || len(loaded) == 0 || p.promotedBefore(call.Seq) == 0 {
+		return f, false, err
+	}
+	e, _, err := p.db.Get(loaded[len(loaded)-1])
+	l, is := e.Body.(*event.Loaded)
+	if err != nil || !is {
+		return f, false, err
+	}
+	if f.Policy, err = p.policy(l); err != nil {
+		return f, false, err
+	}
+	if f.From, err = habits.First(p.db, call.At.Add(-baseline.Horizon), call.Seq); err != nil {
+		return f, false, err
+	}
+	if n := p.promotedBefore(f.From); n != 0 {
+		f.Promoted, _, err = p.db.Get(n)
+	}
+	return f, err == nil, err
 }
 
 // at returns the time of an event, or of the next one that is there; behind the last one, of that.

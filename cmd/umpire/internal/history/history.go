@@ -26,6 +26,7 @@ import (
 	"github.com/umpire-dev/umpire/proxy/conversation/hook"
 	"github.com/umpire-dev/umpire/proxy/review"
 	"github.com/umpire-dev/umpire/rules"
+	"github.com/umpire-dev/umpire/rules/baseline"
 	"github.com/umpire-dev/umpire/rules/event"
 	"github.com/umpire-dev/umpire/store"
 )
@@ -200,6 +201,12 @@ func (d *Daemon) ResultOf(call uint64) (out uint64, err error) {
 // SettledBy implements Reader.
 func (d *Daemon) SettledBy(call uint64) (out uint64, err error) {
 	err = d.get("/v1/calls/"+strconv.FormatUint(call, 10)+"/settled", &out)
+	return out, err
+}
+
+// Picture says why a call has the score that it has by the baseline that was in force; nil if none was.
+func (d *Daemon) Picture(call uint64) (out *baseline.Picture, err error) {
+	err = d.get("/v1/calls/"+strconv.FormatUint(call, 10)+"/picture", &out)
 	return out, err
 }
 

@@ -1,117 +1,301 @@
 package view
 
 import (
-	"cmp"
 	"fmt"
-	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
+	"charm.land/lipgloss/v2"
+
 	"github.com/umpire-dev/umpire/rules/baseline"
+	"github.com/umpire-dev/umpire/rules/event"
 )
 
-// The most that is shown of an agent.
+// The most that is shown of an agent. The console and --json have more.
 const (
 	mostTools  = 20
 	mostArgs   = 12
 	mostValues = 5
+	mostSteps  = 6 // after one tool
+	mostNews   = 20
+	mostCalls  = 10
+	columns    = 100 // that lines of habits take
 )
 
-// Habits prints what is normal for an agent.
-func (p *Printer) Habits(a *baseline.Agent) {
-	days := int(a.Until.Sub(a.From)/(24*time.Hour)) + 1
+// Habits prints what is normal for an agent, and what it has done lately. With heard, there is a history of that.
+func (p *Printer) Habits(h *baseline.Habits, heard bool) {
 	state := green.Render("calls are compared with it")
-	if why := a.Missing(); why != "" {
-		state = yellow.Render("too little is known: " + why)
+	switch {
+	case h.Missing == "":
+	case !h.Known && h.Group == "":
+		state = yellow.Render(Text(h.Missing, 200))
+	case h.Group != "":
+		state = yellow.Render("not yet: " + Text(h.Missing, 120) + "; compared with " + Text(h.Group, 80))
+	default:
+		state = yellow.Render("too little is known: " + Text(h.Missing, 200))
 	}
-	p.Line(bold.Render(Text(a.Name, 60)), fmt.Sprintf("%d sessions with %d calls on %d of %d days, from %s;", a.Sessions, a.Calls, len(a.Days), days, a.From.Time().Format(time.DateOnly)), state)
-	if a.Full {
+	if h.Known {
+		days := int(h.Until.Sub(h.From)/(24*time.Hour)) + 1
+		p.Line(bold.Render(Text(h.Agent, 60)), fmt.Sprintf("%d sessions with %d calls on %d of %d days, from %s;", h.Sessions, h.Calls, h.Evidence.Days, days, h.From.Time().Format(time.DateOnly)), state)
+	} else {
+		p.Line(bold.Render(Text(h.Agent, 60)), state)
+	}
+	if h.Full {
 		p.Line(" ", yellow.Render("there was more than there is room for: what found none counts as never seen"))
 	}
-	p.Line("  hours of the day (UTC)", bars(a.Hours[:]), faint.Render("0 … 23"))
-	rows := [][]string{{"  PER SESSION, AT MOST", "P50", "P99", "MAX", ""}}
-	row := func(name string, h *baseline.Histogram) {
-		if len(h.Counts) > 0 {
-			rows = append(rows, []string{"  " + name, fmt.Sprint(h.Quantile(500)), fmt.Sprint(h.Quantile(990)), fmt.Sprint(h.Max()), spread(h)})
-		}
-	}
-	row("calls", &a.Session)
-	row("calls in 10s", &a.TenSeconds)
-	row("calls in 10m", &a.TenMinutes)
-	row("calls in 24h", &a.Day)
-	row("failures", &a.Failed)
-	row("bytes of results", &a.Read)
-	p.Table(rows)
-	if len(a.Gap.Counts) > 0 {
-		p.Line("  shortest gap between two calls of a session:", short(a.Gap.Quantile(10)), "(p1),", short(a.Gap.Quantile(500)), "(p50)")
-	}
-	p.steps(a)
-	names := slices.SortedFunc(maps.Keys(a.Tools), func(x, y string) int {
-		return cmp.Or(cmp.Compare(a.Tools[y].Calls, a.Tools[x].Calls), cmp.Compare(x, y))
-	})
-	for i, name := range names {
+	p.rates(h, heard)
+	p.steps(&h.Graph)
+	for i := range h.Tools {
 		if i == mostTools {
-			p.Line(fmt.Sprintf("  … and %d more tools", len(names)-mostTools))
+			p.Line(fmt.Sprintf("  … and %d more tools", len(h.Tools)-mostTools))
 			break
 		}
-		p.habit(name, a.Tools[name])
+		p.habit(&h.Tools[i])
+	}
+	if heard {
+		p.lately(&h.Summary)
 	}
 }
 
-// steps prints what follows what.
-func (p *Printer) steps(a *baseline.Agent) {
-	for _, before := range slices.Sorted(maps.Keys(a.Next)) {
-		name := Text(before, 60)
-		if before == "" {
-			name = "at the beginning"
+// rates prints how many calls there were on each of the last days, and how many are usual.
+func (p *Printer) rates(h *baseline.Habits, heard bool) {
+	rows := [][]string{{"  AT MOST, BY SESSION", "P5", "P50", "P99", "MAX"}}
+	if heard {
+		rows[0] = append(rows[0], fmt.Sprintf("LAST %d DAYS (UTC)", len(h.Days)), "THIS WEEK")
+	}
+	for i, b := range h.Rates {
+		row := []string{"  " + b.What, fmt.Sprint(b.P5), fmt.Sprint(b.P50), fmt.Sprint(b.P99), fmt.Sprint(b.Most)}
+		if b.N == 0 {
+			row = []string{"  " + b.What, "–", "–", "–", "–"}
 		}
-		p.Line("  after", faint.Render(name)+":", shares(a.Next[before], mostValues))
+		if heard {
+			row = append(row, sparkline(h.Days, i, b), week(h.Days[len(h.Days)-baseline.WeekDays:], i, b))
+		}
+		rows = append(rows, row)
+	}
+	for _, b := range h.Other {
+		if b.N > 0 {
+			row := []string{"  " + b.What, fmt.Sprint(b.P5), fmt.Sprint(b.P50), fmt.Sprint(b.P99), fmt.Sprint(b.Most)}
+			if heard {
+				row = append(row, "", "")
+			}
+			rows = append(rows, row)
+		}
+	}
+	p.Table(rows)
+	if h.Gap.N > 0 {
+		p.Line("  shortest gap between two calls of a session:", short(h.Gap.P1), "(p1),", short(h.Gap.P50), "(p50)")
+	}
+	if h.Known {
+		p.Line("  hours of the day (UTC)", bars(h.Hours[:]), faint.Render("0 … 23"))
+	}
+	if heard && h.Week.Calls > 0 {
+		p.Line("              this week ", bars(h.Week.Hours[:]), faint.Render(fmt.Sprintf("calls: %d, stopped: %d, strange: %d", h.Week.Calls, h.Week.Stopped, h.Week.Strange)))
 	}
 }
 
-func (p *Printer) habit(name string, t *baseline.Tool) {
-	p.Line(" ", bold.Render(ASCII(name, 80)), fmt.Sprintf("%d calls in %d sessions; in one p50 %d, p99 %d", t.Calls, t.Sessions, t.Session.Quantile(500), t.Session.Quantile(990)))
-	paths := slices.Sorted(maps.Keys(t.Args))
-	for i, path := range paths {
+// sparkline draws a number of each day; one beyond all that were learned stands out where there are colours.
+func sparkline(days []baseline.Day, rate int, b baseline.Band) string {
+	list := make([]int64, len(days))
+	for i, d := range days {
+		list[i] = d.Most[rate]
+	}
+	var out strings.Builder
+	for i, r := range []rune(bars(list)) {
+		if style := yellow; b.N > 0 && list[i] > b.Most {
+			out.WriteString(style.Render(string(r)))
+		} else {
+			out.WriteRune(r)
+		}
+	}
+	return out.String()
+}
+
+// week says how far the numbers of a week went.
+func week(days []baseline.Day, rate int, b baseline.Band) string {
+	most, on := int64(0), ""
+	for _, d := range days {
+		if d.Most[rate] > most {
+			most, on = d.Most[rate], d.Date
+		}
+	}
+	switch {
+	case most == 0:
+		return "–"
+	case b.N > 0 && most > b.Most:
+		return yellow.Render(fmt.Sprintf("%d on %s, beyond all", most, on[len("2006-"):]))
+	}
+	return fmt.Sprint(most)
+}
+
+// steps prints what comes after what.
+func (p *Printer) steps(g *baseline.Graph) {
+	for i := range g.Nodes {
+		var edges []baseline.Edge
+		for _, e := range g.Edges {
+			if e.From == i {
+				edges = append(edges, e)
+			}
+		}
+		if len(edges) == 0 {
+			continue
+		}
+		name := "the beginning of a session"
+		if i > 0 {
+			name = Text(g.Nodes[i].Tool, 70)
+		}
+		p.Line("  after", name)
+		shown := 0
+		for _, e := range edges {
+			to := fmt.Sprintf("%-50s", Text(g.Nodes[e.To].Tool, 50))
+			switch {
+			case e.New:
+				p.Line("   ", yellow.Render("+ "+to+" new"), happened(e.Times, e.Stopped, e.Seq))
+			case shown < mostSteps:
+				p.Line("     ", to, percent(e.PerMille))
+				shown++
+			}
+		}
+		if more := len(edges) - shown - count(edges, func(e baseline.Edge) bool { return e.New }); more > 0 {
+			p.Line(faint.Render(fmt.Sprintf("      … and %d more", more)))
+		}
+	}
+	if g.MoreNodes+g.MoreEdges > 0 {
+		p.Line(faint.Render(fmt.Sprintf("  … and %d more tools, %d more orders", g.MoreNodes, g.MoreEdges)))
+	}
+}
+
+func count[T any](list []T, is func(T) bool) (n int) {
+	for _, x := range list {
+		if is(x) {
+			n++
+		}
+	}
+	return n
+}
+
+// percent formats thousandths.
+func percent(perMille int64) string {
+	if perMille > 0 && perMille < 10 {
+		return "<1 %"
+	}
+	return fmt.Sprintf("%d %%", perMille/10)
+}
+
+// happened says how often something did.
+func happened(times, stopped int64, seq uint64) string {
+	out := strconv.FormatInt(times, 10) + " times"
+	if times == 1 {
+		out = "once"
+	}
+	switch {
+	case stopped == 0:
+	case stopped == times && times == 1:
+		out += ", stopped"
+	default:
+		out += fmt.Sprintf(", %d stopped", stopped)
+	}
+	return out + ", first " + Ref(seq)
+}
+
+func (p *Printer) habit(t *baseline.ToolHabit) {
+	p.Line(" ", bold.Render(ASCII(t.Tool, 80)), fmt.Sprintf("%d calls in %d sessions; in one p50 %d, p99 %d", t.Calls, t.Sessions, t.Rate.P50, t.Rate.P99))
+	for i := range t.Args {
 		if i == mostArgs {
-			p.Line(fmt.Sprintf("      … and %d more arguments", len(paths)-mostArgs))
+			p.Line(fmt.Sprintf("      … and %d more arguments", len(t.Args)+t.More-mostArgs))
 			break
 		}
-		x := t.Args[path]
-		parts := []string{shares(&x.Types, 2)}
+		x := &t.Args[i]
+		parts := []string{shares(x.Types, 2)}
 		switch {
-		case len(x.Number.Counts) > 0:
-			parts = append(parts, fmt.Sprintf("%s to %s", thousandths(x.Number.Quantile(10)), thousandths(x.Number.Quantile(990))), spread(&x.Number))
+		case x.Number != nil:
+			parts = append(parts, fmt.Sprintf("%s to %s (p1 to p99; %s to %s at all)", thousandths(x.Number.P1), thousandths(x.Number.P99), thousandths(x.Number.Least), thousandths(x.Number.Most)), marks(x.Number.Bars))
 		case !x.Values.Open:
-			parts = append(parts, shares(&x.Values, mostValues))
+			parts = append(parts, shares(x.Values, mostValues))
 		default:
-			parts = append(parts, "like "+shares(&x.Forms, 3))
+			parts = append(parts, "like "+shares(x.Forms, 3))
 		}
-		parts = append(parts, faint.Render(fmt.Sprintf("%d of %d sessions; different in one: p99 %d", x.Sessions, t.Sessions, x.Distinct.Quantile(990))))
-		p.Line("     ", ASCII(path, 60)+":", strings.Join(parts, ", "))
+		if len(x.From.List) > 0 {
+			parts = append(parts, "from "+shares(x.From, 3))
+		}
+		parts = append(parts, fmt.Sprintf("%d of %d sessions; different in one: p99 %d", x.Sessions, t.Sessions, x.Distinct.P99))
+		p.folded("      "+ASCII(x.Path, 60)+": ", "        ", ", ", parts)
+		for _, n := range x.News {
+			p.folded("    "+yellow.Render("+ new: "), "        ", " ", append(strings.Fields(Text(n.Text, 200)), faint.Render("("+happened(n.Times, n.Stopped, n.Seq)+")")))
+		}
+	}
+}
+
+// folded prints parts in lines that are no longer than they may be.
+func (p *Printer) folded(head, indent, between string, parts []string) {
+	line, empty := head, true
+	for i, part := range slices.DeleteFunc(parts, func(s string) bool { return s == "" }) {
+		switch {
+		case i == 0 || empty:
+		case lipgloss.Width(line+between+part) <= columns:
+			line += between
+		default:
+			p.Line(line + strings.TrimRight(between, " "))
+			line = indent
+		}
+		line, empty = line+part, false
+	}
+	p.Line(line)
+}
+
+// lately prints what is new this week, and which calls of it were strange.
+func (p *Printer) lately(s *baseline.Summary) {
+	day := func(at event.Time) string { return at.Time().Format("2 Jan") }
+	span := fmt.Sprintf("(%s to %s, UTC)", day(s.Week.From), day(s.Week.Until))
+	if len(s.News) == 0 {
+		p.Line("  nothing is new this week", faint.Render(span))
+	} else {
+		p.Line("  new this week", faint.Render(span))
+	}
+	for i, x := range s.News {
+		if i == mostNews {
+			p.Line(fmt.Sprintf("      … and %d more", len(s.News)+s.Unnamed-mostNews))
+			break
+		}
+		tail := happened(x.Times, x.Stopped, x.Seq) + " on " + day(x.At)
+		if x.Older {
+			tail += "; another baseline is in force since"
+		}
+		p.folded(fmt.Sprintf("    %-10s", x.Kind), strings.Repeat(" ", 14), " ", append(strings.Fields(Text(x.Text, 300)), faint.Render("("+tail+")")))
+	}
+	for _, d := range s.Drifts {
+		p.folded("    "+yellow.Render("drift     "), strings.Repeat(" ", 14), " ", append(strings.Fields(Text(d.Text, 300)), faint.Render("("+Ref(d.Seq)+" on "+day(d.At)+")")))
+	}
+	if len(s.Strange) > 0 {
+		p.Line("  stranger than 999 of 1000 honest calls this week", faint.Render("(umpire show CALL says why)"))
+	}
+	for i, x := range s.Strange {
+		if i == mostCalls {
+			p.Line(fmt.Sprintf("      … and %d more", int(s.Week.Strange)-mostCalls))
+			break
+		}
+		p.folded(fmt.Sprintf("    %-7s %s ", Ref(x.Seq), Action(x.Action)), strings.Repeat(" ", 14), " ", append([]string{day(x.At), Text(x.Tool, 60)}, strings.Fields(Text(x.Text, 200))...))
 	}
 }
 
 // shares formats the most frequent names, and how frequent they are.
-func shares(t *baseline.Tally, most int) string {
+func shares(t baseline.Names, most int) string {
 	if t.Open {
 		return "anything"
 	}
-	names := slices.SortedFunc(maps.Keys(t.Seen), func(x, y string) int {
-		return cmp.Or(cmp.Compare(t.Seen[y], t.Seen[x]), cmp.Compare(x, y))
-	})
 	var out []string
-	for i, n := range names {
+	for i, n := range t.List {
 		if i == most {
-			out = append(out, fmt.Sprintf("%d more", len(names)-most))
+			out = append(out, fmt.Sprintf("%d more", len(t.List)+t.More-most))
 			break
 		}
 		share := ""
-		if len(names) > 1 {
-			share = fmt.Sprintf(" %d %%", 100*t.Seen[n]/max(t.Total(), 1))
+		if len(t.List) > 1 {
+			share = fmt.Sprintf(" %d %%", 100*n.Sessions/max(t.Of, 1))
 		}
-		out = append(out, Text(n, 50)+share)
+		out = append(out, Text(n.Name, 50)+share)
 	}
 	return strings.Join(out, " · ")
 }
@@ -133,19 +317,16 @@ func bars(list []int64) string {
 	return b.String()
 }
 
-// spread draws how often numbers are, in ten parts from the least to the greatest.
-func spread(h *baseline.Histogram) string {
-	if len(h.Counts) < 2 {
+// marks draws the bars of a spread.
+func marks(list []baseline.Bar) string {
+	if len(list) < 2 {
 		return ""
 	}
-	const parts = 10
-	least := h.Counts[0][0]
-	width := max((h.Max()-least)/parts+1, 1)
-	list := make([]int64, min(parts, (h.Max()-least)/width+1))
-	for _, c := range h.Counts {
-		list[(c[0]-least)/width] += c[1]
+	n := make([]int64, len(list))
+	for i, b := range list {
+		n[i] = b.N
 	}
-	return bars(list)
+	return bars(n)
 }
 
 // short formats milliseconds.
