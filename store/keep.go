@@ -14,7 +14,8 @@ import (
 )
 
 // Pruned says what retention has removed: events up to Seq, the newest of which happened at At. Loaded, Catalog,
-// Accepted, Promoted, Exception and Revoked events are kept, since later verdicts depend on them whatever their age.
+// Accepted, Exception and Revoked events are kept, since later verdicts depend on them whatever their age, and so is the
+// newest Promoted one: a baseline is a whole file, and those before it judge nothing that is left.
 type Pruned struct {
 	Seq uint64     `json:"seq"`
 	At  event.Time `json:"at"`
@@ -118,6 +119,10 @@ func prune(tx *bbolt.Tx, before event.Time, limit int) (n int, more bool, err er
 		return 0, false, nil
 	}
 	calls := tx.Bucket(bucketCalls)
+	n, err = pruneBaselines(events, gone)
+	if err != nil {
+		return 0, false, err
+	}
 	for _, e := range gone {
 		switch e.Body.(type) {
 		case *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked:
@@ -139,6 +144,37 @@ func prune(tx *bbolt.Tx, before event.Time, limit int) (n int, more bool, err er
 		return 0, false, err
 	}
 	return n, more, errors.Join(pruneSessions(tx, tail.Seq), pruneSnapshots(tx, tail.Seq))
+}
+
+// pruneBaselines removes the baselines that were in force before the newest one among gone, which are all events that were not
+// removed before, and returns how many.
+func pruneBaselines(events *bbolt.Bucket, gone []event.Event) (n int, err error) {
+	newest := uint64(0)
+	for _, e := range gone {
+		if _, ok := e.Body.(*event.Promoted); ok {
+			newest = e.Seq
+		}
+	}
+	c := events.Cursor()
+	var old [][]byte
+	for k, v := c.First(); k != nil && bytes.Compare(k, seqKey(newest)) < 0; k, v = c.Next() {
+		if !bytes.Contains(v[:min(len(v), 1<<10)], []byte(`"promoted":{`)) { // of those that are kept, few are none
+			continue
+		}
+		var e event.Event
+		if err := e.UnmarshalJSON(v); err != nil {
+			return 0, err
+		}
+		if _, ok := e.Body.(*event.Promoted); ok {
+			old = append(old, bytes.Clone(k))
+		}
+	}
+	for _, k := range old {
+		if err := events.Delete(k); err != nil {
+			return 0, fmt.Errorf("store: %w", err)
+		}
+	}
+	return len(old), nil
 }
 
 // pruneSessions removes the sessions that ended before seq.

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -13,6 +14,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/umpire-dev/umpire/rules/baseline"
 	"github.com/umpire-dev/umpire/rules/event"
 	"github.com/umpire-dev/umpire/store"
 	"github.com/umpire-dev/umpire/store/storetest"
@@ -503,6 +505,71 @@ func BenchmarkAppend(b *testing.B) {
 				b.ReportMetric(float64(took[len(took)/2]), "p50-ns")
 				b.ReportMetric(float64(took[len(took)*99/100]), "p99-ns")
 			})
+		}
+	}
+}
+
+// Of the baselines that were in force, the newest one judges what is left, and is kept with those that came later; a verdict that
+// is kept always has the one that it was judged by.
+func TestPruneKeepsTheBaselineThatJudgesWhatIsLeft(t *testing.T) {
+	db := storetest.Open(t, store.Config{Path: filepath.Join(t.TempDir(), "history.db")})
+	at := func(seq uint64) event.Time { return storetest.Begin.Add(time.Duration(seq) * time.Second) }
+	promoted := map[uint64]bool{}
+	for seq := uint64(1); seq < 200; {
+		if seq%20 == 1 { // as big as a file may be, now and then
+			size := 1 << 10
+			if seq == 101 {
+				size = baseline.MaxSize
+			}
+			file := json.RawMessage(`"` + strings.Repeat("x", size-2) + `"`)
+			if err := storetest.Append(db, event.Event{V: 1, Seq: seq, At: at(seq), Body: &event.Promoted{Who: "local:ann", Name: "b", Digest: fmt.Sprint(seq), Baseline: file}}); err != nil {
+				t.Fatal(err)
+			}
+			promoted[seq] = true
+			seq++
+			continue
+		}
+		events := storetest.Call(seq, "s", "x", event.Allow)
+		if seq%20 == 17 { // so that there are twenty
+			events = append(events, event.Event{V: 1, Seq: seq + 3, At: at(seq), Session: "s", Body: &event.Signal{Source: "wire", Name: "n"}})
+		}
+		if err := storetest.Append(db, events...); err != nil {
+			t.Fatal(err)
+		}
+		seq += uint64(len(events))
+	}
+	for _, before := range []uint64{50, 61, 62, 150, 199} {
+		if _, err := db.Prune(store.Retention{Before: at(before), Floor: at(before)}); err != nil {
+			t.Fatal(err)
+		}
+		pruned, err := db.Pruned()
+		if err != nil {
+			t.Fatal(err)
+		}
+		left := map[uint64]bool{}
+		for e, err := range db.Events(1) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if b, ok := e.Body.(*event.Promoted); ok {
+				if left[e.Seq] = true; e.Seq == 101 && len(b.Baseline) != baseline.MaxSize {
+					t.Errorf("%d bytes of it are left", len(b.Baseline))
+				}
+			}
+		}
+		newest := uint64(0)
+		for seq := range promoted {
+			if seq <= pruned.Seq {
+				newest = max(newest, seq)
+			}
+		}
+		for seq := range promoted {
+			if want := seq >= newest; left[seq] != want {
+				t.Errorf("up to %d was removed: the baseline of %d is there: %t", pruned.Seq, seq, left[seq])
+			}
+		}
+		if err := db.Check(); err != nil {
+			t.Error(err)
 		}
 	}
 }

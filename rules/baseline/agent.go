@@ -24,6 +24,10 @@ type Agent struct {
 	Until    event.Time       `json:"until"`
 	Full     bool             `json:"full,omitempty"` // something found no room, and counts as never seen
 
+	// Denied are sessions in which a call did not pass. They teach nothing, but where there are too few others.
+	Denied       int64 `json:"denied,omitempty"`
+	DeniedTaught bool  `json:"denied_taught,omitempty"`
+
 	Rates
 	Gap    Histogram `json:"gap"`    // milliseconds, the shortest between two calls of each session
 	Failed Histogram `json:"failed"` // results of each session that were failures
@@ -39,6 +43,8 @@ type Agent struct {
 	Next2   map[string]*Tally `json:"next2"`   // "tool > tool" -> likewise
 	Servers Tally             `json:"servers"` // sessions that used them
 	Effects Tally             `json:"effects"` // sessions that used a tool with this effect
+	// Waiting are tools that were used too seldom to be known (see Newcomer), by their sessions.
+	Waiting map[string]int64 `json:"waiting,omitempty"`
 
 	// Score says how strange honest calls are; nil until that was found out.
 	Score *Calibration `json:"score,omitempty"`
@@ -259,6 +265,9 @@ func (a *Agent) finish() {
 				y.recount()
 			}
 		}
+	}
+	for _, n := range a.Waiting {
+		a.order.count(0, n)
 	}
 	for _, m := range [...]map[string]*Tally{a.Next, a.Next2} {
 		for _, t := range m {

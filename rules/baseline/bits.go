@@ -1,6 +1,9 @@
 package baseline
 
-import "math/bits"
+import (
+	"math"
+	"math/bits"
+)
 
 // Bits says how surprising something is: -log2 of its probability, in 1/256. All of it is integer arithmetic, so that every
 // architecture finds the same.
@@ -24,6 +27,19 @@ func log2(n int64) Bits {
 		}
 	}
 	return Bits(e)<<8 | frac
+}
+
+// mulDiv returns a·b/c of numbers that are not negative, rounded up; c is at least 1.
+func mulDiv(a, b, c int64) int64 {
+	hi, lo := bits.Mul64(uint64(a), uint64(b))
+	if hi >= uint64(c) {
+		return math.MaxInt64
+	}
+	quotient, rest := bits.Div64(hi, lo, uint64(c))
+	if rest > 0 {
+		quotient++
+	}
+	return int64(min(quotient, math.MaxInt64))
 }
 
 // odds returns how surprising a share of part in whole is; both are at least 1.

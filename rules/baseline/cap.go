@@ -77,29 +77,55 @@ func (d *Distincts) each(of string, do visit) {
 	do("values of "+of+" in a row", upper, &d.Sweep)
 }
 
-// cap keeps the thresholds of b from going too far from those of the baseline in force, for the days between them. Where the
-// clock went back, there are none.
-func (b *Baseline) cap(live *Baseline) {
+// cap keeps b from going too far from the baseline in force: thresholds, names that are new, and how frequent names are. It goes by
+// the time between the two in which anything happened: where the clock went back there is none, and where it leapt ahead no more
+// than the days with calls. An agent with which no call was compared in the baseline in force is as it was learned.
+func (l *learner) cap(b *Baseline) {
 	minutes := int64(0)
-	before := map[string]*Agent{}
-	if live != nil {
-		minutes = max(int64(b.Until-live.Until)/int64(time.Minute), 0)
-		for _, a := range append(live.Agents[:len(live.Agents):len(live.Agents)], live.Groups...) {
-			before[a.Name] = a
-		}
+	if live := l.how.Live; live != nil {
+		minutes = min(max(int64(b.Until-live.Until)/int64(time.Minute), 0), (l.active+1)*24*60)
 	}
-	for _, a := range append(b.Agents[:len(b.Agents):len(b.Agents)], b.Groups...) {
-		was := map[string]*Histogram{}
-		if o := before[a.Name]; o != nil {
-			o.each(func(what string, _ end, h *Histogram) { was[what] = h })
+	done := map[string]*Agent{}
+	for _, a := range b.Agents {
+		if was := l.how.Live.armed(a.Name); was != nil {
+			l.admit(b, a, was, l.arrived[a.Name], nil, minutes)
+			b.bounds(a, was, minutes)
+			done[a.Name] = a
+			continue
 		}
-		a.each(func(what string, ends end, h *Histogram) {
-			if len(h.Counts) == 0 {
-				return
+		b.bounds(a, nil, minutes)
+		b.Uncapped = append(b.Uncapped, a.Name)
+	}
+	for _, g := range b.Groups {
+		was := l.how.Live.groupBefore(g)
+		if was == nil {
+			b.bounds(g, nil, minutes)
+			b.Uncapped = append(b.Uncapped, g.Name)
+			continue
+		}
+		seen, members := arrivals{}, []*Agent(nil)
+		for _, name := range g.Members {
+			if a := done[name]; a != nil {
+				members = append(members, a)
 			}
-			b.bound(a.Name, what, ends, h, was[what], minutes)
-		})
+			seen.merge(l.arrived[name])
+		}
+		l.admit(b, g, was, seen, members, minutes)
+		b.bounds(g, was, minutes)
 	}
+}
+
+// bounds moves all thresholds of a to their limits; was is what they are compared with, or nil.
+func (b *Baseline) bounds(a, was *Agent, minutes int64) {
+	before := map[string]*Histogram{}
+	if was != nil {
+		was.each(func(what string, _ end, h *Histogram) { before[what] = h })
+	}
+	a.each(func(what string, ends end, h *Histogram) {
+		if len(h.Counts) > 0 {
+			b.bound(a.Name, what, ends, h, before[what], minutes)
+		}
+	})
 }
 
 // bound moves what is beyond the limits of a threshold to them.

@@ -180,8 +180,8 @@ func Compare(history History, since event.Time, was, now *Baseline, limit Bits, 
 		case *event.Call:
 			follow.call(e, b)
 		case *event.Verdict:
-			call := follow.settled(e, b)
-			if call.Body == nil {
+			call, passes := follow.settled(e, b)
+			if !passes {
 				break
 			}
 			if e.At >= since {

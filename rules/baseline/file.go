@@ -30,6 +30,14 @@ type Baseline struct {
 	Groups []*Agent `json:"groups,omitempty"`
 	// Capped are the thresholds that would have gone further from those of the baseline before than they may.
 	Capped []Capped `json:"capped,omitempty"`
+	// Newcomers are names that were seen too seldom since the baseline before to be known, and MoreNewcomers how many there are that
+	// found no room.
+	Newcomers     []Newcomer `json:"newcomers,omitempty"`
+	MoreNewcomers int64      `json:"more_newcomers,omitempty"`
+	// Accepted are names that were known at once, since somebody has said so: "support: tool mail/send".
+	Accepted []string `json:"accepted,omitempty"`
+	// Uncapped are the agents, and groups of them, for which the baseline before had nothing to compare with.
+	Uncapped []string `json:"uncapped,omitempty"`
 
 	digest string
 	agents map[string]*Agent
@@ -94,38 +102,11 @@ func Parse(data []byte) (*Baseline, error) {
 	if err := dec.Decode(b); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrFile, err)
 	}
-	for _, a := range slices.Concat(b.Agents, b.Groups) {
-		if err := a.whole(); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrFile, err)
-		}
+	if err := b.whole(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFile, err)
 	}
 	b.finish()
 	return b, nil
-}
-
-// whole reports what is missing in a, so that nothing that reads it meets a hole.
-func (a *Agent) whole() error {
-	if a == nil {
-		return errors.New("an agent is missing")
-	}
-	for name, t := range a.Tools {
-		if t == nil {
-			return fmt.Errorf("nothing is said of tool %q", name)
-		}
-		for path, x := range t.Args {
-			if x == nil {
-				return fmt.Errorf("nothing is said of argument %q of tool %q", path, name)
-			}
-		}
-	}
-	for _, m := range [...]map[string]*Tally{a.Next, a.Next2} {
-		for context, t := range m {
-			if t == nil {
-				return fmt.Errorf("nothing is said of what follows %q", context)
-			}
-		}
-	}
-	return nil
 }
 
 // Digest names b: hex SHA-256 of what Encode writes of it; empty for one that was never read.

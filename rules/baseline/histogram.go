@@ -162,6 +162,8 @@ type Tally struct {
 	Seen map[string]int64 `json:"seen,omitempty"`
 	// Open says that there were more names than are worth counting: any may come.
 	Open bool `json:"open,omitempty"`
+	// Wait are names that were seen too seldom to be known (see Newcomer): each is still as surprising as any that is new.
+	Wait map[string]int64 `json:"wait,omitempty"`
 
 	all, once int64 // what was counted, and names that were counted once
 }
@@ -205,6 +207,9 @@ func (t *Tally) count(was, is int64) {
 func (t *Tally) recount() {
 	t.all, t.once = 0, 0
 	for _, n := range t.Seen {
+		t.count(0, n)
+	}
+	for _, n := range t.Wait {
 		t.count(0, n)
 	}
 }

@@ -23,6 +23,8 @@ type Learning struct {
 	Enough  Evidence // before calls are compared with what an agent does; zero is 30 sessions, 200 calls and 3 days
 	// Live is the baseline that is in force, from whose thresholds those of the new one may not go far; nil if there is none.
 	Live *Baseline
+	// Accepted reports whether a person says that something is known that was seen too seldom since then; nil if nobody says so.
+	Accepted func(agent, what string) bool
 }
 
 // folds is in how many parts days are divided: how strange a call is, is found out by what all other parts have taught.
@@ -31,7 +33,7 @@ const folds = 5
 // Learn learns a baseline from a history. It reads it twice: once to learn, and once to find out how strange calls are that did
 // not teach.
 func Learn(history History, how Learning) (*Baseline, error) {
-	l := learner{how: how, agents: map[string]*[folds]*Agent{}}
+	l := learner{how: how, denied: map[deniedKey]bool{}, agents: map[string]*taught{}, known: map[string]*Agent{}, arrived: map[string]arrivals{}}
 	if err := l.read(history, l.teach); err != nil {
 		return nil, err
 	}
@@ -45,9 +47,33 @@ func Learn(history History, how Learning) (*Baseline, error) {
 		a.Score = calibrate(l.samples[a.Name])
 	}
 	l.peers(b)
-	b.cap(how.Live)
+	l.cap(b)
+	if how.Agent != "" && how.Live != nil {
+		b.keep(how.Live)
+	}
 	b.finish()
 	return b, nil
+}
+
+// keep takes over what live says of other agents than that which was learned, and of groups.
+func (b *Baseline) keep(live *Baseline) {
+	known := map[string]bool{}
+	for _, a := range b.Agents {
+		known[a.Name] = true
+	}
+	for _, a := range live.Agents {
+		if c := *a; !known[a.Name] {
+			b.Agents = append(b.Agents, &c)
+		}
+	}
+	for _, g := range live.Groups {
+		c := *g
+		b.Groups = append(b.Groups, &c)
+	}
+	slices.SortFunc(b.Agents, func(x, y *Agent) int { return cmp.Compare(x.Name, y.Name) })
+	if len(known) > 0 {
+		b.From, b.Until = min(b.From, live.From), max(b.Until, live.Until)
+	}
 }
 
 // learner reads a history.
@@ -58,16 +84,48 @@ type learner struct {
 	look     look
 	day      int64
 	sessions map[sessionKey]*lesson
-	agents   map[string]*[folds]*Agent
+	denied   map[deniedKey]bool // sessions of a day in which a call did not pass
+	agents   map[string]*taught
 	others   map[string]*[folds]*Agent // what all parts but one have taught
 	samples  map[string][]sample
 	groups   map[string]*Agent   // of an agent: what others like it have taught
 	strange  map[string][]sample // calls, by that
 	from     event.Time
 	until    event.Time
+	known    map[string]*Agent   // by agent: what stands for it in the baseline in force
+	arrived  map[string]arrivals // by agent: what is new since
+	lessons  int64
+	active   int64 // days since with a call that taught
 }
 
 type sessionKey struct{ agent, session string }
+
+type deniedKey struct {
+	sessionKey
+	day int64
+}
+
+// taught is what the parts of the days have taught of an agent.
+type taught struct {
+	clean  [folds]*Agent
+	denied [folds]*Agent // sessions in which a call did not pass
+	left   bool          // … and which are left out
+}
+
+func newTaught(name string) *taught {
+	t := &taught{}
+	for i := range folds {
+		t.clean[i], t.denied[i] = newAgent(name), newAgent(name)
+	}
+	return t
+}
+
+func count(parts *[folds]*Agent) (e Evidence) {
+	for _, a := range parts {
+		e.Sessions, e.Calls, e.Days = e.Sessions+a.Sessions, e.Calls+a.Calls, e.Days+int64(len(a.Days))
+	}
+	return e
+}
 
 // read yields every honest call to each, as it looks with what was before it.
 func (l *learner) read(history History, each func(call uint64, t *look)) error {
@@ -91,7 +149,7 @@ func (l *learner) read(history History, each func(call uint64, t *look)) error {
 		case *event.Call:
 			l.calls.call(e, b)
 		case *event.Verdict:
-			call := l.calls.settled(e, b)
+			call, passes := l.calls.settled(e, b)
 			if call.Body == nil {
 				break
 			}
@@ -99,16 +157,20 @@ func (l *learner) read(history History, each func(call uint64, t *look)) error {
 			if l.how.Agent != "" && c.Agent != l.how.Agent {
 				break
 			}
+			if !passes {
+				l.refused(c.Agent, call.Session)
+				break
+			}
 			l.stream.Tracker.look(call, e.At, effects(c), &l.look)
 			teaches := honest(b) && e.At >= l.how.Since
-			if teaches {
+			if teaches && !l.leftOut(c.Agent, call.Session) {
 				each(call.Seq, &l.look)
 			}
 			l.stream.pass(call.Seq, &l.look, teaches)
 		case *event.Result:
 			if o, ok := l.stream.result(e, b); ok && o.Honest {
 				if s := l.sessions[sessionKey{o.Agent, o.Session}]; s != nil {
-					s.result(o, b, l.stream.Tracker.Agents[o.Agent].session(o.Session))
+					s.result(o, b, l.stream.Tracker.agent(o.Agent, e.At).session(o.Session))
 				}
 			}
 		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Review, *event.Expired, *event.Signal, *event.Turn, *event.Closed:
@@ -123,11 +185,7 @@ func fold(day int64) int { return int(day % folds) }
 // teach learns from an honest call.
 func (l *learner) teach(_ uint64, t *look) {
 	k := sessionKey{t.agent, t.session}
-	s := l.sessions[k]
-	if s == nil {
-		s = newLesson()
-		l.sessions[k] = s
-	}
+	s := l.lesson(k)
 	if l.from == 0 {
 		l.from = t.at
 	}
@@ -135,23 +193,95 @@ func (l *learner) teach(_ uint64, t *look) {
 	s.call(t)
 }
 
+func (l *learner) lesson(k sessionKey) *lesson {
+	s := l.sessions[k]
+	if s == nil {
+		s = newLesson()
+		l.sessions[k] = s
+	}
+	return s
+}
+
+// refused notes that a call of a session did not pass. Whatever else the session does that day is not what honest ones do, as
+// far as anybody knows: who probes what passes is denied now and then.
+func (l *learner) refused(agent, session string) {
+	if l.samples == nil { // it is read for the first time
+		k := sessionKey{agent, session}
+		l.lesson(k).denied = true
+		l.denied[deniedKey{k, l.day}] = true
+	}
+}
+
+// leftOut reports whether nothing of a session of this day teaches. That is known once the history was read.
+func (l *learner) leftOut(agent, session string) bool {
+	t := l.agents[agent]
+	return l.samples != nil && t != nil && t.left && l.denied[deniedKey{sessionKey{agent, session}, l.day}]
+}
+
 // flush adds what the sessions of a day have taught.
 func (l *learner) flush() {
 	keys := slices.SortedFunc(maps.Keys(l.sessions), func(a, b sessionKey) int {
 		return cmp.Or(cmp.Compare(a.agent, b.agent), cmp.Compare(a.session, b.session))
 	})
+	if l.how.Live != nil && len(keys) > 0 && l.day > dayOf(l.how.Live.Until) {
+		l.active++
+	}
 	for _, k := range keys {
-		parts := l.agents[k.agent]
-		if parts == nil {
-			parts = &[folds]*Agent{}
-			for i := range parts {
-				parts[i] = newAgent(k.agent)
-			}
-			l.agents[k.agent] = parts
+		s := l.sessions[k]
+		if s.calls == 0 {
+			continue
 		}
-		l.sessions[k].teach(parts[fold(l.day)], l.day)
+		t := l.agents[k.agent]
+		if t == nil {
+			l.crowd()
+			t = newTaught(k.agent)
+			l.agents[k.agent] = t
+		}
+		if s.denied {
+			s.teach(t.denied[fold(l.day)], l.day)
+			continue
+		}
+		s.teach(t.clean[fold(l.day)], l.day)
+		l.arrive(k.agent, s)
 	}
 	clear(l.sessions)
+}
+
+// crowd makes room for one more agent, at the cost of those that have done least.
+func (l *learner) crowd() {
+	if len(l.agents) < 4*maxAgents {
+		return
+	}
+	names := sorted(l.agents)
+	slices.SortStableFunc(names, func(x, y string) int {
+		a, b := l.agents[x], l.agents[y]
+		return cmp.Compare(count(&a.clean).Calls+count(&a.denied).Calls, count(&b.clean).Calls+count(&b.denied).Calls)
+	})
+	for _, name := range names[:len(names)/2] {
+		delete(l.agents, name)
+		delete(l.arrived, name)
+		delete(l.known, name)
+	}
+}
+
+// arrive counts what a session has that the baseline in force does not know.
+func (l *learner) arrive(agent string, s *lesson) {
+	if l.how.Live == nil {
+		return
+	}
+	was, asked := l.known[agent]
+	if !asked {
+		was = l.how.Live.before(agent, sorted(s.servers))
+		l.known[agent] = was
+	}
+	if was == nil {
+		return
+	}
+	if l.arrived[agent] == nil {
+		l.arrived[agent] = arrivals{}
+	}
+	l.lessons++
+	l.arrived[agent].arrive(was, s, l.lessons, l.day)
 }
 
 // assemble makes a baseline of what the parts have taught.
@@ -159,8 +289,17 @@ func (l *learner) assemble() *Baseline {
 	b := &Baseline{Enough: cmp.Or(l.how.Enough, enough), From: l.from, Until: l.until}
 	l.others = map[string]*[folds]*Agent{}
 	for _, name := range sorted(l.agents) {
-		parts := l.agents[name]
+		t := l.agents[name]
+		has, denied := count(&t.clean), count(&t.denied)
+		t.left = has.Sessions >= b.Enough.Sessions && has.Calls >= b.Enough.Calls && has.Days >= b.Enough.Days
+		parts := &t.clean
+		if !t.left {
+			for i := range parts {
+				parts[i].merge(t.denied[i])
+			}
+		}
 		all := newAgent(name)
+		all.Denied, all.DeniedTaught = denied.Sessions, denied.Sessions > 0 && !t.left
 		var others [folds]*Agent
 		for i := range parts {
 			all.merge(parts[i])

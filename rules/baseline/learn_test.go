@@ -66,13 +66,16 @@ func TestWhatWasDeniedHeldOrFlaggedNeverTeachesAndWhatAPersonApprovesDoes(t *tes
 		verdicts []event.Verdict
 		teaches  bool
 	}{
-		"allowed":                 {[]event.Verdict{{Action: event.Allow}}, true},
-		"denied":                  {[]event.Verdict{{Action: event.Deny}}, false},
-		"noted":                   {[]event.Verdict{{Action: event.Log, Rule: "look"}}, false},
-		"allowed, but observed":   {[]event.Verdict{{Action: event.Allow, Also: []event.Match{{Action: event.Deny, Observed: true}}}}, false},
-		"held":                    {[]event.Verdict{{Action: event.Hold}}, false},
-		"held, and then denied":   {[]event.Verdict{{Action: event.Hold}, {Action: event.Deny, After: 3}}, false},
-		"held, and then approved": {[]event.Verdict{{Action: event.Hold}, {Action: event.Allow, After: 3, Also: []event.Match{{Action: event.Hold}}}}, true},
+		"allowed":                  {[]event.Verdict{{Action: event.Allow}}, true},
+		"denied":                   {[]event.Verdict{{Action: event.Deny}}, false},
+		"noted":                    {[]event.Verdict{{Action: event.Log, Rule: "look"}}, false},
+		"allowed, but observed":    {[]event.Verdict{{Action: event.Allow, Also: []event.Match{{Action: event.Deny, Observed: true}}}}, false},
+		"held":                     {[]event.Verdict{{Action: event.Hold}}, false},
+		"held, and then denied":    {[]event.Verdict{{Action: event.Hold}, {Action: event.Deny, After: 3}}, false},
+		"held, and then approved":  {[]event.Verdict{{Action: event.Hold}, {Action: event.Allow, After: 3, Also: []event.Match{{Action: event.Hold}}}}, true},
+		"held, and never decided":  {[]event.Verdict{{Action: event.Hold}, {Action: event.Deny, After: 4, Why: "nobody decided in time"}}, false},
+		"let pass by an exception": {[]event.Verdict{{Action: event.Allow, Also: []event.Match{{Action: event.Hold, Rule: "r", Excepted: true, Exception: 1}}}}, false},
+		"approved, and noted":      {[]event.Verdict{{Action: event.Hold}, {Action: event.Log, After: 3}}, false},
 	} {
 		h := newHistory(3)
 		h.days(1)
@@ -92,6 +95,63 @@ func TestWhatWasDeniedHeldOrFlaggedNeverTeachesAndWhatAPersonApprovesDoes(t *tes
 	h.add(at.AddDate(0, 0, 1), "x", 0, seen)
 	if learned(t, h, baseline.Learning{}).Agent("support").Tools["billing/drop_tables"] != nil {
 		t.Error("a call that nobody judged teaches")
+	}
+}
+
+// Who probes is denied now and then: what else passed in such a session on that day is no habit, unless there is too little else.
+func TestASessionInWhichACallDidNotPassTeachesNothingWhereThereIsEnoughElse(t *testing.T) {
+	for name, x := range map[string]struct {
+		days    int // of honest sessions
+		verdict []event.Verdict
+		denied  int64
+		teaches bool
+	}{
+		"denied":                 {12, []event.Verdict{{Action: event.Deny}}, 1, false},
+		"held and denied":        {12, []event.Verdict{{Action: event.Hold}, {Action: event.Deny, After: 3}}, 1, false},
+		"held and approved":      {12, []event.Verdict{{Action: event.Hold}, {Action: event.Allow, After: 3}}, 0, true},
+		"noted":                  {12, []event.Verdict{{Action: event.Log}}, 0, true},
+		"would have been denied": {12, []event.Verdict{{Action: event.Allow, Also: []event.Match{{Action: event.Deny, Observed: true}}}}, 0, true},
+		"denied, of few":         {2, []event.Verdict{{Action: event.Deny}}, 1, true},
+	} {
+		h := newHistory(11)
+		h.days(x.days)
+		at := monday.AddDate(0, 0, x.days).Add(10 * time.Hour)
+		h.session("x", at, call{tool: "list_accounts"})
+		seq := h.add(at.Add(time.Minute), "x", 0, call{tool: "drop_tables"}.body())
+		for _, v := range x.verdict {
+			h.add(at.Add(time.Minute), "x", seq, &v)
+		}
+		h.session("x", at.Add(2*time.Minute), call{tool: "list_admins"})
+		h.session("x", at.AddDate(0, 0, 1), call{tool: "next_day"})
+		a := learned(t, h, baseline.Learning{}).Agent("support")
+		for _, tool := range []string{"billing/list_accounts", "billing/list_admins"} {
+			if got := a.Tools[tool] != nil; got != x.teaches {
+				t.Errorf("%s: %s of that session teaches: %t", name, tool, got)
+			}
+		}
+		if a.Tools["billing/next_day"] == nil || a.Denied != x.denied || a.DeniedTaught != (x.teaches && x.denied > 0) {
+			t.Errorf("%s: %d sessions were denied, taught: %t", name, a.Denied, a.DeniedTaught)
+		}
+		if x.denied > 0 && !x.teaches && a.Score.Calls != a.Calls {
+			t.Errorf("%s: scores are of %d calls, %d taught", name, a.Score.Calls, a.Calls)
+		}
+	}
+}
+
+// Names of agents are claims: as many as somebody makes up do not fill the memory, nor push out those that do most.
+func TestMoreAgentsThanAreKeptCostNoMemory(t *testing.T) {
+	h := newHistory(12)
+	for day := range 3 {
+		for i := range 10 {
+			h.session(fmt.Sprintf("s%d-%d", day, i), monday.AddDate(0, 0, day).Add(time.Duration(9+i)*time.Hour), h.customer()...)
+		}
+		for i := range 1500 {
+			h.session("x", monday.AddDate(0, 0, day).Add(20*time.Hour), call{tool: "get_order", agent: fmt.Sprintf("eve%d-%d", day, i)})
+		}
+	}
+	b := learned(t, h, baseline.Learning{})
+	if len(b.Agents) != 256 || b.Agent("support") == nil || b.Agent("support").Sessions != 30 {
+		t.Errorf("%d agents, support is %v", len(b.Agents), b.Agent("support") != nil)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 // lesson is what the honest calls of one session on one day teach.
 type lesson struct {
+	denied      bool // a call did not pass
 	calls       int64
 	first, last event.Time
 	rates       [4]int64

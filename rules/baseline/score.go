@@ -84,10 +84,10 @@ func (j *judgement) order() {
 	}
 	if a.Tools[l.tool] == nil {
 		if b, known := a.Servers.of(l.server); !known {
-			j.note(News, a.order.new()+b, reason{kind: newServer, n: a.Sessions})
+			j.note(News, a.order.new()+b, reason{kind: newServer, n: a.Sessions, waits: a.Servers.Wait[l.server]})
 			return
 		}
-		j.note(News, a.order.new(), reason{kind: newTool, n: a.Sessions})
+		j.note(News, a.order.new(), reason{kind: newTool, n: a.Sessions, waits: a.Waiting[l.tool]})
 		return
 	}
 	one, two := a.Next[l.before[0]], (*Tally)(nil)
@@ -104,9 +104,12 @@ func (j *judgement) order() {
 			why := reason{kind: rareNext, n: t.Seen[l.tool], of: t.all}
 			if one == nil || one.Seen[l.tool] == 0 {
 				why = reason{kind: newNext, n: a.Sessions}
+				if one != nil {
+					why.waits = one.Wait[l.tool]
+				}
 			}
 			if spent > 0 && i == 1 {
-				why = reason{kind: newPair, n: a.Sessions}
+				why = reason{kind: newPair, n: a.Sessions, waits: two.Wait[l.tool]}
 				spent /= 2 // the pair is new, but not what came right before
 			}
 			j.note(Order, min(b+spent, maxBits), why)
@@ -123,7 +126,7 @@ func (j *judgement) effects() {
 	}
 	for _, e := range j.look.effects {
 		if b, known := j.agent.Effects.of(e); !known {
-			j.note(Effect, b, reason{kind: newEffect, name: e, n: j.agent.Sessions})
+			j.note(Effect, b, reason{kind: newEffect, name: e, n: j.agent.Sessions, waits: j.agent.Effects.Wait[e]})
 		}
 	}
 }
@@ -193,7 +196,7 @@ func (j *judgement) outcome() {
 func (j *judgement) arguments() {
 	l, t := j.look, j.tool
 	if b, known := t.Keys.of(l.keys); !known {
-		j.note(Shape, b, reason{kind: newKeys, name: l.keys, n: t.Sessions})
+		j.note(Shape, b, reason{kind: newKeys, name: l.keys, n: t.Sessions, waits: t.Keys.Wait[l.keys]})
 	}
 	for i := range l.fields {
 		f := &l.fields[i]
@@ -203,15 +206,15 @@ func (j *judgement) arguments() {
 			continue
 		}
 		if b, known := x.Types.of(f.kind); !known {
-			j.note(Shape, b, reason{kind: newType, name: f.path, text: f.kind, n: x.Sessions})
+			j.note(Shape, b, reason{kind: newType, name: f.path, text: f.kind, n: x.Sessions, waits: x.Types.Wait[f.kind]})
 			continue
 		}
 		if b, known := x.Forms.of(f.form); f.form != "" && !known {
-			j.note(Shape, b, reason{kind: newForm, name: f.path, text: f.form, n: x.Sessions})
+			j.note(Shape, b, reason{kind: newForm, name: f.path, text: f.form, n: x.Sessions, waits: x.Forms.Wait[f.form]})
 		}
 		switch b, known := x.Values.of(f.value()); {
 		case !known && !dated(f.text): // each day has another date, and each month
-			j.note(Shape, b, reason{kind: newValue, name: f.path, text: f.text, n: x.Sessions, of: int64(len(x.Values.Seen))})
+			j.note(Shape, b, reason{kind: newValue, name: f.path, text: f.text, n: x.Sessions, of: int64(len(x.Values.Seen)), waits: x.Values.Wait[f.value()]})
 		case known && !x.Values.Open:
 			j.note(Argument, b/2, reason{kind: rareValue, name: f.path, text: f.text, n: x.Values.Seen[f.value()], of: x.Values.all})
 		}

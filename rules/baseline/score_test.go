@@ -100,7 +100,7 @@ func TestAChangeIsFoundOutAndNamed(t *testing.T) {
 			args := refund(123_456, 20, "late")
 			args["to_account"] = "DE123"
 			return append(h.customer()[:2], call{tool: "issue_refund", args: args})
-		}, 1, baseline.Shape, `argument "to_account" was never sent`},
+		}, 1, baseline.Shape, `argument "to_account" is new`},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			b, h := trained(t)

@@ -115,9 +115,10 @@ func (c *calls) call(e event.Event, b *event.Call) {
 	}
 }
 
-// settled returns the call that passes with the verdict in e; one without body if none does.
-func (c *calls) settled(e event.Event, v *event.Verdict) event.Event {
-	call := c.judging
+// settled returns the call about which the verdict in e is the last one, and whether it passes; one without body if it waits, or
+// is not known.
+func (c *calls) settled(e event.Event, v *event.Verdict) (call event.Event, passes bool) {
+	call = c.judging
 	c.judging = event.Event{}
 	if v.After != 0 {
 		call = c.held[e.Cause]
@@ -125,13 +126,13 @@ func (c *calls) settled(e event.Event, v *event.Verdict) event.Event {
 	}
 	switch {
 	case call.Body == nil || call.Seq != e.Cause: // retention has removed it
+		return event.Event{}, false
 	case v.Action == event.Hold:
 		if c.held == nil {
 			c.held = map[uint64]event.Event{}
 		}
 		c.held[e.Cause] = call
-	case v.Action.Passes():
-		return call
+		return event.Event{}, false
 	}
-	return event.Event{}
+	return call, v.Action.Passes()
 }

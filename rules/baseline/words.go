@@ -12,6 +12,7 @@ type reason struct {
 	kind  kind
 	value int64
 	more  int64
+	waits int64 // sessions in which it was, which were too few to be known
 	n, of int64
 	name  string
 	text  string
@@ -55,6 +56,9 @@ type Deviation struct {
 // say writes a reason as a sentence.
 func (r *reason) say(l *look) string {
 	quote := func(s string) string { return strconv.Quote(shown(s, maxShown)) }
+	if r.waits > 0 {
+		return r.waiting(l, quote)
+	}
 	switch r.kind {
 	case newServer:
 		return fmt.Sprintf("first use of server %s in %s", quote(l.server), sessions(r.n+1))
@@ -97,7 +101,7 @@ func (r *reason) say(l *look) string {
 	case newKeys:
 		return fmt.Sprintf("arguments %s were never sent together (%s)", quote(r.name), sessions(r.n))
 	case newArg:
-		return fmt.Sprintf("argument %s was never sent (%s)", quote(r.name), sessions(r.n))
+		return fmt.Sprintf("argument %s is new (%s)", quote(r.name), sessions(r.n))
 	case newType:
 		return fmt.Sprintf("%s was never a %s (%s)", r.name, r.text, sessions(r.n))
 	case newForm:
@@ -117,6 +121,34 @@ func (r *reason) say(l *look) string {
 		return fmt.Sprintf("%s comes from %s; it did in few or none of %s", r.name, quote(r.text), sessions(r.n))
 	}
 	return ""
+}
+
+// waiting is say of what is new, but was seen.
+func (r *reason) waiting(l *look, quote func(string) string) string {
+	what := ""
+	switch r.kind {
+	case newServer:
+		what = "server " + quote(l.server) + " was used"
+	case newTool:
+		what = l.tool + " was used"
+	case newNext:
+		if what = l.tool + " followed " + l.before[0]; l.before[0] == "" {
+			what = l.tool + " came first"
+		}
+	case newPair:
+		what = l.tool + " followed " + l.before[1] + " and " + l.before[0]
+	case newEffect:
+		what = "a tool that can " + quote(r.name) + " was used"
+	case newKeys:
+		what = "arguments " + quote(r.name) + " were sent together"
+	case newType:
+		what = r.name + " was a " + r.text
+	case newForm:
+		what = r.name + " had the form " + quote(r.text)
+	default:
+		what = r.name + " was " + quote(r.text)
+	}
+	return fmt.Sprintf("%s in %s, too few to be known", what, sessions(r.waits))
 }
 
 // usual says what a number is compared with.
