@@ -31,8 +31,9 @@ type Baseline struct {
 	// Capped are the thresholds that would have gone further from those of the baseline before than they may.
 	Capped []Capped `json:"capped,omitempty"`
 
-	digest string
-	agents map[string]*Agent
+	digest  string
+	agents  map[string]*Agent
+	follows bool
 }
 
 // The errors of Parse.
@@ -147,6 +148,7 @@ func (b *Baseline) finish() {
 		}
 		a.missing = b.Enough.lack(a)
 	}
+	b.follows = b.Follows()
 }
 
 // Of returns what the calls of an agent are compared with: what is known of it or, where that is too little, of agents like

@@ -54,6 +54,7 @@ func (a *Agent) judge(l *look, explain func(s Signal, b Bits, why reason)) (out 
 	j.outcome()
 	if t != unknownTool {
 		j.arguments()
+		j.origins()
 	}
 	return j.out
 }
@@ -229,9 +230,6 @@ func (j *judgement) arguments() {
 		if f.sweep > 4 { // three may be by chance
 			j.note(Sweep, any.Sweep.high(f.sweep), reason{kind: swept, value: f.sweep, name: f.path, h: &any.Sweep})
 			j.note(Sweep, x.Sweep.few(f.sweep), reason{kind: swept, value: f.sweep, name: f.path, h: &x.Sweep})
-		}
-		if b, known := x.From.of(f.from); f.from != "" && x.From.all > 0 && (!known || b > bit) {
-			j.note(Origin, b, reason{kind: newOrigin, name: f.path, text: f.from, n: x.From.all})
 		}
 	}
 }
