@@ -53,8 +53,8 @@ func (a *Agent) judge(l *look, explain func(s Signal, b Bits, why reason)) (out 
 	j.pace()
 	j.outcome()
 	if t != unknownTool {
+		j.origins() // the first to be named, of what is as strange
 		j.arguments()
-		j.origins()
 	}
 	return j.out
 }
