@@ -281,7 +281,18 @@ func (g *Gate) read(cause uint64, body event.Body) (out any) {
 	if r, ok := body.(*event.Result); ok && len(r.Content) > 0 && g.forgets(cause, r) {
 		return nil
 	}
-	return g.Policy().Read(body)
+	p := g.Policy()
+	if out := p.Read(body); out != nil || !p.AsksBaseline() || !g.follows() {
+		return out
+	}
+	return rules.ReadText(body)
+}
+
+// follows reports whether what is said is remembered.
+func (g *Gate) follows() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.mem.state.Follows()
 }
 
 func (g *Gate) forgets(cause uint64, r *event.Result) bool {

@@ -24,6 +24,11 @@ func (p *Policy) Read(body event.Body) any {
 	if !p.trails {
 		return nil
 	}
+	return ReadText(body)
+}
+
+// ReadText is Read of what a result or a turn says, whether or not a rule asks for it: where the baseline in force does.
+func ReadText(body event.Body) any {
 	var t *lineage.Text
 	switch b := body.(type) {
 	case *event.Result:
@@ -50,6 +55,10 @@ func (p *Policy) Read(body event.Body) any {
 	}
 	return t
 }
+
+// Follows reports whether what is said is remembered, since a rule asks for it, or the baseline in force: only then somebody has to
+// read it.
+func (s *State) Follows() bool { return s.trails != nil }
 
 // Forgets reports whether a result of so many bytes would not be remembered in a session: then nobody has to read it before.
 func (s *State) Forgets(session string, size int, at event.Time) bool {

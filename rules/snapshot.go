@@ -219,6 +219,7 @@ func (s *State) restore(img stateImage) error {
 		if err := s.habits.Restore(img.Habits); err != nil {
 			return err
 		}
+		s.follow()
 	}
 	return s.trails.restore(img.Trails)
 }

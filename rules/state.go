@@ -30,7 +30,7 @@ type State struct {
 	judging  event.Event                 // the call whose first verdict comes next
 	held     map[uint64]held             // calls that wait for a person
 	order    *order                      // what rules with steps remember
-	trails   *trails                     // what was said; nil if no rule asks for it
+	trails   *trails                     // what was said; nil if no rule asks for it, and no baseline in force
 	habits   *baseline.Watch             // what agents do; nil if no rule asks for it
 
 	exceptions exceptions
@@ -109,7 +109,7 @@ func (s *State) Apply(e event.Event) {
 	case *event.Promoted:
 		if s.habits != nil {
 			read, _ := e.Read.(*baseline.Baseline)
-			s.habits.Promote(b.Baseline, read)
+			s.promoted(e, b, read)
 		}
 	case *event.Verdict:
 		if s.habits != nil {
@@ -131,6 +131,9 @@ func (s *State) Apply(e event.Event) {
 		if s.trails != nil {
 			s.trails.said(e, b)
 		}
+		if s.habits != nil {
+			s.habits.Said()
+		}
 	case *event.Signal:
 		s.order.signal(e)
 	case *event.Opened, *event.Loaded, *event.Exception, *event.Revoked, *event.Review, *event.Expired, *event.Closed:
@@ -144,7 +147,7 @@ func (s *State) Catalog() *catalog.Catalog { return s.catalog }
 func (s *State) declare(tool catalog.Key, seq uint64, t *event.Tool) {
 	schema, why := compileDeclared(t.InputSchema)
 	d := declaration{schema: schema, why: why}
-	if s.trails != nil {
+	if s.policy.trails {
 		d.fields = fieldsOf(t.InputSchema)
 		if s.catalog.Find(tool.Server, tool.Tool) != nil {
 			s.trails.describe(tool, seq, t)
@@ -185,7 +188,7 @@ func (s *State) call(e event.Event, b *event.Call) {
 	}
 	s.look(e)
 	s.order.call(e, &s.view.call)
-	if s.trails != nil && !b.Seen {
+	if s.policy.trails && !b.Seen {
 		s.trails.call(e, &s.view.call)
 	}
 	list := s.spare
@@ -223,7 +226,7 @@ func (s *State) about(server, tool string) string {
 // look makes the call in e the one that is judged, and lets conditions ask what was said in its session.
 func (s *State) look(e event.Event) {
 	s.view.look(e)
-	if s.trails != nil {
+	if s.policy.trails {
 		c := s.view.call.Call
 		s.view.call.Follow(s.trails.peek(e), s.declared[catalog.Key{Server: c.Server, Tool: c.Tool}].fields)
 	}

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -85,6 +86,7 @@ func (s *State) judgeStrange(r *rule, e event.Event) finding {
 	if score.Bits < limit {
 		return finding{}
 	}
+	f := finding{fires: true, hint: "do it as it is usually done, or let a person decide"}
 	var why strings.Builder
 	fmt.Fprintf(&why, "stranger than %s of honest calls (limit %s; learned from %d of %s)", shareText(score.Share()), words, score.Of.Score.Calls, clip(score.Of.Name))
 	for i, d := range s.habits.Explain(e, &score) {
@@ -92,11 +94,24 @@ func (s *State) judgeStrange(r *rule, e event.Event) finding {
 			break
 		}
 		why.WriteString("; " + d.Text)
+		if d.Source.Seq != 0 && !slices.Contains(f.evidence, d.Source.Seq) {
+			f.evidence = append(f.evidence, d.Source.Seq)
+			f.origins = append(f.origins, s.standsAt(e, &d))
+		}
 	}
+	slices.Sort(f.evidence)
 	if score.Why != "" {
 		why.WriteString("; compared with others, since " + score.Why)
 	}
-	return finding{fires: true, why: why.String(), hint: "do it as it is usually done, or let a person decide"}
+	f.why = why.String()
+	return f
+}
+
+// standsAt says where a value stands that came from elsewhere than usual.
+func (s *State) standsAt(e event.Event, d *baseline.Deviation) event.Origin {
+	o := event.Origin{Path: s.view.call.Leaf("args", d.Value), Seq: d.Source.Seq}
+	o.From, o.To = s.trails.peek(e).Locate(d.Source, d.Value)
+	return o
 }
 
 // maxReasons bounds how many reasons a sentence has.

@@ -38,7 +38,8 @@ type trails struct {
 	about    func(server, tool string) string // the description of a tool; empty if unknown
 	sessions map[string]*trail
 	epoch    int64
-	size     int // of the texts of this epoch
+	size     int  // of the texts of this epoch
+	lazy     bool // texts are read when somebody asks for what is in them
 
 	described map[catalog.Key]described // tools whose description says something to the assistant
 	overheard *lineage.Memory           // of described; nil if it is to be made anew
@@ -54,6 +55,7 @@ type trail struct {
 	talk    int              // of these
 	count   int              // of the texts of its epoch
 	missing int64            // the epoch of the last text that is not remembered; -1 for none
+	deaf    int64            // the epoch of the last words of the user that are not remembered; -1 for none
 	touched map[string]int64 // word -> epoch in which it was last true
 	pending map[uint64]int64 // calls without result that read what the user has pointed at -> their epoch
 	memory  *lineage.Memory  // of texts; nil if it is to be made anew
@@ -81,7 +83,7 @@ func newTrails(p *Policy, about func(server, tool string) string) *trails {
 }
 
 func (t *trails) newTrail(epoch int64) *trail {
-	return &trail{all: t, epoch: epoch, missing: -1, touched: map[string]int64{}, pending: map[uint64]int64{}}
+	return &trail{all: t, epoch: epoch, missing: -1, deaf: -1, touched: map[string]int64{}, pending: map[uint64]int64{}}
 }
 
 func epochOf(at event.Time) int64 { return int64(at) / int64(trailEpoch) }
@@ -119,12 +121,20 @@ func (t *trails) of(e event.Event) *trail {
 // expire forgets what is too old in the given epoch.
 func (s *trail) expire(now int64) {
 	n := len(s.texts)
+	for _, h := range s.texts {
+		if h.epoch < now-1 && h.source.Class == lineage.User {
+			s.deaf = max(s.deaf, h.epoch+2)
+		}
+	}
 	s.texts = slices.DeleteFunc(s.texts, func(h heard) bool { return h.epoch < now-1 })
 	old := func(epoch int64) bool { return epoch < now-1 }
 	maps.DeleteFunc(s.touched, func(_ string, epoch int64) bool { return old(epoch) })
 	maps.DeleteFunc(s.pending, func(_ uint64, epoch int64) bool { return old(epoch) })
 	if s.missing >= 0 && s.missing < now-1 {
 		s.missing, n = -1, -1
+	}
+	if s.deaf < now-1 {
+		s.deaf = -1
 	}
 	if n != len(s.texts) {
 		s.memory = nil
@@ -136,7 +146,9 @@ func (s *trail) recall() *lineage.Memory {
 	if s.memory == nil {
 		s.memory = &lineage.Memory{}
 		for _, h := range s.texts {
-			s.memory.Add(h.source, h.read())
+			if !s.memory.Add(h.source, h.read()) {
+				s.missing = max(s.missing, h.epoch)
+			}
 		}
 		if s.missing >= 0 {
 			s.memory.Lose()
@@ -145,10 +157,14 @@ func (s *trail) recall() *lineage.Memory {
 	return s.memory
 }
 
-// lose notes that something was said that is not remembered.
-func (s *trail) lose() {
-	s.missing = s.epoch
-	s.recall().Lose()
+// lose notes that something was said that is not remembered, by somebody of a class.
+func (s *trail) lose(class lineage.Class) {
+	if s.missing = s.epoch; class == lineage.User {
+		s.deaf = s.epoch
+	}
+	if s.memory != nil {
+		s.memory.Lose()
+	}
 }
 
 // add adds a text to the trail of a session. Read is what was read of it, if that was done before.
@@ -166,7 +182,7 @@ func (t *trails) add(s *trail, h heard, read any) {
 			text = h.read()
 		}
 		if text == nil { // it cannot be read
-			s.lose()
+			s.lose(h.source.Class)
 			return
 		}
 		length = text.Size()
@@ -176,19 +192,21 @@ func (t *trails) add(s *trail, h heard, read any) {
 		size, most = &s.talk, maxTalk
 	}
 	if *size+length > most || s.count >= maxTexts {
-		s.lose()
+		s.lose(h.source.Class)
 		return
 	}
 	*size += length
 	s.count++
 	t.size += length
-	if text == nil {
-		text = h.read()
-	}
-	if !s.recall().Add(h.source, text) {
-		s.lose()
-	}
 	h.epoch = s.epoch
+	if !t.lazy || s.memory != nil {
+		if text == nil {
+			text = h.read()
+		}
+		if !s.recall().Add(h.source, text) {
+			s.lose(h.source.Class &^ lineage.User) // all that it says in so many words is there
+		}
+	}
 	s.texts = append(s.texts, h)
 	if t.size > maxTrails {
 		t.shrink()
@@ -205,7 +223,9 @@ func (t *trails) shrink() {
 		if s.epoch != t.epoch || s.size+s.talk == 0 {
 			continue
 		}
-		t.size -= s.size + s.talk
+		if t.size -= s.size + s.talk; s.talk > 0 {
+			s.deaf = s.epoch
+		}
 		s.size, s.talk, s.count, s.missing, s.memory = 0, 0, 0, s.epoch, nil
 		s.texts = slices.DeleteFunc(s.texts, func(h heard) bool { return h.epoch == s.epoch })
 	}
@@ -269,8 +289,11 @@ func (t *trails) said(e event.Event, b *event.Turn) {
 	}
 	t.add(s, h, read)
 	t.add(s, heard{source: lineage.Source{Seq: e.Seq, Server: source.Server, Tool: source.Tool, Class: lineage.Untrusted}, text: others}, nil)
-	if unheard := b.Size > 0 && b.Text == "" && h.digest == nil; unheard || hasTruncated(b.Findings) && class == lineage.Untrusted {
-		s.lose()
+	switch unheard := b.Size > 0 && b.Text == "" && h.digest == nil; {
+	case unheard, hasTruncated(b.Findings) && class == lineage.Untrusted:
+		s.lose(class)
+	case hasTruncated(b.Findings) && class == lineage.User:
+		s.deaf = s.epoch
 	}
 }
 
@@ -369,7 +392,7 @@ func (t *trails) result(e event.Event, b *event.Result) {
 	}
 	t.add(s, heard{source: source, text: Texts(b)}, e.Read)
 	if hasTruncated(b.Findings) && !trusted {
-		s.lose()
+		s.lose(source.Class)
 	}
 }
 
@@ -415,7 +438,7 @@ func (t *trails) peek(e event.Event) *trail {
 	case s == nil || s.epoch < now-1:
 		s = t.newTrail(now)
 	case t.epoch != now:
-		later := &trail{all: t, epoch: now, missing: s.missing, touched: maps.Clone(s.touched), texts: slices.Clone(s.texts), memory: s.memory}
+		later := &trail{all: t, epoch: now, missing: s.missing, deaf: s.deaf, touched: maps.Clone(s.touched), texts: slices.Clone(s.texts), memory: s.memory}
 		later.expire(now)
 		s = later
 	}

@@ -24,6 +24,7 @@ type trailImage struct {
 	Talk    int
 	Count   int
 	Missing int64
+	Deaf    int64
 	Touched map[string]int64
 	Pending map[uint64]int64
 }
@@ -47,7 +48,7 @@ func (t *trails) image(at event.Time) *trailsImage {
 	img := &trailsImage{Epoch: t.epoch, Size: t.size, Sessions: make(map[string]trailImage, len(t.sessions))}
 	for id, s := range t.sessions {
 		x := trailImage{
-			Seq: s.seq, Epoch: s.epoch, Size: s.size, Talk: s.talk, Count: s.count, Missing: s.missing, Touched: s.touched, Pending: s.pending,
+			Seq: s.seq, Epoch: s.epoch, Size: s.size, Talk: s.talk, Count: s.count, Missing: s.missing, Deaf: s.deaf, Touched: s.touched, Pending: s.pending,
 			Texts: make([]heardImage, len(s.texts)),
 		}
 		for i, h := range s.texts {
@@ -68,7 +69,7 @@ func (t *trails) restore(img *trailsImage) error {
 	t.epoch, t.size = img.Epoch, img.Size
 	for id, x := range img.Sessions {
 		s := t.newTrail(x.Epoch)
-		s.seq, s.size, s.talk, s.count, s.missing = x.Seq, x.Size, x.Talk, x.Count, x.Missing
+		s.seq, s.size, s.talk, s.count, s.missing, s.deaf = x.Seq, x.Size, x.Talk, x.Count, x.Missing, x.Deaf
 		for word, epoch := range x.Touched {
 			s.touched[word] = epoch
 		}

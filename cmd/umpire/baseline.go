@@ -185,6 +185,7 @@ func (a *app) learn(l *learn, now time.Time) error {
 		return err
 	}
 	how := baseline.Learning{Since: l.filter.from, Agent: l.agent, Enough: enough, Effects: live.effects, Live: live.baseline}
+	how.Trails = func() baseline.Trails { return live.policy.Origins() }
 	b, err := baseline.Learn(func(from uint64) iter.Seq2[event.Event, error] { return history.Events(r, from) }, how)
 	if err != nil {
 		return err

@@ -58,7 +58,7 @@ func (a *app) diffBaseline(path string, from event.Time, stranger string, limit 
 		return err
 	}
 	changes := b.Diff(live.baseline)
-	c, err := baseline.Compare(func(seq uint64) iter.Seq2[event.Event, error] { return history.Events(r, seq) }, from, live.baseline, b, limit, live.effects)
+	c, err := baseline.Compare(func(seq uint64) iter.Seq2[event.Event, error] { return history.Events(r, seq) }, from, live.baseline, b, limit, live.effects, live.policy.Origins())
 	if err != nil {
 		return err
 	}

@@ -115,7 +115,9 @@ type Arg struct {
 	Length   Histogram `json:"length"` // bytes of a text, the most of each session
 	Number   Histogram `json:"number"` // thousandths, each once in a session
 	Distincts
-	From Tally `json:"from"` // where the value came from: "user", "result" …; only where that is traced
+	// From is where the value came from, in sessions of which it is known what the user said: FromUser and its like, or the
+	// "server/tool" whose result it was.
+	From Tally `json:"from"`
 }
 
 // The bounds of what is learned. What finds no room was never seen.
@@ -124,6 +126,7 @@ const (
 	maxValues = 32
 	maxForms  = 16
 	maxKeys   = 32
+	maxFrom   = 16
 	maxAfter  = 64 // tools after one
 	maxDays   = 366
 )
@@ -245,7 +248,7 @@ func (t *Tool) merge(other *Tool, a *Agent) {
 		x.Types.merge(&o.Types, 0, r)
 		x.Values.merge(&o.Values, maxValues, r)
 		x.Forms.merge(&o.Forms, maxForms, r)
-		x.From.merge(&o.From, 0, r)
+		x.From.merge(&o.From, maxFrom, r)
 		x.Length.merge(&o.Length, r)
 		x.Number.merge(&o.Number, r)
 		x.merge(&o.Distincts, r)

@@ -124,6 +124,15 @@ func (a *Agent) named(now *Agent, tell func(what string, list []string)) {
 			if x, y := was.Args[path], t.Args[path]; x != nil {
 				fresh("new types of "+path+" of "+name, x.Types.Seen, y.Types.Seen)
 				fresh("new forms of "+path+" of "+name, x.Forms.Seen, y.Forms.Seen)
+				if x.habit() && !y.From.Open {
+					words := map[string]int64{}
+					for from, n := range y.From.Seen {
+						if x.From.Seen[from] == 0 {
+							words[OriginWords(from)] = n
+						}
+					}
+					fresh(path+" of "+name+" now comes from", nil, words)
+				}
 				if !x.Values.Open {
 					fresh("new values of "+path+" of "+name, x.Values.Seen, y.Values.Seen)
 				}
@@ -168,13 +177,22 @@ type Comparison struct {
 
 // Compare scores the calls of a history that passed since then by two baselines, of which was can be nil: how many are stranger
 // than so much by the one and by the other.
-func Compare(history History, since event.Time, was, now *Baseline, limit Bits, effects func(server, tool string) []string) (c Comparison, err error) {
+func Compare(history History, since event.Time, was, now *Baseline, limit Bits, effects func(server, tool string) []string, trails Trails) (c Comparison, err error) {
 	old, fresh := NewWatch(effects), NewWatch(effects)
-	old.live, fresh.live = was, now
+	if old.live, fresh.live = was, now; !old.Follows() && !fresh.Follows() {
+		trails = nil
+	}
+	if trails != nil {
+		old.Follow(trails.Of)
+		fresh.Follow(trails.Of)
+	}
 	var follow calls
 	for e, err := range history(1) {
 		if err != nil {
 			return c, fmt.Errorf("baseline: %w", err)
+		}
+		if trails != nil {
+			trails.Apply(e)
 		}
 		switch b := e.Body.(type) {
 		case *event.Call:
@@ -194,7 +212,10 @@ func Compare(history History, since event.Time, was, now *Baseline, limit Bits, 
 		case *event.Result:
 			old.Result(e, b)
 			fresh.Result(e, b)
-		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Review, *event.Expired, *event.Signal, *event.Turn, *event.Closed:
+		case *event.Turn:
+			old.Said()
+			fresh.Said()
+		case *event.Opened, *event.Loaded, *event.Catalog, *event.Accepted, *event.Promoted, *event.Exception, *event.Revoked, *event.Review, *event.Expired, *event.Signal, *event.Closed:
 		}
 	}
 	return c, nil

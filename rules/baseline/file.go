@@ -39,8 +39,9 @@ type Baseline struct {
 	// Uncapped are the agents, and groups of them, for which the baseline before had nothing to compare with.
 	Uncapped []string `json:"uncapped,omitempty"`
 
-	digest string
-	agents map[string]*Agent
+	digest  string
+	agents  map[string]*Agent
+	follows bool
 }
 
 // The errors of Parse.
@@ -128,6 +129,7 @@ func (b *Baseline) finish() {
 		}
 		a.missing = b.Enough.lack(a)
 	}
+	b.follows = b.Follows()
 }
 
 // Of returns what the calls of an agent are compared with: what is known of it or, where that is too little, of agents like

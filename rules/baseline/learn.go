@@ -20,7 +20,9 @@ type Learning struct {
 	Agent string     // only of this agent; "" is all of them
 	// Effects says what a tool can do, as far as a policy says it; nil if there is none.
 	Effects func(server, tool string) []string
-	Enough  Evidence // before calls are compared with what an agent does; zero is 30 sessions, 200 calls and 3 days
+	// Trails returns the Trails of an empty history; nil if nobody remembers what is said.
+	Trails func() Trails
+	Enough Evidence // before calls are compared with what an agent does; zero is 30 sessions, 200 calls and 3 days
 	// Live is the baseline that is in force, from whose thresholds those of the new one may not go far; nil if there is none.
 	Live *Baseline
 	// Accepted reports whether a person says that something is known that was seen too seldom since then; nil if nobody says so.
@@ -33,13 +35,13 @@ const folds = 5
 // Learn learns a baseline from a history. It reads it twice: once to learn, and once to find out how strange calls are that did
 // not teach.
 func Learn(history History, how Learning) (*Baseline, error) {
-	l := learner{how: how, denied: map[deniedKey]bool{}, agents: map[string]*taught{}, known: map[string]*Agent{}, arrived: map[string]arrivals{}}
+	l := learner{how: how, denied: map[deniedKey]bool{}, agents: map[string]*taught{}, known: map[string]*Agent{}, arrived: map[string]arrivals{}, tracing: true}
 	if err := l.read(history, l.teach); err != nil {
 		return nil, err
 	}
 	l.flush()
 	b := l.assemble()
-	l.samples = map[string][]sample{}
+	l.samples, l.tracing = map[string][]sample{}, b.Follows()
 	if err := l.read(history, l.compare); err != nil {
 		return nil, err
 	}
@@ -83,6 +85,8 @@ type learner struct {
 	calls    calls
 	look     look
 	day      int64
+	trails   Trails // nil if nobody remembers what is said, or it makes no difference
+	tracing  bool   // it can
 	sessions map[sessionKey]*lesson
 	denied   map[deniedKey]bool // sessions of a day in which a call did not pass
 	agents   map[string]*taught
@@ -131,6 +135,9 @@ func count(parts *[folds]*Agent) (e Evidence) {
 func (l *learner) read(history History, each func(call uint64, t *look)) error {
 	l.stream, l.calls = newStream(), calls{}
 	l.sessions, l.day = map[sessionKey]*lesson{}, -1
+	if l.trails = nil; l.tracing && l.how.Trails != nil {
+		l.trails = l.how.Trails()
+	}
 	effects := func(c *event.Call) []string {
 		if l.how.Effects == nil {
 			return nil
@@ -140,6 +147,9 @@ func (l *learner) read(history History, each func(call uint64, t *look)) error {
 	for e, err := range history(1) {
 		if err != nil {
 			return fmt.Errorf("baseline: %w", err)
+		}
+		if l.trails != nil {
+			l.trails.Apply(e)
 		}
 		if day := dayOf(e.At); day != l.day {
 			l.flush()
@@ -164,6 +174,10 @@ func (l *learner) read(history History, each func(call uint64, t *look)) error {
 			l.stream.Tracker.look(call, e.At, effects(c), &l.look)
 			teaches := honest(b) && e.At >= l.how.Since
 			if teaches && !l.leftOut(c.Agent, call.Session) {
+				if l.trails != nil {
+					call.At = e.At
+					l.look.trail = l.trails.Of(call)
+				}
 				each(call.Seq, &l.look)
 			}
 			l.stream.pass(call.Seq, &l.look, teaches)
@@ -189,7 +203,9 @@ func (l *learner) teach(_ uint64, t *look) {
 	if l.from == 0 {
 		l.from = t.at
 	}
-	l.until = t.at
+	if l.until = t.at; t.trail != nil && t.trail.Heard() {
+		t.trace(func(*fieldLook) bool { return true })
+	}
 	s.call(t)
 }
 

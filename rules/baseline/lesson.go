@@ -121,8 +121,8 @@ func (s *toolLesson) field(f *fieldLook) {
 	if f.kind == "number" {
 		put(x.numbers, round(f.number))
 	}
-	if f.from != "" {
-		put(x.from, f.from)
+	for _, o := range f.from {
+		put(x.from, o.class)
 	}
 	for i, n := range f.distincts() {
 		x.distincts[i] = max(x.distincts[i], n)
@@ -224,7 +224,7 @@ func (s *argLesson) teach(x *Arg, r *room) {
 		x.Forms.add(k, 1, maxForms, r)
 	}
 	for _, k := range sorted(s.from) {
-		x.From.add(k, 1, 0, r)
+		x.From.add(k, 1, maxFrom, r)
 	}
 	if s.length >= 0 {
 		x.Length.add(s.length, 1, r)

@@ -122,11 +122,11 @@ func TestACandidateSaysHowManyPastCallsItWouldJudgeOtherwise(t *testing.T) {
 	}
 	now := learned(t, h, baseline.Learning{})
 	none := func(string, string) []string { return nil }
-	c, err := baseline.Compare(h.all, event.At(monday.AddDate(0, 0, 30)), was, now, strange, none)
+	c, err := baseline.Compare(h.all, event.At(monday.AddDate(0, 0, 30)), was, now, strange, none, nil)
 	if err != nil || c.Calls != 6 || c.Usual < 4 || c.Stranger > 0 || c.Unknown > 0 {
 		t.Errorf("%+v, %v", c, err)
 	}
-	c, err = baseline.Compare(h.all, 0, nil, now, strange, none)
+	c, err = baseline.Compare(h.all, 0, nil, now, strange, none, nil)
 	if err != nil || c.Usual != 0 || c.Both != 0 {
 		t.Errorf("against nothing: %+v, %v", c, err)
 	}

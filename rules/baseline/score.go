@@ -53,6 +53,7 @@ func (a *Agent) judge(l *look, explain func(s Signal, b Bits, why reason)) (out 
 	j.pace()
 	j.outcome()
 	if t != unknownTool {
+		j.origins() // the first to be named, of what is as strange
 		j.arguments()
 	}
 	return j.out
@@ -232,9 +233,6 @@ func (j *judgement) arguments() {
 		if f.sweep > 4 { // three may be by chance
 			j.note(Sweep, any.Sweep.high(f.sweep), reason{kind: swept, value: f.sweep, name: f.path, h: &any.Sweep})
 			j.note(Sweep, x.Sweep.few(f.sweep), reason{kind: swept, value: f.sweep, name: f.path, h: &x.Sweep})
-		}
-		if b, known := x.From.of(f.from); f.from != "" && x.From.all > 0 && (!known || b > bit) {
-			j.note(Origin, b, reason{kind: newOrigin, name: f.path, text: f.from, n: x.From.all})
 		}
 	}
 }

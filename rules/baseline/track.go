@@ -135,6 +135,8 @@ type look struct {
 	keys    string
 	fields  []fieldLook
 	scratch []field
+	trail   Trail // of the session; nil if there is none
+	traced  int   // fields of which was asked where they came from
 }
 
 type fieldLook struct {
@@ -142,7 +144,8 @@ type fieldLook struct {
 	distinct int64 // different values in the session, with this one
 	day      int64 // in the day
 	sweep    int64 // how many in a row; 0 if it does not end with a number
-	from     string
+	traced   bool  // from says what is known
+	from     []origin
 }
 
 func (f *fieldLook) distincts() [3]int64 { return [3]int64{f.distinct, f.day, f.sweep} }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 type Watch struct {
 	stream  *stream
 	effects func(server, tool string) []string
+	trail   func(e event.Event) Trail // nil if nobody remembers what is said
 	live    *Baseline
 	broken  error  // why there is none, although one came into force
 	text    []byte // of that
@@ -42,6 +44,29 @@ func (w *Watch) Promote(data []byte, read *Baseline) {
 	}
 	if w.text, w.seq = nil, 0; w.broken != nil {
 		w.text = data
+	}
+}
+
+// Follow sets who knows what was said in the session of an event; nil for nobody. That is of use only where the baseline in force
+// Follows.
+func (w *Watch) Follow(trail func(e event.Event) Trail) { w.trail, w.seq = trail, 0 }
+
+// Follows reports whether the baseline in force knows where values come from.
+func (w *Watch) Follows() bool { return w.live != nil && w.live.follows }
+
+// Said notes that something was said, in whatever session.
+func (w *Watch) Said() { w.seq = 0 }
+
+// Sessions yields the sessions that have had a call on the day of which something is known of their agents.
+func (w *Watch) Sessions() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, a := range w.stream.Tracker.Agents {
+			for id := range a.Sessions {
+				if !yield(id) {
+					return
+				}
+			}
+		}
 	}
 }
 
@@ -126,7 +151,10 @@ func (w *Watch) see(call event.Event, at event.Time) {
 	}
 	c := call.Body.(*event.Call)
 	w.stream.Tracker.look(call, at, w.effects(c.Server, c.Tool), &w.look)
-	w.seq, w.scored = call.Seq, false
+	if w.seq, w.scored = call.Seq, false; w.trail != nil && w.Follows() {
+		call.At = at
+		w.look.trail = w.trail(call)
+	}
 }
 
 // Score says how strange the call in e is.
@@ -164,7 +192,11 @@ func (w *Watch) Explain(e event.Event, s *Score) (out []Deviation) {
 		if strange < 3*bit { // one honest call in eight is
 			return
 		}
-		out = append(out, Deviation{Signal: signal, Bits: strange, Text: why.say(&w.look)})
+		d := Deviation{Signal: signal, Bits: strange, Text: why.say(&w.look)}
+		if why.from != nil {
+			d.Value, d.Source = why.text, why.from.source
+		}
+		out = append(out, d)
 	})
 	slices.SortStableFunc(out, func(a, b Deviation) int { return cmp.Compare(b.Bits, a.Bits) })
 	return out

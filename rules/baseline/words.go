@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/umpire-dev/umpire/rules/lineage"
 )
 
 // reason is why a call surprises, in numbers. Which of them are used, the kind says.
@@ -18,6 +20,8 @@ type reason struct {
 	text  string
 	span  string
 	h     *Histogram
+	from  *origin // and the habit from which it differs
+	tally *Tally
 }
 
 type kind uint8
@@ -51,6 +55,9 @@ type Deviation struct {
 	Signal Signal
 	Bits   Bits // how surprising it is by itself, before anything is known of how surprising honest calls are
 	Text   string
+	// Of a value that came from elsewhere: the value, and what it came from; zero for nothing.
+	Value  string
+	Source lineage.Source
 }
 
 // say writes a reason as a sentence.
@@ -118,7 +125,7 @@ func (r *reason) say(l *look) string {
 	case swept:
 		return fmt.Sprintf("%s goes up or down in small steps for %d calls in a row, over all sessions; %s", r.name, r.value, r.usual())
 	case newOrigin:
-		return fmt.Sprintf("%s comes from %s; it did in few or none of %s", r.name, quote(r.text), sessions(r.n))
+		return r.sayOrigin()
 	}
 	return ""
 }

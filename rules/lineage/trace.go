@@ -80,6 +80,31 @@ func (m *Memory) Trace(values []string, overheard *Memory) Origin {
 	return out
 }
 
+// Each says of each value by itself where it can have come from. Together they are bounded as those of one Trace; the Origin of a
+// value that says nothing is empty.
+func (m *Memory) Each(values []string) []Origin {
+	out := make([]Origin, len(values))
+	size, steps := 0, maxSteps
+	var p probe
+	for i, v := range values {
+		if size += len(v); i >= MaxValues || size > MaxValue {
+			out[i].Lost = true
+			continue
+		}
+		p.set(v)
+		o, ok := m.trace(&p, &steps)
+		switch {
+		case !ok:
+			continue
+		case o.Said: // whoever else said it
+			o = Origin{Class: User, Said: true, Set: o.Set}
+		}
+		o.Value = v
+		out[i] = o
+	}
+	return out
+}
+
 // rank orders origins by how little they are to be trusted.
 func (o *Origin) rank() int {
 	switch {
