@@ -27,7 +27,7 @@ type Summary struct {
 	Last    event.Time    `json:"last,omitempty"` // the last call of the last days
 	Recent  []int64       `json:"recent"`         // calls of each of the last days, the last one is today
 	Week    Week          `json:"week"`
-	News    []Novelty     `json:"news"` // of the week, the newest first
+	News    []Novelty     `json:"news"` // of the week, by kind, the newest first
 	Unnamed int           `json:"unnamed,omitempty"`
 	Strange []StrangeCall `json:"strange"` // of the week, the newest first
 	Drifts  []Drift       `json:"drifts"`  // likewise
@@ -48,7 +48,7 @@ type Week struct {
 // names are cut, and nobody has made them harmless.
 type Habits struct {
 	Summary
-	Days  []Day       `json:"days"`  // the last days, the last one is today
+	Days  []Day       `json:"lately"`  // the last days, the last one is today
 	Rates []Band      `json:"rates"` // of Day.Most
 	Gap   Band        `json:"gap"`   // milliseconds, the shortest between two calls of each session
 	Other []Band      `json:"other"` // failures and bytes of results of each session
@@ -208,7 +208,7 @@ func (l *Lately) summary(b *Baseline, name string, now event.Time) Summary {
 		}
 	}
 	slices.SortFunc(s.News, func(x, y Novelty) int {
-		return cmp.Or(cmp.Compare(y.Seq, x.Seq), cmp.Compare(slices.Index(newsOrder, x.Kind), slices.Index(newsOrder, y.Kind)), cmp.Compare(x.Text, y.Text))
+		return cmp.Or(cmp.Compare(slices.Index(newsOrder, x.Kind), slices.Index(newsOrder, y.Kind)), cmp.Compare(y.Seq, x.Seq), cmp.Compare(x.Text, y.Text))
 	})
 	s.Week.News = len(s.News)
 	for _, x := range slices.Backward(r.strange) {
@@ -224,7 +224,7 @@ func (l *Lately) summary(b *Baseline, name string, now event.Time) Summary {
 	return s
 }
 
-// newsOrder is in which order the Novelties of one call are told.
+// newsOrder is in which order the kinds of Novelties are told: what never was at all before what never was so much.
 var newsOrder = []string{NewAgent, NewServer, NewTool, NewEffect, NewStep, NewArguments, NewArgument, NewType, NewOrigin, NewForm, NewValue, NewExtreme, NewHour}
 
 // state says what is known of an agent; a is nil if nothing is.
@@ -312,16 +312,10 @@ func toolHabit(name string, t *Tool, week []Novelty) ToolHabit {
 	return out
 }
 
-// Percent writes a share in billionths, as far as it is nines and one digit more: 99.9 %, 99.9998 %. It is rounded down.
-func Percent(share int64) string {
-	whole, rest := share/10_000_000, fmt.Sprintf("%07d", share%10_000_000)
-	nines := 0
-	for whole == 99 && nines < len(rest) && rest[nines] == '9' {
-		nines++
-	}
-	rest = strings.TrimRight(rest[:min(nines+1, len(rest))], "0")
-	if rest == "" {
-		return fmt.Sprintf("%d %%", whole)
-	}
-	return fmt.Sprintf("%d.%s %%", whole, rest)
+// ShareText writes a share in billionths, cut off after the second digit that is no nine: 0.99992. What follows is more than
+// anybody knows.
+func ShareText(share int64) string {
+	text := fmt.Sprintf("0.%09d", share)
+	nines := len(text[2:]) - len(strings.TrimLeft(text[2:], "9"))
+	return strings.TrimSuffix(strings.TrimRight(text[:min(2+nines+2, len(text))], "0"), ".")
 }

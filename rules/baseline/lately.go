@@ -100,16 +100,19 @@ const (
 	NewExtreme   = "threshold" // a number beyond all that were learned
 )
 
-// StrangeCall is a call that is stranger than 999 of 1000 honest ones.
+// StrangeCall is a call that is stranger than 999 of 1000 honest ones: the strangest of so many in a row, of one session, that are alike.
 type StrangeCall struct {
 	Seq     uint64       `json:"seq"`
 	At      event.Time   `json:"at"`
 	Session string       `json:"session"`
 	Tool    string       `json:"tool"`
-	Percent string       `json:"percent"` // of honest calls are less strange
+	Than string       `json:"than"` // of honest calls are less strange
 	Action  event.Action `json:"action"`  // what was done with it at once
 	Signal  string       `json:"signal"`  // the strangest, by itself
 	Text    string       `json:"text"`    // the first deviation in words
+	Times   int64        `json:"times"`
+
+	bits Bits
 }
 
 // Drift is a signal that an agent has changed as a whole.
@@ -209,26 +212,41 @@ func (l *Lately) judged(w *Watch, call event.Event, v *event.Verdict) {
 	if s.Of != nil && s.Bits >= StrangeFrom {
 		d.Strange++
 		x := StrangeCall{
-			Seq: call.Seq, At: call.At, Session: call.Session, Tool: shown(w.look.tool, maxShort), Percent: Percent(s.Share()), Action: v.Action, Signal: s.strangest().String(),
+			Seq: call.Seq, At: call.At, Session: call.Session, Tool: shown(w.look.tool, maxShort), Than: ShareText(s.Share()), Action: v.Action,
+			Signal: s.strangest().String(), Times: 1, bits: s.Bits,
 		}
-		for _, why := range w.Explain(call, &s) {
-			x.Text = shown(why.Text, maxLine)
-			break
+		if why := w.Explain(call, &s); len(why) > 0 {
+			x.Signal, x.Text = why[0].Signal.String(), shown(why[0].Text, maxLine)
 		}
-		r.strange = append(r.strange, x)
-		r.strange = r.strange[max(0, len(r.strange)-maxStrange):]
+		r.odd(x)
 	}
 	if w.live == nil {
 		return
 	}
 	n := news{recent: r, look: &w.look, call: call, stopped: stopped}
-	a := w.live.Agent(c.Agent)
-	if a == nil {
+	switch {
+	case s.Of != nil:
+		n.agent = s.Of
+		s.Of.judge(&w.look, func(_ Signal, _ Bits, why reason) { n.note(&why) })
+	case w.live.Agent(c.Agent) == nil:
 		n.add(NewAgent, "", func() string { return "the baseline does not know the agent" }, nil)
-		return
 	}
-	n.agent = a
-	a.judge(&w.look, func(_ Signal, _ Bits, why reason) { n.note(&why) })
+}
+
+// odd keeps a strange call, or counts it as one more of those right before it that are like it.
+func (r *recent) odd(x StrangeCall) {
+	if n := len(r.strange) - 1; n >= 0 {
+		if y := &r.strange[n]; y.Session == x.Session && y.Tool == x.Tool && y.Signal == x.Signal && y.Action == x.Action && dayOf(y.At) == dayOf(x.At) {
+			x.Times += y.Times
+			if x.bits <= y.bits {
+				y.Times = x.Times
+				return
+			}
+			r.strange = r.strange[:n]
+		}
+	}
+	r.strange = append(r.strange, x)
+	r.strange = r.strange[max(0, len(r.strange)-maxStrange):]
 }
 
 // strangest returns the signal that is strangest by itself.
@@ -321,7 +339,10 @@ func (n *news) beyond(why *reason, by int64, say func() string) {
 	if by <= 0 || why.h.Total() == 0 {
 		return
 	}
-	key := strings.Join([]string{n.look.tool, why.name, why.span, strconv.Itoa(int(why.kind))}, "\x00")
+	key := strings.Join([]string{why.name, strconv.Itoa(int(why.kind))}, "\x00") // whatever the span: a burst is one thing
+	if why.kind != tooMany || why.name != "calls" {
+		key += "\x00" + n.look.tool
+	}
 	n.add(NewExtreme, key, nil, func(x *Novelty) {
 		if by > x.far {
 			x.far, x.Text = by, shown(say(), maxLine)

@@ -23,7 +23,7 @@ type Picture struct {
 	Why     string         `json:"why,omitempty"`
 	Honest  int64          `json:"honest"` // calls that say how strange honest ones are
 	Share   int64          `json:"share"`  // of these are less strange, in billionths
-	Percent string         `json:"percent"`
+	Than string         `json:"than"`
 	Strange bool           `json:"strange"` // it is stranger than 999 of 1000
 	Signals []SignalShare  `json:"signals"` // those that say anything, the strangest first
 	Reasons []ReasonFigure `json:"reasons"` // the strangest first
@@ -35,7 +35,7 @@ type Picture struct {
 type SignalShare struct {
 	Signal  string `json:"signal"`
 	Share   int64  `json:"share"`
-	Percent string `json:"percent"`
+	Than string `json:"than"`
 }
 
 // ReasonFigure is one deviation, in words and as a Figure.
@@ -93,7 +93,7 @@ func (w *Watch) Picture(e event.Event, near []event.Event) Picture {
 		return p
 	}
 	p.Of, p.Members, p.Honest = shown(s.Of.Name, maxShort), len(s.Of.Members), s.Of.calibrated()
-	p.Share, p.Percent, p.Strange = s.Share(), Percent(s.Share()), s.Bits >= StrangeFrom
+	p.Share, p.Than, p.Strange = s.Share(), ShareText(s.Share()), s.Bits >= StrangeFrom
 	for i, b := range s.By {
 		if b >= bit {
 			p.Signals = append(p.Signals, share(Signal(i), b))
@@ -150,7 +150,7 @@ func (w *Watch) reasons(s *Score) (out []found) {
 const shifted = kind(255)
 
 func share(s Signal, b Bits) SignalShare {
-	return SignalShare{Signal: s.String(), Share: Billion - b.Share(), Percent: Percent(Billion - b.Share())}
+	return SignalShare{Signal: s.String(), Share: Billion - b.Share(), Than: ShareText(Billion - b.Share())}
 }
 
 // figure draws one reason.

@@ -116,7 +116,7 @@ func TestAPictureHasTheCallsOwnMarked(t *testing.T) {
 			if marked != 1 || !usual {
 				t.Errorf("%d are marked of %+v", marked, f.Bars)
 			}
-			if !slices.IsSortedFunc(p.Signals, func(a, b baseline.SignalShare) int { return int(b.Share - a.Share) }) || p.Honest == 0 || p.Of != "support" || !strings.HasSuffix(p.Percent, " %") {
+			if !slices.IsSortedFunc(p.Signals, func(a, b baseline.SignalShare) int { return int(b.Share - a.Share) }) || p.Honest == 0 || p.Of != "support" || !strings.HasPrefix(p.Than, "0.9") {
 				t.Errorf("%+v", p)
 			}
 		})
@@ -177,7 +177,11 @@ func TestWhatIsNewThisWeekIsWhatTheBaselineDidNotKnow(t *testing.T) {
 			t.Error("a call that nobody judged is new")
 		}
 	}
-	if got.Week.Calls != int64(len(h.events))-0 && got.Week.Stopped != 1 || got.Week.Strange < 2 || len(got.Strange) != int(got.Week.Strange) {
+	odd := int64(0)
+	for _, x := range got.Strange {
+		odd += x.Times
+	}
+	if got.Week.Stopped != 1 || got.Week.Strange < 2 || odd != got.Week.Strange {
 		t.Errorf("%+v %+v", got.Week, got.Strange)
 	}
 	if got.Strange[0].Action != event.Deny || got.Strange[0].Seq != stop {
@@ -216,11 +220,11 @@ func TestWithoutABaselineCallsAreCountedAndNothingIsNew(t *testing.T) {
 	}
 }
 
-func TestPercentsAreNotRoundedUp(t *testing.T) {
+func TestSharesAreCutOffAndNotRounded(t *testing.T) {
 	for share, want := range map[int64]string{
-		999_999_999: "99.9999999 %", 999_312_345: "99.93 %", 990_000_000: "99 %", 999_999_199: "99.99991 %", 123_456_789: "12.3 %", 0: "0 %", 994_999_999: "99.4 %",
+		999_999_999: "0.999999999", 999_312_345: "0.99931", 990_000_000: "0.99", 999_999_199: "0.99999919", 123_456_789: "0.12", 0: "0", 994_999_999: "0.9949",
 	} {
-		if got := baseline.Percent(share); got != want {
+		if got := baseline.ShareText(share); got != want {
 			t.Errorf("%d is %s, want %s", share, got, want)
 		}
 	}

@@ -95,17 +95,14 @@ func (d *Daemon) allHabits(url.Values) (any, error) {
 	return all, nil
 }
 
-// habitsOf returns one agent.
+// habitsOf returns one agent, be it that nothing is known of it.
 func (d *Daemon) habitsOf(q url.Values) (any, error) {
 	r, last, err := d.practice()
 	if err != nil || r == nil {
 		return habits.One{Counting: habits.Counting{Counting: true}}, err
 	}
-	one, ok := r.One(q.Get("agent"), event.At(d.opts.Now()))
+	one, _ := r.One(q.Get("agent"), event.At(d.opts.Now()))
 	one.Counting.Counting = one.Seq < last
-	if !ok && !one.Counting.Counting {
-		return nil, badRequest{"nobody knows an agent of that name"}
-	}
 	return one, nil
 }
 

@@ -273,10 +273,14 @@ func (p *Printer) lately(s *baseline.Summary) {
 	}
 	for i, x := range s.Strange {
 		if i == mostCalls {
-			p.Line(fmt.Sprintf("      … and %d more", int(s.Week.Strange)-mostCalls))
+			p.Line(fmt.Sprintf("      … and %d more", len(s.Strange)-mostCalls))
 			break
 		}
-		p.folded(fmt.Sprintf("    %-7s %s ", Ref(x.Seq), Action(x.Action)), strings.Repeat(" ", 14), " ", append([]string{day(x.At), Text(x.Tool, 60)}, strings.Fields(Text(x.Text, 200))...))
+		words := append([]string{day(x.At), Text(x.Tool, 60)}, strings.Fields(Text(x.Text, 200))...)
+		if x.Times > 1 {
+			words = append(words, faint.Render(fmt.Sprintf("(the strangest of %d in a row)", x.Times)))
+		}
+		p.folded(fmt.Sprintf("    %-7s %s ", Ref(x.Seq), Action(x.Action)), strings.Repeat(" ", 14), " ", words)
 	}
 }
 

@@ -22,7 +22,7 @@ func (p *Printer) Picture(x *baseline.Picture) {
 	if x.Members > 0 {
 		of = fmt.Sprintf("%d %s", x.Members, of)
 	}
-	words := fmt.Sprintf("stranger than %s of %d honest calls of %s", x.Percent, x.Honest, of)
+	words := fmt.Sprintf("stranger than %s of honest calls; learned from %d of %s", x.Than, x.Honest, of)
 	if x.Strange {
 		words = yellow.Render(words)
 	}
@@ -36,7 +36,7 @@ func (p *Printer) Picture(x *baseline.Picture) {
 	if len(x.Signals) > 0 {
 		var parts []string
 		for _, s := range x.Signals {
-			parts = append(parts, s.Signal+" "+s.Percent)
+			parts = append(parts, s.Signal+" "+s.Than)
 		}
 		p.folded(head("signals"), indent, " · ", parts)
 	}

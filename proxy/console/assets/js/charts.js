@@ -5,7 +5,7 @@ import { number, took, clock } from './format.js';
 const W = 960;
 
 /** nice returns a round number that is at least n. */
-function nice(n) {
+export function nice(n) {
   const step = 10 ** Math.floor(Math.log10(Math.max(n, 1)));
   return [1, 2, 4, 6, 8, 10].map((f) => f * step).find((x) => x >= n) ?? n;
 }
@@ -17,8 +17,8 @@ const label = (chart, i) => {
     : clock(at).slice(0, 5);
 };
 
-/** plot is the frame of a chart: lines with their numbers, and times below. Marks draw into it. */
-function plot({ chart, top, write, height, title, marks, tell }) {
+/** plot is the frame of a chart: lines with their numbers, and times below. Marks draw into it; name says which step is which. */
+export function plot({ chart, top, write, height, title, marks, tell, name = (i) => label(chart, i), end = 'now' }) {
   const bottom = height - 26;
   const svg = s('svg', { class: 'chart', viewBox: `0 0 ${W} ${height}`, preserveAspectRatio: 'none', role: 'img', 'aria-label': title });
   const scale = h('div', { class: 'scale', 'aria-hidden': 'true' }, [1, .5, 0].map((f) => h('span', null, write(top * f))));
@@ -34,10 +34,10 @@ function plot({ chart, top, write, height, title, marks, tell }) {
     const box = svg.getBoundingClientRect();
     const i = Math.min(n - 1, Math.max(0, Math.floor((e.clientX - box.left) / box.width * n)));
     tip.hidden = false;
-    tip.replaceChildren(h('b', null, label(chart, i)), ...tell(i).map((line) => h('span', null, line)));
+    tip.replaceChildren(h('b', null, name(i)), ...tell(i).map((line) => h('span', null, line)));
     tip.style.left = `${Math.min(Math.max((i + .5) / n * 100, 8), 82)}%`;
   };
-  const times = h('div', { class: 'times', 'aria-hidden': 'true' }, [0, .25, .5, .75].map((f) => h('span', null, label(chart, Math.floor(f * n)))), h('span', null, 'now'));
+  const times = h('div', { class: 'times', 'aria-hidden': 'true' }, [0, .25, .5, .75].map((f) => h('span', null, name(Math.floor(f * n)))), h('span', null, end));
   return h('div', { class: 'plot', onpointermove: hover, onpointerleave: () => { tip.hidden = true; } }, scale, h('div', { class: 'canvas' }, svg, tip), times);
 }
 

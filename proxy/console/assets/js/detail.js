@@ -2,6 +2,7 @@
 import { h, show } from './dom.js';
 import { action, evidence, latency, text } from './fold.js';
 import { chip, exactTime, json, moment, number, took } from './format.js';
+import { picture } from './picture.js';
 import { reviewer } from './reviewer.js';
 
 const speakers = { user: 'User', assistant: 'Model', system: 'System', tool: 'Tool' };
@@ -39,6 +40,7 @@ export function detail(item, { go, close, app }) {
     item.settled && section('How the hold ended', verdict(item.settled.verdict), item.end?.review && facts([['decided', `${item.end.review.who} ${item.end.review.approve ? 'approved' : 'denied'} it`], ['note', item.end.review.note], ['when', moment(item.end.at)]]),
       item.end?.expired && facts([['expired', item.end.expired.reason]])),
     first && section(item.settled ? 'Why it was held' : 'Why', verdict(first)),
+    first && picture(item.seq),
     section('What led to it', ways.length > 0 && refs(ways.map(([seq]) => seq), 'earlier event')),
     section('Other rules that matched', first?.also?.length > 0 && h('div', { class: 'also' }, first.also.map((m) => h('div', null, chip(m.action, m.excepted ? 'excepted' : m.observed ? `would be ${m.action === 'hold' ? 'held' : m.action === 'deny' ? 'denied' : 'noted'}` : undefined), ' ', h('b', null, m.rule), ' ', h('span', { class: 'soft text' }, m.why))))),
     section('Arguments', json(call.args), findings(call.findings)),

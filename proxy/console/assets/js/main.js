@@ -6,7 +6,9 @@ import { desk } from './desk.js';
 import { sessions } from './sessions.js';
 import { session } from './session.js';
 import { policy } from './policy.js';
-import { tools, agents } from './tools.js';
+import { tools } from './tools.js';
+import { agents } from './agents.js';
+import { agent } from './agent.js';
 
 // Each page is a function (root, route, app) that returns what it does on keys, on news, and when it closes.
 const pages = {
@@ -17,6 +19,7 @@ const pages = {
   tools: { title: 'Tools', open: tools, key: 't', icon: 'M14 6a4 4 0 0 0-5 5l-6 6 3 3 6-6a4 4 0 0 0 5-5l-2.5 2.5-3-3z' },
   agents: { title: 'Agents', open: agents, key: 'a', icon: 'M12 12a4 4 0 1 0 0-8 4 4 0 0 0 0 8zM4 21c0-4 3.5-6 8-6s8 2 8 6' },
   session: { title: 'Session', open: session, under: 'sessions' },
+  agent: { title: 'Agent', open: agent, under: 'agents' },
 };
 
 const app = { news: { last: 0, held: 0 }, toast };

@@ -1,10 +1,10 @@
-// Tools and agents: what can be done, by whom, and what stops it.
+// Tools: what can be done, by whom, and what stops it.
 import { h, show, empty, rowKeys, segments, toast } from './dom.js';
 import { accept, get } from './api.js';
 import { chip, colour, moment, number } from './format.js';
 
-/** table shows rows that can be searched; each row can tell more. */
-function table({ root, title, placeholder, columns, rows, filters, none }) {
+/** table shows rows that can be searched; each row can tell more. Above is what stands before them. */
+export function table({ root, title, placeholder, columns, rows, filters, none, above }) {
   let only = '';
   const found = h('span', { class: 'faint' });
   const search = h('input', { type: 'search', placeholder, 'aria-label': 'search', oninput: () => draw() });
@@ -17,14 +17,15 @@ function table({ root, title, placeholder, columns, rows, filters, none }) {
     const q = search.value.trim().toLowerCase();
     const left = rows.filter((r) => (!only || r.is.includes(only)) && (!q || r.about.toLowerCase().includes(q)));
     show(found, rows.length ? number(left.length) : '');
-    if (!left.length) return show(body, rows.length ? empty('Nothing is like that', 'Another word, or another filter, shows more.') : none);
+    if (!left.length) return show(body, above, rows.length ? empty('Nothing is like that', 'Another word, or another filter, shows more.') : none);
     const most = 500;
-    show(body, h('section', { class: 'panel wide' }, h('table', null, h('thead', null, h('tr', null, columns.map(([name, cls]) => h('th', { class: cls }, name)))), h('tbody', null, left.slice(0, most).map((r) => r.draw())))),
+    show(body, above, h('section', { class: 'panel wide' }, h('table', null, h('thead', null, h('tr', null, columns.map(([name, cls]) => h('th', { class: cls }, name)))), h('tbody', null, left.slice(0, most).map((r) => r.draw())))),
       left.length > most && h('p', { class: 'faint foot-note' }, `${number(left.length - most)} more: search for them`));
   }
   draw();
-  return { keys: rowKeys(body), set: (other) => {
+  return { keys: rowKeys(body), set: (other, before) => {
     rows = other;
+    above = before;
     draw();
   } };
 }
@@ -110,23 +111,6 @@ export async function tools(root) {
     columns: [['Tool'], ['Can'], ['Calls', 'num'], ['Stopped', 'num hide-phone'], ['Last used', 'num hide-phone']],
     filters: [['', 'All'], ['gap', 'No rule stops it'], ['doubt', 'Doubtful'], ['denied', 'Denied']],
     none: empty('No tools yet', 'Tools show up when a client lists those of its servers through Umpire.'),
-  });
-  return { keys: view.keys };
-}
-
-export async function agents(root) {
-  const rows = (await get('agents') ?? []).map((a) => ({
-    is: [], about: `${a.agent} ${a.principals.join(' ')} ${(a.servers ?? []).join(' ')}`,
-    draw: () => h('tr', { tabindex: '0', onclick: () => { location.hash = `#/sessions?agent=${encodeURIComponent(a.agent)}`; } },
-      h('td', null, h('b', { class: 'text' }, a.agent || 'no name'), h('div', { class: 'faint text' }, a.principals.join(', '))),
-      h('td', { class: 'soft text hide-phone' }, (a.servers ?? []).join(', ')), h('td', { class: 'num' }, number(a.sessions)), h('td', { class: 'num' }, number(a.calls)),
-      h('td', { class: 'num' }, a.denied > 0 && h('span', { class: 'count deny' }, `${number(a.denied)} denied`), ' ', a.held > 0 && h('span', { class: 'count hold' }, `${number(a.held)} held`)),
-      h('td', { class: 'num soft hide-phone' }, moment(a.active))),
-  }));
-  const view = table({
-    root, title: 'Agents', placeholder: 'Search: agent, server, user', rows,
-    columns: [['Agent'], ['Servers', 'hide-phone'], ['Sessions', 'num'], ['Calls', 'num'], ['Stopped', 'num'], ['Last active', 'num hide-phone']],
-    none: empty('No agents yet', 'An agent is a client by the name that it gives itself.'),
   });
   return { keys: view.keys };
 }
