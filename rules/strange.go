@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -80,7 +81,7 @@ func (s *strangeSpec) threshold(of *baseline.Agent) (baseline.Bits, string) {
 func (s *State) judgeStrange(r *rule, e event.Event) finding {
 	score := s.habits.Score(e)
 	if score.Of == nil {
-		return finding{fires: true, why: "nobody can tell how strange it is: " + score.Why, hint: "umpire baseline learn, and promote"}
+		return finding{fires: true, why: baseline.Untold + score.Why, hint: "umpire baseline learn, and promote"}
 	}
 	limit, words := r.strange.threshold(score.Of)
 	if score.Bits < limit {
@@ -170,7 +171,7 @@ type compared struct {
 func (c compared) Score(signal string) (int64, error) {
 	s := c.habits.Score(c.call)
 	if s.Of == nil {
-		return 0, fmt.Errorf("nobody can tell how strange it is: %s", s.Why)
+		return 0, errors.New(baseline.Untold + s.Why)
 	}
 	if signal == "" {
 		return s.Share(), nil

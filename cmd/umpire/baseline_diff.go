@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"math"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -51,7 +52,6 @@ func (a *app) diffBaseline(path string, from event.Time, stranger string, limit 
 	if err != nil {
 		return err
 	}
-	r = a.watch(r)
 	defer r.Close() //nolint:errcheck // it was only read
 	live, broken, err := readInForce(r)
 	if err != nil {
@@ -64,10 +64,13 @@ func (a *app) diffBaseline(path string, from event.Time, stranger string, limit 
 	}
 	if asJSON {
 		return json.NewEncoder(a.stdout).Encode(struct {
-			Changes []baseline.Change   `json:"changes"`
-			Capped  []baseline.Capped   `json:"capped"`
-			Calls   baseline.Comparison `json:"calls"`
-		}{changes, b.Capped, c})
+			Changes   []baseline.Change   `json:"changes"`
+			Capped    []baseline.Capped   `json:"capped"`
+			Newcomers []baseline.Newcomer `json:"newcomers"`
+			Accepted  []string            `json:"accepted"`
+			Uncapped  []string            `json:"uncapped"`
+			Calls     baseline.Comparison `json:"calls"`
+		}{changes, b.Capped, b.Newcomers, b.Accepted, b.Uncapped, c})
 	}
 	p := view.New(a.stdout)
 	switch {
@@ -75,13 +78,13 @@ func (a *app) diffBaseline(path string, from event.Time, stranger string, limit 
 		p.Line("the baseline in force cannot be read, so all of it is new:", view.Text(broken.Error(), 200))
 	case live.baseline == nil:
 		p.Line("no baseline is in force, so all of it is new")
+	case b.Against != live.baseline.Digest():
+		p.Line("it was not learned under the baseline in force, so nothing keeps it near that: learn again, or look at each line")
 	}
 	for _, x := range changes {
 		p.Line(view.Text(x.Agent, 40)+":", view.Text(x.Text, 400))
 	}
-	for _, x := range b.Capped {
-		p.Line("capped:", view.Text(x.String(), 200))
-	}
+	capped(p, b, live.baseline != nil, math.MaxInt)
 	if len(changes) == 0 {
 		p.Line("nothing changes")
 	}

@@ -78,6 +78,48 @@ func sessionNamed(list []store.Session, name string) (*store.Session, error) {
 	return nil, ambiguous("sessions", name, could, "umpire sessions lists them")
 }
 
+// agentNamed returns the agent that is named, of those that have ever called.
+func agentNamed(r history.Reader, name string) (string, error) {
+	list, err := r.Sessions()
+	if err != nil {
+		return "", err
+	}
+	var agents, could []string
+	for i := range list {
+		agent := list[i].Agent
+		switch {
+		case agent == name:
+			return name, nil
+		case slices.Contains(agents, agent):
+			continue
+		}
+		if agents = append(agents, agent); name != "" && strings.HasPrefix(agent, name) {
+			could = append(could, agent)
+		}
+	}
+	shown := func(list []string) (out []string) {
+		slices.Sort(list)
+		for _, x := range list {
+			out = append(out, view.Text(x, 60))
+		}
+		return out
+	}
+	switch {
+	case len(could) == 1:
+		return could[0], nil
+	case len(could) > 1:
+		return "", ambiguous("agents", name, shown(could), "say more of it")
+	case len(agents) == 0:
+		return "", fmt.Errorf("no agent %s: none has ever called", view.Text(name, 60))
+	}
+	there := shown(agents)
+	more := ""
+	if len(there) > 4*mostNamed {
+		there, more = there[:4*mostNamed], " …"
+	}
+	return "", fmt.Errorf("no agent %s\nhint: there are %s%s", view.Text(name, 60), strings.Join(there, ", "), more)
+}
+
 // callNumber reads the number of a call: 41, or #41, which is no beginning of another one.
 func callNumber(name string) (seq uint64, whole, ok bool) {
 	digits, whole := strings.CutPrefix(name, "#")

@@ -17,6 +17,7 @@ import (
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/suggest"
 	"github.com/umpire-dev/umpire/cmd/umpire/internal/view"
 	"github.com/umpire-dev/umpire/rules"
+	"github.com/umpire-dev/umpire/rules/baseline"
 	"github.com/umpire-dev/umpire/rules/event"
 	"github.com/umpire-dev/umpire/rules/replay"
 	"github.com/umpire-dev/umpire/store"
@@ -53,7 +54,7 @@ func (a *app) suggest() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&s.filter.since, "since", "", "learn only from what happened in this `DURATION` before now: 24h, 30d")
-	f.StringVar(&s.agent, "agent", "", "only rules about this `AGENT`")
+	f.StringVar(&s.agent, "agent", "", "only rules about this `AGENT`, named by its name or the beginning of it")
 	f.StringVar(&s.policy, "policy", "", "print what to add to this policy `FILE`, as a diff")
 	f.BoolVar(&s.strict, "strict", false, "deny, leave no room, and speak of what never happened")
 	f.IntVar(&s.enough.Calls, "min-calls", s.enough.Calls, "calls that a rule has to be supported by")
@@ -75,6 +76,11 @@ func (a *app) writeSuggestion(s suggestion) error {
 		return err
 	}
 	return lasting(r, func(pruned store.Pruned) error {
+		if s.agent != "" {
+			if s.agent, err = agentNamed(r, s.agent); err != nil {
+				return err
+			}
+		}
 		p := &suggest.Practice{Since: s.filter.from, Agent: s.agent, Effects: func(server, tool string) []string { return inForce.About(server, tool).Effects }}
 		for e, err := range history.Events(r, 1) {
 			if err != nil {
@@ -172,7 +178,7 @@ func supported(r history.Reader, pruned store.Pruned, found []suggest.Rule) (goo
 // honest reports whether a call passed and no rule had anything to say about it, or a person approved it.
 func honest(j replay.Judgement) bool {
 	review, ok := j.End.(*event.Review)
-	return j.Recorded.Action == event.Allow && len(j.Recorded.Also) == 0 || ok && review.Approve
+	return baseline.Honest(&j.Recorded) || ok && review.Approve
 }
 
 // comments are what stands above the rules.

@@ -28,6 +28,8 @@ type Baseline struct {
 	Agents []*Agent   `json:"agents"`
 	// Groups are agents that use the same servers, taken together: what an agent is compared with of which too little is known.
 	Groups []*Agent `json:"groups,omitempty"`
+	// Against is the digest of the baseline that was in force, and from which this one goes no further than it may; empty if none was.
+	Against string `json:"against,omitempty"`
 	// Capped are the thresholds that would have gone further from those of the baseline before than they may.
 	Capped []Capped `json:"capped,omitempty"`
 	// Newcomers are names that were seen too seldom since the baseline before to be known, and MoreNewcomers how many there are that

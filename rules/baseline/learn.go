@@ -49,6 +49,9 @@ func Learn(history History, how Learning) (*Baseline, error) {
 		a.Score = calibrate(l.samples[a.Name])
 	}
 	l.peers(b)
+	if how.Live != nil {
+		b.Against = how.Live.Digest()
+	}
 	l.cap(b)
 	if how.Agent != "" && how.Live != nil {
 		b.keep(how.Live)
@@ -172,7 +175,7 @@ func (l *learner) read(history History, each func(call uint64, t *look)) error {
 				break
 			}
 			l.stream.Tracker.look(call, e.At, effects(c), &l.look)
-			teaches := honest(b) && e.At >= l.how.Since
+			teaches := Honest(b) && e.At >= l.how.Since
 			if teaches && !l.leftOut(c.Agent, call.Session) {
 				if l.trails != nil {
 					call.At = e.At

@@ -66,16 +66,19 @@ func TestWhatWasDeniedHeldOrFlaggedNeverTeachesAndWhatAPersonApprovesDoes(t *tes
 		verdicts []event.Verdict
 		teaches  bool
 	}{
-		"allowed":                  {[]event.Verdict{{Action: event.Allow}}, true},
-		"denied":                   {[]event.Verdict{{Action: event.Deny}}, false},
-		"noted":                    {[]event.Verdict{{Action: event.Log, Rule: "look"}}, false},
-		"allowed, but observed":    {[]event.Verdict{{Action: event.Allow, Also: []event.Match{{Action: event.Deny, Observed: true}}}}, false},
-		"held":                     {[]event.Verdict{{Action: event.Hold}}, false},
-		"held, and then denied":    {[]event.Verdict{{Action: event.Hold}, {Action: event.Deny, After: 3}}, false},
-		"held, and then approved":  {[]event.Verdict{{Action: event.Hold}, {Action: event.Allow, After: 3, Also: []event.Match{{Action: event.Hold}}}}, true},
-		"held, and never decided":  {[]event.Verdict{{Action: event.Hold}, {Action: event.Deny, After: 4, Why: "nobody decided in time"}}, false},
-		"let pass by an exception": {[]event.Verdict{{Action: event.Allow, Also: []event.Match{{Action: event.Hold, Rule: "r", Excepted: true, Exception: 1}}}}, false},
-		"approved, and noted":      {[]event.Verdict{{Action: event.Hold}, {Action: event.Log, After: 3}}, false},
+		"allowed":                             {[]event.Verdict{{Action: event.Allow}}, true},
+		"denied":                              {[]event.Verdict{{Action: event.Deny}}, false},
+		"noted":                               {[]event.Verdict{{Action: event.Log, Rule: "look"}}, false},
+		"allowed, but observed":               {[]event.Verdict{{Action: event.Allow, Also: []event.Match{{Action: event.Deny, Observed: true}}}}, false},
+		"observed, and nobody could tell":     {[]event.Verdict{{Action: event.Allow, Also: []event.Match{{Action: event.Hold, Observed: true, Why: baseline.Untold + "no baseline is in force"}}}}, true},
+		"noted, since nobody could tell":      {[]event.Verdict{{Action: event.Allow, Also: []event.Match{{Action: event.Log, Why: baseline.Untold + "no baseline is in force"}}}}, false},
+		"observed, with a value that says so": {[]event.Verdict{{Action: event.Allow, Also: []event.Match{{Action: event.Hold, Observed: true, Why: "args.x is " + baseline.Untold}}}}, false},
+		"held":                                {[]event.Verdict{{Action: event.Hold}}, false},
+		"held, and then denied":               {[]event.Verdict{{Action: event.Hold}, {Action: event.Deny, After: 3}}, false},
+		"held, and then approved":             {[]event.Verdict{{Action: event.Hold}, {Action: event.Allow, After: 3, Also: []event.Match{{Action: event.Hold}}}}, true},
+		"held, and never decided":             {[]event.Verdict{{Action: event.Hold}, {Action: event.Deny, After: 4, Why: "nobody decided in time"}}, false},
+		"let pass by an exception":            {[]event.Verdict{{Action: event.Allow, Also: []event.Match{{Action: event.Hold, Rule: "r", Excepted: true, Exception: 1}}}}, false},
+		"approved, and noted":                 {[]event.Verdict{{Action: event.Hold}, {Action: event.Log, After: 3}}, false},
 	} {
 		h := newHistory(3)
 		h.days(1)

@@ -3,6 +3,8 @@ package baseline
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/umpire-dev/umpire/rules/event"
 )
@@ -60,13 +62,14 @@ func newStream() *stream {
 	return &stream{Tracker: tracker{Agents: map[string]*agentTrack{}}, Open: map[uint64]open{}}
 }
 
-// honest reports whether a call that passed may teach: no rule had anything to say about it, be it observed, or a person has
-// approved it.
-func honest(v *event.Verdict) bool {
-	if v.After != 0 {
-		return v.Action == event.Allow
-	}
-	return v.Action == event.Allow && len(v.Also) == 0
+// Untold begins why a rule matches that asks how strange a call is, where nobody can tell: the rule has nothing against the call.
+const Untold = "nobody can tell how strange it is: "
+
+// Honest reports whether a call that passed may teach: no rule had anything to say about it, be it observed, or a person has
+// approved it. That one which is observed cannot tell how strange the call is, is nothing: else none would ever be learned.
+func Honest(v *event.Verdict) bool {
+	objects := func(m event.Match) bool { return !m.Observed || !strings.HasPrefix(m.Why, Untold) }
+	return v.Action == event.Allow && (v.After != 0 || !slices.ContainsFunc(v.Also, objects))
 }
 
 // pass adds the call of the given Seq, at which l looks: it passes.

@@ -103,7 +103,7 @@ func (w *Watch) Pass(call, e event.Event) {
 	w.drift = ""
 	call.At = e.At
 	s := w.Score(call)
-	w.stream.pass(call.Seq, &w.look, honest(v))
+	w.stream.pass(call.Seq, &w.look, Honest(v))
 	if s.Of != nil {
 		if v.After != 0 {
 			s.after.vouch(s.By)

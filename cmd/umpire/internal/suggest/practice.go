@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/umpire-dev/umpire/rules/baseline"
 	"github.com/umpire-dev/umpire/rules/event"
 )
 
@@ -148,7 +149,7 @@ func (p *Practice) decided(e event.Event, v *event.Verdict) {
 	for name, sum := range t.sums {
 		sum.add(c.Agent, e.At, fields[name])
 	}
-	if honest := c.approved || v.Action == event.Allow && len(v.Also) == 0; !honest || e.At < p.Since || p.Agent != "" && c.Agent != p.Agent {
+	if honest := c.approved || baseline.Honest(v); !honest || e.At < p.Since || p.Agent != "" && c.Agent != p.Agent {
 		if !honest {
 			p.Other++
 		}
