@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"iter"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -338,5 +340,94 @@ func TestOriginsAreTheSameOnReplayAndFromASnapshot(t *testing.T) {
 		if want, got := b.state.Decide(e), pruned.Decide(e); want.Action != event.Hold || want.Action != got.Action || want.Why != got.Why {
 			t.Fatalf("after retention: %s, before: %s", got.Why, want.Why)
 		}
+	}
+}
+
+// BenchmarkOrigins is what a verdict takes that compares a payment with a baseline: its account is what the user has said, or stands
+// in what the session has read, or nowhere, and it is traced. Deaf is without a baseline that knows where accounts come from.
+func BenchmarkOrigins(b *testing.B) {
+	before := newBank(b, "rules: []")
+	before.honest(120)
+	files := map[string][]byte{"deaf": before.learn(), "origins": before.learnOrigins()}
+	said := before.account()
+	for _, baseline := range []string{"deaf", "origins"} {
+		for _, size := range []int{0, 64 << 10, 1<<20 - 4096} {
+			x := newBank(b, strangerThan)
+			x.at, x.n = before.at, before.n
+			x.promote(files[baseline])
+			x.hear("x", "Please pay my invoice to "+said+". "+sentences(2<<10))
+			for left := size; left > 0; left -= 16 << 10 {
+				x.fetch("x", sentences(min(left, 16<<10))+injected)
+			}
+			for what, account := range map[string]string{"user": said, "result": theirs, "nowhere": "FR76 1111 2222 3333 4444 55"} {
+				b.Run(fmt.Sprintf("%s/%dKiB/%s", baseline, size>>10, what), func(b *testing.B) {
+					args := json.RawMessage(fmt.Sprintf(`{"account": %q, "amount": 40}`, account))
+					e := event.Event{V: event.Version, Seq: uint64(len(x.events)), At: event.At(x.at.Add(time.Minute)), Session: "x"}
+					var took []time.Duration
+					b.ReportAllocs()
+					for b.Loop() {
+						e.Seq++
+						e.Body = &event.Call{Server: "bank", Tool: "send", ID: json.RawMessage("1"), Args: args, Size: len(args), Peer: event.Peer{Agent: "bot"}}
+						begin := time.Now()
+						x.state.Decide(e)
+						took = append(took, time.Since(begin))
+					}
+					slices.Sort(took)
+					b.ReportMetric(float64(took[len(took)/2].Nanoseconds())/1000, "p50-µs")
+					b.ReportMetric(float64(took[len(took)*99/100].Nanoseconds())/1000, "p99-µs")
+				})
+			}
+		}
+	}
+}
+
+// sentences are so many bytes of prose, in which no two are alike.
+func sentences(n int) string {
+	var b strings.Builder
+	for i := 0; b.Len() < n; i++ {
+		fmt.Fprintf(&b, "The order %d of customer %d was sent to warehouse %d and is on its way. ", i*7919%100_000, i*31%977, i%89)
+	}
+	return b.String()[:n]
+}
+
+// BenchmarkLearnOrigins learns from 100,000 events that are in memory, with results of 1 KiB: with what users said, without, and
+// without anybody who remembers anything.
+func BenchmarkLearnOrigins(b *testing.B) {
+	x := newBank(b, "rules: []")
+	for len(x.events) < 100_000 {
+		x.n++
+		id, account := fmt.Sprintf("s%d", x.n), x.account()
+		x.hear(id, "Please pay my invoice to "+account+", and thanks.")
+		for range 5 {
+			x.fetch(id, sentences(1<<10))
+		}
+		x.pay(id, account)
+		if x.at = x.at.Add(20 * time.Minute); x.n%10 == 9 {
+			x.at = x.at.Truncate(24 * time.Hour).Add(33 * time.Hour)
+		}
+	}
+	history := func(turns bool) baseline.History {
+		return func(uint64) iter.Seq2[event.Event, error] {
+			return func(yield func(event.Event, error) bool) {
+				for _, e := range x.events {
+					if _, turn := e.Body.(*event.Turn); (turns || !turn) && !yield(e, nil) {
+						return
+					}
+				}
+			}
+		}
+	}
+	trails := func() baseline.Trails { return x.state.Policy().Origins() }
+	for name, how := range map[string]struct {
+		history baseline.History
+		trails  func() baseline.Trails
+	}{"conversation": {history(true), trails}, "no conversation": {history(false), trails}, "nobody": {history(false), nil}} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := baseline.Learn(how.history, baseline.Learning{Trails: how.trails}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
