@@ -76,6 +76,7 @@ func (a *app) writeSuggestion(s suggestion) error {
 	}
 	return lasting(r, func(pruned store.Pruned) error {
 		p := &suggest.Practice{Since: s.filter.from, Agent: s.agent, Effects: func(server, tool string) []string { return inForce.About(server, tool).Effects }}
+		p.Trails = inForce.Origins()
 		for e, err := range history.Events(r, 1) {
 			if err != nil {
 				return err
