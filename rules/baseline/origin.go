@@ -56,6 +56,7 @@ const minOrigins = 10
 type origin struct {
 	class  string
 	source lineage.Source // zero for what is none
+	value  string         // that came from there
 }
 
 // traceable reports whether one can tell where a value came from: dates are said in other words, and what is short, or one of a few
@@ -102,7 +103,11 @@ func (l *look) trace(wanted func(f *fieldLook) bool) {
 		return
 	}
 	for i, o := range l.trail.Each(values) {
-		fields[i].from = originsOf(&o, heard)
+		f := fields[i]
+		f.from = originsOf(&o, heard)
+		for k := range f.from {
+			f.from[k].value = f.text
+		}
 	}
 }
 
@@ -223,7 +228,7 @@ func (j *judgement) origins() {
 				continue
 			}
 			if b, known := x.From.of(from.class); !known || b > bit {
-				j.note(Origin, b, reason{kind: newOrigin, name: f.path, text: f.text, from: from, tally: &x.From})
+				j.note(Origin, b, reason{kind: newOrigin, name: f.path, text: from.class, from: from, tally: &x.From})
 			}
 		}
 	}
