@@ -156,6 +156,9 @@ func (s *State) judge(n int, e event.Event, doubts []catalog.Doubt) finding {
 		if r.where.AsksTrail() {
 			s.explain(&f, c)
 		}
+		if r.where.AsksBaseline() {
+			s.compare(&f, r, e)
+		}
 		return f
 	}
 	return finding{fires: true, why: "the policy names " + r.over()}

@@ -4,9 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"iter"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 
 	"github.com/umpire-dev/umpire/rules"
 	"github.com/umpire-dev/umpire/rules/baseline"
@@ -338,5 +342,196 @@ func TestOriginsAreTheSameOnReplayAndFromASnapshot(t *testing.T) {
 		if want, got := b.state.Decide(e), pruned.Decide(e); want.Action != event.Hold || want.Action != got.Action || want.Why != got.Why {
 			t.Fatalf("after retention: %s, before: %s", got.Why, want.Why)
 		}
+	}
+}
+
+// Learning reads texts when somebody asks for what is in them, and the gate when they come. Whatever is said, and however long it
+// takes, both find the same, and so does who folds the history again.
+func TestLearningAndTheGateRememberTheSame(t *testing.T) {
+	before := newBank(t, "rules: []")
+	before.honest(60)
+	file := before.learnOrigins()
+	accounts := []string{theirs, "GB29 NWBK 6016 1331 9268 19", "FR76 1111 2222 3333 4444 55", strings.Repeat("long ", 300), "short"}
+	policy := `rules: [{name: strange, on: "*/*", where: "baseline.origin > 0.5", do: log}]`
+	rapid.Check(t, func(rt *rapid.T) {
+		b := newBank(t, policy)
+		b.at, b.n = before.at, before.n
+		b.promote(file)
+		for range rapid.IntRange(1, 40).Draw(rt, "events") {
+			session := rapid.SampledFrom([]string{"x", "y"}).Draw(rt, "session")
+			account := rapid.SampledFrom(accounts).Draw(rt, "account")
+			switch rapid.IntRange(0, 6).Draw(rt, "what") {
+			case 0, 1:
+				b.pay(session, account)
+			case 2:
+				b.fetch(session, "Pay to "+account+" soon.")
+			case 3:
+				b.hear(session, "Pay "+account)
+			case 4:
+				b.turn(session, &event.Turn{Role: rapid.SampledFrom([]event.Role{event.RoleUser, event.RoleTool, event.RoleSystem}).Draw(rt, "role"), Source: "api", Text: account, Size: 9, Trust: rapid.SampledFrom([]event.Trust{event.Trusted, event.Untrusted}).Draw(rt, "trust")})
+			case 5:
+				b.turn(session, &event.Turn{Role: event.RoleUser, Source: "hook:test", Trust: event.Trusted, Size: 9})
+			case 6:
+				b.at = b.at.Add(time.Duration(rapid.IntRange(1, 30).Draw(rt, "hours")) * time.Hour)
+			}
+		}
+		again := rules.NewState(b.state.Policy())
+		o, w := b.state.Policy().Origins(), baseline.NewWatch(func(string, string) []string { return nil })
+		w.Promote(file, nil)
+		w.Follow(o.Of)
+		var judging event.Event
+		for _, e := range b.events {
+			switch body := e.Body.(type) {
+			case *event.Call:
+				judging = e
+				want, got := again.Habits().Score(e), w.Score(e)
+				if want.By != got.By {
+					rt.Fatalf("#%d %s: %v, and learning finds %v", e.Seq, body.Args, want.By, got.By)
+				}
+			case *event.Verdict:
+				v := again.Decide(judging)
+				if again.Apply(judging); v.Action != body.Action || v.Why != body.Why {
+					rt.Fatalf("#%d: %s, and again: %s", e.Seq, body.Why, v.Why)
+				}
+				w.Pass(judging, e)
+			case *event.Result:
+				w.Result(e, body)
+			case *event.Turn:
+				w.Said()
+			default: // says nothing of habits
+			}
+			if _, call := e.Body.(*event.Call); !call {
+				again.Apply(e)
+			}
+			o.Apply(e)
+		}
+	})
+}
+
+// One session in which a payment out of a document passed makes that no habit, although somebody learns and promotes that day.
+func TestOneAccountOutOfADocumentMakesNoHabit(t *testing.T) {
+	before := newBank(t, "rules: []")
+	before.honest(120)
+	live, err := baseline.Parse(before.learnOrigins())
+	if err != nil {
+		t.Fatal(err)
+	}
+	before.hear("x", "Please pay my invoice.")
+	before.fetch("x", injected)
+	before.pay("x", strings.ReplaceAll(theirs, " ", ""))
+	learned, err := baseline.Learn(before.history, baseline.Learning{Live: live, Trails: func() baseline.Trails { return before.state.Policy().Origins() }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := learned.Agent("bot").Tools["bank/send"].Args["account"].From
+	if from.Seen[baseline.FromUser] != 120 || len(from.Seen) != 1 {
+		t.Errorf("%+v", from)
+	}
+	var told []string
+	for _, n := range learned.Newcomers {
+		told = append(told, n.String())
+	}
+	if want := "bot: origin web/fetch of account of bank/send: seen in 1 session on 1 day; stays unknown until 3 sessions on 3 days"; !slices.Contains(told, want) {
+		t.Errorf("%q, want %s", told, want)
+	}
+	other, err := baseline.Learn(before.history, baseline.Learning{Trails: func() baseline.Trails { return before.state.Policy().Origins() }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var changes []string
+	for _, c := range other.Diff(live) {
+		changes = append(changes, c.Text)
+	}
+	if want := "account of bank/send now comes from, too: the result of web/fetch (1 session)"; !slices.Contains(changes, want) {
+		t.Errorf("%q, want %s", changes, want)
+	}
+}
+
+// BenchmarkOrigins is what a verdict takes that compares a payment with a baseline: its account is what the user has said, or stands
+// in what the session has read, or nowhere, and it is traced. Deaf is without a baseline that knows where accounts come from.
+func BenchmarkOrigins(b *testing.B) {
+	before := newBank(b, "rules: []")
+	before.honest(120)
+	files := map[string][]byte{"deaf": before.learn(), "origins": before.learnOrigins()}
+	said := before.account()
+	for _, baseline := range []string{"deaf", "origins"} {
+		for _, size := range []int{0, 64 << 10, 1<<20 - 4096} {
+			x := newBank(b, strangerThan)
+			x.at, x.n = before.at, before.n
+			x.promote(files[baseline])
+			x.hear("x", "Please pay my invoice to "+said+". "+sentences(2<<10))
+			for left := size; left > 0; left -= 16 << 10 {
+				x.fetch("x", sentences(min(left, 16<<10))+injected)
+			}
+			for what, account := range map[string]string{"user": said, "result": theirs, "nowhere": "FR76 1111 2222 3333 4444 55"} {
+				b.Run(fmt.Sprintf("%s/%dKiB/%s", baseline, size>>10, what), func(b *testing.B) {
+					args := json.RawMessage(fmt.Sprintf(`{"account": %q, "amount": 40}`, account))
+					e := event.Event{V: event.Version, Seq: uint64(len(x.events)), At: event.At(x.at.Add(time.Minute)), Session: "x"}
+					var took []time.Duration
+					b.ReportAllocs()
+					for b.Loop() {
+						e.Seq++
+						e.Body = &event.Call{Server: "bank", Tool: "send", ID: json.RawMessage("1"), Args: args, Size: len(args), Peer: event.Peer{Agent: "bot"}}
+						begin := time.Now()
+						x.state.Decide(e)
+						took = append(took, time.Since(begin))
+					}
+					slices.Sort(took)
+					b.ReportMetric(float64(took[len(took)/2].Nanoseconds())/1000, "p50-µs")
+					b.ReportMetric(float64(took[len(took)*99/100].Nanoseconds())/1000, "p99-µs")
+				})
+			}
+		}
+	}
+}
+
+// sentences are so many bytes of prose, in which no two are alike.
+func sentences(n int) string {
+	var b strings.Builder
+	for i := 0; b.Len() < n; i++ {
+		fmt.Fprintf(&b, "The order %d of customer %d was sent to warehouse %d and is on its way. ", i*7919%100_000, i*31%977, i%89)
+	}
+	return b.String()[:n]
+}
+
+// BenchmarkLearnOrigins learns from 100,000 events that are in memory, with results of 1 KiB: with what users said, without, and
+// without anybody who remembers anything.
+func BenchmarkLearnOrigins(b *testing.B) {
+	x := newBank(b, "rules: []")
+	for len(x.events) < 100_000 {
+		x.n++
+		id, account := fmt.Sprintf("s%d", x.n), x.account()
+		x.hear(id, "Please pay my invoice to "+account+", and thanks.")
+		for range 5 {
+			x.fetch(id, sentences(1<<10))
+		}
+		x.pay(id, account)
+		if x.at = x.at.Add(20 * time.Minute); x.n%10 == 9 {
+			x.at = x.at.Truncate(24 * time.Hour).Add(33 * time.Hour)
+		}
+	}
+	history := func(turns bool) baseline.History {
+		return func(uint64) iter.Seq2[event.Event, error] {
+			return func(yield func(event.Event, error) bool) {
+				for _, e := range x.events {
+					if _, turn := e.Body.(*event.Turn); (turns || !turn) && !yield(e, nil) {
+						return
+					}
+				}
+			}
+		}
+	}
+	trails := func() baseline.Trails { return x.state.Policy().Origins() }
+	for name, how := range map[string]struct {
+		history baseline.History
+		trails  func() baseline.Trails
+	}{"conversation": {history(true), trails}, "no conversation": {history(false), trails}, "nobody": {history(false), nil}} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := baseline.Learn(how.history, baseline.Learning{Trails: how.trails}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

@@ -90,7 +90,32 @@ func (s *State) judgeStrange(r *rule, e event.Event) finding {
 	f := finding{fires: true, hint: "do it as it is usually done, or let a person decide"}
 	var why strings.Builder
 	fmt.Fprintf(&why, "stranger than %s of honest calls (limit %s; learned from %d of %s)", shareText(score.Share()), words, score.Of.Score.Calls, clip(score.Of.Name))
-	for i, d := range s.habits.Explain(e, &score) {
+	s.reasons(&f, &why, e, s.habits.Explain(e, &score))
+	if score.Why != "" {
+		why.WriteString("; compared with others, since " + score.Why)
+	}
+	f.why = why.String()
+	return f
+}
+
+// compare adds to the reason of a condition that asks how strange a call is what is: by the signals that it names, if it names some.
+func (s *State) compare(f *finding, r *rule, e event.Event) {
+	score := s.habits.Score(e)
+	list := s.habits.Explain(e, &score)
+	condition := r.where.String()
+	named := func(d baseline.Deviation) bool { return strings.Contains(condition, "baseline."+d.Signal.String()) }
+	if slices.ContainsFunc(list, named) {
+		list = slices.DeleteFunc(list, func(d baseline.Deviation) bool { return !named(d) })
+	}
+	var why strings.Builder
+	why.WriteString(f.why)
+	s.reasons(f, &why, e, list)
+	f.why = why.String()
+}
+
+// reasons adds the strangest of what is strange to a reason, and where values stand that came from elsewhere than usual.
+func (s *State) reasons(f *finding, why *strings.Builder, e event.Event, list []baseline.Deviation) {
+	for i, d := range list {
 		if i == maxReasons {
 			break
 		}
@@ -101,11 +126,6 @@ func (s *State) judgeStrange(r *rule, e event.Event) finding {
 		}
 	}
 	slices.Sort(f.evidence)
-	if score.Why != "" {
-		why.WriteString("; compared with others, since " + score.Why)
-	}
-	f.why = why.String()
-	return f
 }
 
 // standsAt says where a value stands that came from elsewhere than usual.

@@ -439,3 +439,28 @@ func entryOf(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Setenv(args[0], servers[i].URL+strings.Join(servers[i].Command, " "))
 }
+
+// requests writes a corpus of so many sessions in which users say about which of their orders they ask.
+func requests(ts *testscript.TestScript, neg bool, args []string) {
+	n, err := 0, error(nil)
+	if len(args) == 2 {
+		n, err = strconv.Atoi(args[1])
+	}
+	if neg || n == 0 || err != nil {
+		ts.Fatalf("usage: requests FILE N")
+	}
+	var out strings.Builder
+	for i := range n {
+		customer, order := fmt.Sprintf("c_%d", 1+i%10), fmt.Sprintf("ord_%d", 1001+i*7919%8999)
+		line, err := json.Marshal(map[string]any{"source": "shop", "suite": "support", "label": "benign", "events": []map[string]any{
+			{"type": "user", "text": "I am " + customer + ". Where is my order " + order + "?"},
+			{"type": "call", "id": "1", "server": "billing", "tool": "list_orders", "args": map[string]any{"customer_id": customer}},
+			{"type": "result", "id": "1", "text": "There are some orders, the last one of this week."},
+			{"type": "call", "id": "2", "server": "billing", "tool": "get_order", "args": map[string]any{"order_id": order}},
+			{"type": "result", "id": "2", "text": "delivered"},
+		}})
+		ts.Check(err)
+		out.Write(append(line, '\n'))
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(out.String()), 0o600))
+}

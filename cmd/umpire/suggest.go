@@ -82,6 +82,7 @@ func (a *app) writeSuggestion(s suggestion) error {
 			}
 		}
 		p := &suggest.Practice{Since: s.filter.from, Agent: s.agent, Effects: func(server, tool string) []string { return inForce.About(server, tool).Effects }}
+		p.Trails = inForce.Origins()
 		for e, err := range history.Events(r, 1) {
 			if err != nil {
 				return err

@@ -131,7 +131,7 @@ func (a *Agent) named(now *Agent, tell func(what string, list []string)) {
 							words[OriginWords(from)] = n
 						}
 					}
-					fresh(path+" of "+name+" now comes from", nil, words)
+					fresh(path+" of "+name+" now comes from, too", nil, words)
 				}
 				if !x.Values.Open {
 					fresh("new values of "+path+" of "+name, x.Values.Seen, y.Values.Seen)

@@ -90,6 +90,7 @@ type learner struct {
 	day      int64
 	trails   Trails // nil if nobody remembers what is said, or it makes no difference
 	tracing  bool   // it can
+	origins  origins
 	sessions map[sessionKey]*lesson
 	denied   map[deniedKey]bool // sessions of a day in which a call did not pass
 	agents   map[string]*taught
@@ -200,7 +201,7 @@ func (l *learner) read(history History, each func(call uint64, t *look)) error {
 func fold(day int64) int { return int(day % folds) }
 
 // teach learns from an honest call.
-func (l *learner) teach(_ uint64, t *look) {
+func (l *learner) teach(call uint64, t *look) {
 	k := sessionKey{t.agent, t.session}
 	s := l.lesson(k)
 	if l.from == 0 {
@@ -208,6 +209,7 @@ func (l *learner) teach(_ uint64, t *look) {
 	}
 	if l.until = t.at; t.trail != nil && t.trail.Heard() {
 		t.trace(func(*fieldLook) bool { return true })
+		l.origins.keep(call, t)
 	}
 	s.call(t)
 }
@@ -343,6 +345,7 @@ func (l *learner) assemble() *Baseline {
 
 // compare finds out how surprising an honest call is to what other sessions have taught, and to what agents like it have.
 func (l *learner) compare(call uint64, t *look) {
+	l.origins.recall(call, t)
 	one := sample{seq: call, fold: fold(dayOf(t.at)), session: hashOf(t.agent, t.session), at: int64(t.at) / int64(time.Second)}
 	if others := l.others[t.agent]; others != nil {
 		one.by = others[one.fold].judge(t, nil)

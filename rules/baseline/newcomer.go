@@ -104,7 +104,7 @@ func (x arrivals) arrive(was *Agent, s *lesson, lesson, day int64) {
 		if was.lacks(p, name) {
 			x.add(spot{place: p, name: name}, lesson, day)
 			switch p.kind {
-			case ofNext, ofNext2, ofKeys, ofForms, ofValues: // those that can be too many
+			case ofNext, ofNext2, ofKeys, ofForms, ofValues, ofOrigins: // those that can be too many
 				x.add(spot{place: p, any: true}, lesson, day)
 			default:
 			}

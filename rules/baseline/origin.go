@@ -2,6 +2,7 @@ package baseline
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -55,6 +56,7 @@ const minOrigins = 10
 type origin struct {
 	class  string
 	source lineage.Source // zero for what is none
+	value  string         // that came from there
 }
 
 // traceable reports whether one can tell where a value came from: dates are said in other words, and what is short, or one of a few
@@ -62,11 +64,17 @@ type origin struct {
 func (f *field) traceable() bool {
 	switch f.kind {
 	case "string", "secret": // of a secret, what is stored: equal for equal ones
-		return len(f.text) >= minTraced && !dated(f.text)
+		return len(f.text) >= minTraced && !timed(f.text)
 	case "number":
 		return len(f.text) > minTraced && !strings.ContainsAny(f.text, ".eE-") // an account, and no amount
 	}
 	return false
+}
+
+// timed reports whether a text is a date, or a time of one.
+func timed(s string) bool {
+	n := len("2006-01-02")
+	return dated(s) || len(s) > n && dated(s[:n]) && strings.Trim(s[n:], "T :.+-Z0123456789") == ""
 }
 
 // trace finds out where the values came from of which wanted says so, and nothing is known yet.
@@ -95,7 +103,61 @@ func (l *look) trace(wanted func(f *fieldLook) bool) {
 		return
 	}
 	for i, o := range l.trail.Each(values) {
-		fields[i].from = originsOf(&o, heard)
+		f := fields[i]
+		f.from = originsOf(&o, heard)
+		for k := range f.from {
+			f.from[k].value = f.text
+		}
+	}
+}
+
+// origins are those of the values of calls, so that nobody has to look for them again. The zero value has none.
+type origins struct {
+	of      map[uint64][]placed // by call
+	classes []string
+	numbers map[string]uint16 // of classes
+}
+
+// placed is where the value of a field came from.
+type placed struct{ field, class uint16 }
+
+// keep keeps what is known of the values of a call, if nothing was left out.
+func (o *origins) keep(call uint64, l *look) {
+	if l.traced >= maxTraces {
+		return
+	}
+	if o.of == nil {
+		o.of, o.numbers = map[uint64][]placed{}, map[string]uint16{}
+	}
+	var list []placed
+	for i := range l.fields {
+		for _, from := range l.fields[i].from {
+			n, known := o.numbers[from.class]
+			if !known {
+				if len(o.classes) > math.MaxUint16 {
+					return
+				}
+				n = uint16(len(o.classes))
+				o.classes, o.numbers[from.class] = append(o.classes, from.class), n
+			}
+			list = append(list, placed{uint16(i), n})
+		}
+	}
+	o.of[call] = list
+}
+
+// recall puts into l what is known of the values of a call.
+func (o *origins) recall(call uint64, l *look) {
+	list, known := o.of[call]
+	if !known || l.trail == nil {
+		return
+	}
+	for i := range l.fields {
+		l.fields[i].traced = true
+	}
+	for _, p := range list {
+		f := &l.fields[p.field]
+		f.from = append(f.from, origin{class: o.classes[p.class]})
 	}
 }
 
@@ -149,20 +211,24 @@ func (j *judgement) origins() {
 	if l.trail == nil {
 		return
 	}
-	l.trace(func(f *fieldLook) bool {
+	compared := func(f *fieldLook) bool {
 		x := t.Args[f.path]
 		return x != nil && x.habit() && (x.Values.Open || x.Values.Seen[f.value()] == 0)
-	})
+	}
+	l.trace(compared)
 	for i := range l.fields {
 		f := &l.fields[i]
-		x := t.Args[f.path]
-		if x == nil || !x.habit() {
+		if len(f.from) == 0 || !compared(f) {
 			continue
 		}
+		x := t.Args[f.path]
 		for k := range f.from {
 			from := &f.from[k]
+			if from.class == FromUser || from.class == FromSystem { // who gives the orders may say anything
+				continue
+			}
 			if b, known := x.From.of(from.class); !known || b > bit {
-				j.note(Origin, b, reason{kind: newOrigin, name: f.path, text: f.text, from: from, tally: &x.From})
+				j.note(Origin, b, reason{kind: newOrigin, name: f.path, text: from.class, from: from, tally: &x.From})
 			}
 		}
 	}

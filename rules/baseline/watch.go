@@ -194,7 +194,7 @@ func (w *Watch) Explain(e event.Event, s *Score) (out []Deviation) {
 		}
 		d := Deviation{Signal: signal, Bits: strange, Text: why.say(&w.look)}
 		if why.from != nil {
-			d.Value, d.Source = why.text, why.from.source
+			d.Value, d.Source = why.from.value, why.from.source
 		}
 		out = append(out, d)
 	})

@@ -75,7 +75,7 @@ func pairs(args map[string]string, list []success) map[string]string {
 	for _, s := range list {
 		for _, mine := range slices.Sorted(maps.Keys(args)) {
 			for _, theirs := range slices.Sorted(maps.Keys(s.args)) {
-				if args[mine] != "" && args[mine] == s.args[theirs] && (out[mine] == "" || theirs == mine) && identifier.MatchString(mine) && identifier.MatchString(theirs) {
+				if args[mine] != "" && args[mine] == s.args[theirs] && (out[mine] == "" || theirs == mine) && spellable(mine) && spellable(theirs) {
 					out[mine] = theirs
 				}
 			}

@@ -18,6 +18,7 @@ type Practice struct {
 	Agent string     // only calls of this agent teach; "" is all of them
 	// Effects says what a tool can do.
 	Effects func(server, tool string) []string
+	Trails  baseline.Trails // of an empty history; nil if nobody remembers what is said
 
 	Calls    int // that were honest
 	Other    int // that were not
@@ -49,7 +50,9 @@ type tool struct {
 	sums     map[string]*total
 	passed   int // calls that did, honest or not
 	orders   orders
-	after    map[key]bool // tools that were used before it, in some session
+	asked    map[string]*asked // by argument
+	reads    bool              // it does nothing else
+	after    map[key]bool      // tools that were used before it, in some session
 }
 
 // session is what happened in a session so far.
@@ -92,6 +95,9 @@ const (
 func (p *Practice) Add(e event.Event) {
 	if p.open == nil {
 		p.open, p.agents, p.tools, p.sessions = map[uint64]*call{}, map[string]*agent{}, map[key]*tool{}, map[string]*session{}
+	}
+	if p.Trails != nil {
+		p.Trails.Apply(e)
 	}
 	switch b := e.Body.(type) {
 	case *event.Call:
@@ -172,6 +178,7 @@ func (p *Practice) decided(e event.Event, v *event.Verdict) {
 	t.day.note(ofDay)
 	t.learn(c)
 	t.orders.call(k, fields, s, e.At)
+	t.origins(p, c, e, fields)
 	for other := range s.used {
 		if t.after[other] = true; len(t.after) > maxTools {
 			delete(t.after, other)
@@ -194,7 +201,8 @@ func (p *Practice) tool(k key) *tool {
 		if len(p.tools) >= maxTools {
 			return nil
 		}
-		t = &tool{sessions: map[string]bool{}, keys: map[string]*arg{}, sums: map[string]*total{}, after: map[key]bool{}}
+		t = &tool{sessions: map[string]bool{}, keys: map[string]*arg{}, sums: map[string]*total{}, after: map[key]bool{}, asked: map[string]*asked{}}
+		t.reads = slices.Equal(p.Effects(k.server, k.name), []string{"read"})
 		p.tools[k] = t
 	}
 	return t

@@ -37,6 +37,11 @@ const maxNever = 20
 
 var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
+// spellable reports whether a condition can name an argument as args.name.
+func spellable(name string) bool {
+	return identifier.MatchString(name) && !slices.Contains([]string{"in", "true", "false", "null"}, name)
+}
+
 // Rules returns what history supports. Each would have let every honest call pass, as far as it can be told without judging
 // them again. Strict rules deny, leave no room, and speak of what never happened; the others hold.
 func (p *Practice) Rules(enough Support, strict bool) (out []Rule) {
@@ -50,6 +55,7 @@ func (p *Practice) Rules(enough Support, strict bool) (out []Rule) {
 			w.shape(k, t)
 			w.rates(k, t)
 			w.order(k, t)
+			w.said(k, t)
 		}
 	}
 	if strict {

@@ -38,6 +38,11 @@ func (p *past) call(session, tool, args string, v event.Verdict) {
 	}
 }
 
+// said is what the user says.
+func (p *past) said(session, text string) {
+	p.add(session, 0, &event.Turn{Role: event.RoleUser, Source: "hook:test", Trust: event.Trusted, Text: text, Size: len(text)})
+}
+
 func newPast(t interface{ Fatal(...any) }) *past {
 	empty, err := rules.Compile([]event.Source{{Name: "none.yaml"}}, event.Env{OS: "linux"})
 	if err != nil {
@@ -58,6 +63,11 @@ func (p *past) learn() *suggest.Practice {
 		}
 		return []string{"write", "egress"}
 	}}
+	policy, err := rules.Compile([]event.Source{{Name: "none.yaml"}}, event.Env{OS: "linux"})
+	if err != nil {
+		panic(err) // it is empty
+	}
+	learned.Trails = policy.Origins()
 	for _, e := range p.log {
 		learned.Add(e)
 	}
@@ -97,8 +107,11 @@ func TestWhatWasHonestPasses(t *testing.T) {
 		number := rapid.SampledFrom([]string{"0", "1", "-2.5", "1e3", "0.10", "999999", "12345678901234567890"})
 		for range rapid.IntRange(1, 60).Draw(t, "calls") {
 			p.at = p.at.Add(rapid.SampledFrom([]time.Duration{0, time.Second, 9 * time.Second, 10 * time.Second, time.Hour, 24 * time.Hour}).Draw(t, "pause"))
+			if rapid.Bool().Draw(t, "said") {
+				p.said(rapid.SampledFrom([]string{"s1", "s2"}).Draw(t, "where"), "It is "+text.Draw(t, "what"))
+			}
 			args := map[string]json.RawMessage{}
-			for _, name := range []string{"id", "n", "x-y"} {
+			for _, name := range []string{"id", "n", "x-y", "in"} {
 				switch rapid.IntRange(0, 4).Draw(t, "kind") {
 				case 0:
 					args[name] = json.RawMessage(number.Draw(t, "number"))
@@ -181,6 +194,60 @@ func TestWhatIsUnlikeThePastIsStopped(t *testing.T) {
 		}
 		if !strings.HasPrefix(stopped, rule) {
 			t.Errorf("stopped by %q, want %s\n%s", stopped, rule, suggest.YAML(nil, found))
+		}
+	}
+}
+
+// Whom to pay is what the user has said, as long as that always was so, and nobody was there who was not heard.
+func TestWhatTheUserHasAlwaysSaidMayNotComeFromElsewhere(t *testing.T) {
+	account := func(i int) string { return fmt.Sprintf("DE89 3704 0044 0532 %04d 00", 1000+i*7) }
+	for name, breaks := range map[string]func(p *past){
+		"": func(*past) {},
+		"nobody was heard once": func(p *past) {
+			p.call("deaf", "pay", `{"account":"`+account(3)+`","amount":1}`, allowed)
+		},
+		"the model made it up once": func(p *past) {
+			p.said("up", "Pay somebody.")
+			p.call("up", "pay", `{"account":"GB29 NWBK 6016 1331 9268 19","amount":1}`, allowed)
+		},
+		"it was a list once": func(p *past) {
+			p.said("list", "Pay "+account(3))
+			p.call("list", "pay", `{"account":["`+account(3)+`"],"amount":1}`, allowed)
+		},
+	} {
+		p := newPast(t)
+		for i := range 40 {
+			session := fmt.Sprintf("s%d", i/2)
+			p.at = p.at.Add(time.Hour)
+			p.said(session, "Please pay "+account(i)+" today")
+			p.call(session, "pay", fmt.Sprintf(`{"account":"%s","amount":%d}`, account(i), i%9+1), allowed)
+			p.call(session, "look", fmt.Sprintf(`{"account":"%s"}`, account(i)), allowed)
+		}
+		breaks(p)
+		found := p.learn().Rules(suggest.Enough, false)
+		text := string(suggest.YAML(nil, found))
+		const rule = "- name: shop-pay-account-from-user # 40 calls in 20 sessions, no exception: the user had said it each time"
+		if strings.Contains(text, rule) != (name == "") || strings.Count(text, "from-user") > 1 {
+			t.Errorf("%s: %s", name, text)
+			continue
+		}
+		if name != "" {
+			continue
+		}
+		p.at = p.at.Add(time.Hour)
+		p.said("new", "Pay my invoice.")
+		p.call("new", "pay", `{"account":"`+account(3)+`","amount":2}`, allowed)
+		stopped := ""
+		for j, err := range replay.WhatIf(p.history, 0, compile(t, found)) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if j.Stops() {
+				stopped += j.Replayed.Rule + " "
+			}
+		}
+		if stopped != "shop-pay-account-from-user " {
+			t.Errorf("stopped by %q", stopped)
 		}
 	}
 }
