@@ -48,11 +48,11 @@ type Week struct {
 // names are cut, and nobody has made them harmless.
 type Habits struct {
 	Summary
-	Days  []Day       `json:"lately"`  // the last days, the last one is today
-	Rates []Band      `json:"rates"` // of Day.Most
-	Gap   Band        `json:"gap"`   // milliseconds, the shortest between two calls of each session
-	Other []Band      `json:"other"` // failures and bytes of results of each session
-	Hours [24]int64   `json:"hours"` // sessions with a call in this hour (UTC)
+	Days  []Day       `json:"lately"` // the last days, the last one is today
+	Rates []Band      `json:"rates"`  // of Day.Most
+	Gap   Band        `json:"gap"`    // milliseconds, the shortest between two calls of each session
+	Other []Band      `json:"other"`  // failures and bytes of results of each session
+	Hours [24]int64   `json:"hours"`  // sessions with a call in this hour (UTC)
 	Graph Graph       `json:"graph"`
 	Tools []ToolHabit `json:"tools"` // those that are used most first
 	Uses  []Count     `json:"uses"`  // sessions with each effect
@@ -142,8 +142,11 @@ type ArgHabit struct {
 	News     []Novelty `json:"news,omitempty"` // of the week: what goes beyond all of that
 }
 
-// Summaries returns what is known of every agent that the baseline knows, or that did something lately. B is what is in force, or
-// what a file holds; nil if nothing is.
+// maxBrief is how much news of an agent its Summary in a list has.
+const maxBrief = 3
+
+// Summaries returns what is known of every agent that the baseline knows, or that did something lately, with the first of its News
+// and Strange alone. B is what is in force, or what a file holds; nil if nothing is.
 func (l *Lately) Summaries(b *Baseline, now event.Time) []Summary {
 	names := map[string]bool{}
 	for name := range l.agents {
@@ -156,7 +159,9 @@ func (l *Lately) Summaries(b *Baseline, now event.Time) []Summary {
 	}
 	out := []Summary{}
 	for _, name := range sorted(names) {
-		out = append(out, l.summary(b, name, now))
+		s := l.summary(b, name, now)
+		s.News, s.Strange = s.News[:min(len(s.News), maxBrief)], s.Strange[:min(len(s.Strange), maxBrief)]
+		out = append(out, s)
 	}
 	return out
 }
@@ -297,6 +302,9 @@ func toolHabit(name string, t *Tool, week []Novelty) ToolHabit {
 		arg := ArgHabit{
 			Path: path, Sessions: x.Sessions, Types: namesOf(&x.Types, maxListed), Forms: namesOf(&x.Forms, maxListed), Values: namesOf(&x.Values, maxListed),
 			From: namesOf(&x.From, maxListed), Distinct: bandOf("different values in a session", &x.Distinct), News: about[path],
+		}
+		for i, c := range arg.From.List {
+			arg.From.List[i].Name = OriginWords(c.Name)
 		}
 		if x.Number.Total() > 0 {
 			b := bandOf("number", &x.Number)

@@ -106,10 +106,10 @@ type StrangeCall struct {
 	At      event.Time   `json:"at"`
 	Session string       `json:"session"`
 	Tool    string       `json:"tool"`
-	Than string       `json:"than"` // of honest calls are less strange
-	Action  event.Action `json:"action"`  // what was done with it at once
-	Signal  string       `json:"signal"`  // the strangest, by itself
-	Text    string       `json:"text"`    // the first deviation in words
+	Than    string       `json:"than"`   // of honest calls are less strange
+	Action  event.Action `json:"action"` // what was done with it at once
+	Signal  string       `json:"signal"` // the strangest, by itself
+	Text    string       `json:"text"`   // the first deviation in words
 	Times   int64        `json:"times"`
 
 	bits Bits
@@ -309,8 +309,8 @@ func (n *news) note(why *reason) {
 		kind := map[kind]string{newArg: NewArgument, newType: NewType, newForm: NewForm, newValue: NewValue}[why.kind]
 		n.add(kind, tool+"\x00"+why.name+"\x00"+shown(why.text, maxShown), say, func(x *Novelty) { x.Path = why.name })
 	case newOrigin:
-		if x := n.agent.argument(tool, why.name); x != nil && x.From.Seen[why.text] == 0 {
-			n.add(NewOrigin, tool+"\x00"+why.name+"\x00"+why.text, say, func(x *Novelty) { x.Path = why.name })
+		if why.tally.Seen[why.from.class] == 0 {
+			n.add(NewOrigin, tool+"\x00"+why.name+"\x00"+why.from.class, say, func(x *Novelty) { x.Path = why.name })
 		}
 	case tooMany, tooGreat, swept:
 		n.beyond(why, round(why.value)-why.h.Max(), say)
@@ -324,14 +324,6 @@ func (n *news) note(why *reason) {
 		n.below(why, why.more, say)
 	case newPair, rareNext, rareValue, anyMany: // of these something was
 	}
-}
-
-// argument returns what is known of an argument; nil if it is not known.
-func (a *Agent) argument(tool, path string) *Arg {
-	if t := a.Tools[tool]; t != nil {
-		return t.Args[path]
-	}
-	return nil
 }
 
 // beyond notes a number that is so far beyond all that were counted.

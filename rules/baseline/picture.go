@@ -23,7 +23,7 @@ type Picture struct {
 	Why     string         `json:"why,omitempty"`
 	Honest  int64          `json:"honest"` // calls that say how strange honest ones are
 	Share   int64          `json:"share"`  // of these are less strange, in billionths
-	Than string         `json:"than"`
+	Than    string         `json:"than"`
 	Strange bool           `json:"strange"` // it is stranger than 999 of 1000
 	Signals []SignalShare  `json:"signals"` // those that say anything, the strangest first
 	Reasons []ReasonFigure `json:"reasons"` // the strangest first
@@ -33,9 +33,9 @@ type Picture struct {
 
 // SignalShare is the share of honest calls that are less strange by one signal alone.
 type SignalShare struct {
-	Signal  string `json:"signal"`
-	Share   int64  `json:"share"`
-	Than string `json:"than"`
+	Signal string `json:"signal"`
+	Share  int64  `json:"share"`
+	Than   string `json:"than"`
 }
 
 // ReasonFigure is one deviation, in words and as a Figure.
@@ -197,7 +197,11 @@ func (f *figure) of(why *reason) *Figure {
 	case newValue, rareValue:
 		return names("sessions with each value of "+why.name, &x.Values, shown(why.text, maxShown))
 	case newOrigin:
-		return names("sessions in which "+why.name+" came from each", &x.From, why.text)
+		fig := names("sessions in which "+why.name+" came from", why.tally, why.from.class)
+		for i := range fig.Bars {
+			fig.Bars[i].Label = OriginWords(fig.Bars[i].Label)
+		}
+		return fig
 	case tooEven:
 		return f.gaps()
 	case swept:

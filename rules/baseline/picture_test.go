@@ -220,6 +220,29 @@ func TestWithoutABaselineCallsAreCountedAndNothingIsNew(t *testing.T) {
 	}
 }
 
+// However many agents there are and tools that they use, pages stay as long as somebody can read.
+func TestManyAgentsAndToolsAreToldInNumbers(t *testing.T) {
+	h := newHistory(1)
+	for day := range 4 {
+		at := monday.AddDate(0, 0, day)
+		for i := range 300 {
+			at = h.session(fmt.Sprint("s", day, i/20), at, call{tool: fmt.Sprint("tool", i), args: map[string]any{"x": i}})
+			h.session(fmt.Sprint("a", day, i), at, call{tool: "one", agent: fmt.Sprint("agent", i)})
+		}
+	}
+	b := learned(t, h, baseline.Learning{})
+	l, _ := lived(watch(t, b), h)
+	now := event.At(monday.AddDate(0, 0, 4))
+	got, _ := l.Habits(b, "support", now)
+	if g := got.Graph; len(g.Nodes) > 21 || len(g.Edges) > 60 || g.MoreNodes != len(got.Tools)-14 || g.MoreEdges == 0 || len(got.Tools) < 100 {
+		t.Errorf("%d nodes and %d more, %d edges and %d more, %d tools", len(g.Nodes), g.MoreNodes, len(g.Edges), g.MoreEdges, len(got.Tools))
+	}
+	all := l.Summaries(b, now)
+	if text, err := json.Marshal(all); err != nil || len(all) < 256 || len(all) > 512 || len(text) > 400_000 || !l.Crowded() {
+		t.Errorf("%d agents in %d bytes: %v", len(all), len(text), err)
+	}
+}
+
 func TestSharesAreCutOffAndNotRounded(t *testing.T) {
 	for share, want := range map[int64]string{
 		999_999_999: "0.999999999", 999_312_345: "0.99931", 990_000_000: "0.99", 999_999_199: "0.99999919", 123_456_789: "0.12", 0: "0", 994_999_999: "0.9949",

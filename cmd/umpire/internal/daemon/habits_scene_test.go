@@ -73,7 +73,9 @@ func (p *practice) call(agent, session, tool string, after time.Duration, args a
 	return v.Action
 }
 
-func (p *practice) wait() time.Duration { return time.Duration(2000+p.rng.IntN(8000)) * time.Millisecond }
+func (p *practice) wait() time.Duration {
+	return time.Duration(2000+p.rng.IntN(8000)) * time.Millisecond
+}
 
 // customer is what support does for one customer.
 func (p *practice) customer(agent, session string) {
@@ -130,7 +132,7 @@ func practised(t testing.TB, now time.Time) *practice {
 	if err != nil {
 		t.Fatal(err)
 	}
-	begin := now.UTC().Truncate(24 * time.Hour).AddDate(0, 0, -47)
+	begin := now.UTC().Truncate(24*time.Hour).AddDate(0, 0, -47)
 	p := &practice{t: t, state: rules.NewState(policy), at: event.At(begin), rng: rand.New(rand.NewPCG(3, 4)), links: map[string]bool{}}
 	p.put("", 0, policy.Loaded())
 	p.days(begin, 40)

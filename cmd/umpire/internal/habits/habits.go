@@ -240,7 +240,7 @@ func Before(ctx context.Context, log Log, call event.Event) (Frame, error) {
 }
 
 // MaxEvents bounds how many events are read for one Picture: a few seconds.
-const MaxEvents = 400_000
+const MaxEvents = 250_000
 
 // Picture says why a call has its score, as it was judged. F is what Before returns.
 func Picture(ctx context.Context, log Log, f Frame, call event.Event) (p baseline.Picture, err error) {

@@ -26,21 +26,25 @@ const (
 
 // Habits prints what is normal for an agent, and what it has done lately. With heard, there is a history of that.
 func (p *Printer) Habits(h *baseline.Habits, heard bool) {
-	state := green.Render("calls are compared with it")
+	words, style := "calls are compared with it", green
 	switch {
 	case h.Missing == "":
 	case !h.Known && h.Group == "":
-		state = yellow.Render(Text(h.Missing, 200))
+		words, style = within(h.Missing, 200), yellow
 	case h.Group != "":
-		state = yellow.Render("not yet: " + Text(h.Missing, 120) + "; compared with " + Text(h.Group, 80))
+		words, style = "not yet: "+within(h.Missing, 120)+"; compared with "+within(h.Group, 80), yellow
 	default:
-		state = yellow.Render("too little is known: " + Text(h.Missing, 200))
+		words, style = "too little is known: "+within(h.Missing, 200), yellow
+	}
+	state := strings.Fields(words)
+	for i := range state {
+		state[i] = style.Render(state[i])
 	}
 	if h.Known {
 		days := int(h.Until.Sub(h.From)/(24*time.Hour)) + 1
-		p.Line(bold.Render(Text(h.Agent, 60)), fmt.Sprintf("%d sessions with %d calls on %d of %d days, from %s;", h.Sessions, h.Calls, h.Evidence.Days, days, h.From.Time().Format(time.DateOnly)), state)
+		p.folded(bold.Render(within(h.Agent, 60))+" ", "  ", " ", append(strings.Fields(fmt.Sprintf("%d sessions with %d calls on %d of %d days, from %s;", h.Sessions, h.Calls, h.Evidence.Days, days, h.From.Time().Format(time.DateOnly))), state...))
 	} else {
-		p.Line(bold.Render(Text(h.Agent, 60)), state)
+		p.folded(bold.Render(within(h.Agent, 60))+" ", "  ", " ", state)
 	}
 	if h.Full {
 		p.Line(" ", yellow.Render("there was more than there is room for: what found none counts as never seen"))
@@ -144,12 +148,12 @@ func (p *Printer) steps(g *baseline.Graph) {
 		}
 		name := "the beginning of a session"
 		if i > 0 {
-			name = Text(g.Nodes[i].Tool, 70)
+			name = within(g.Nodes[i].Tool, 70)
 		}
 		p.Line("  after", name)
 		shown := 0
 		for _, e := range edges {
-			to := fmt.Sprintf("%-50s", Text(g.Nodes[e.To].Tool, 50))
+			to := fmt.Sprintf("%-50s", within(g.Nodes[e.To].Tool, 50))
 			switch {
 			case e.New:
 				p.Line("   ", yellow.Render("+ "+to+" new"), happened(e.Times, e.Stopped, e.Seq))
@@ -201,7 +205,7 @@ func happened(times, stopped int64, seq uint64) string {
 }
 
 func (p *Printer) habit(t *baseline.ToolHabit) {
-	p.Line(" ", bold.Render(ASCII(t.Tool, 80)), fmt.Sprintf("%d calls in %d sessions; in one p50 %d, p99 %d", t.Calls, t.Sessions, t.Rate.P50, t.Rate.P99))
+	p.folded("  "+bold.Render(within(ASCII(t.Tool, 80), 60))+" ", "      ", " ", strings.Fields(fmt.Sprintf("%d calls in %d sessions; in one p50 %d, p99 %d", t.Calls, t.Sessions, t.Rate.P50, t.Rate.P99)))
 	for i := range t.Args {
 		if i == mostArgs {
 			p.Line(fmt.Sprintf("      … and %d more arguments", len(t.Args)+t.More-mostArgs))
@@ -221,29 +225,50 @@ func (p *Printer) habit(t *baseline.ToolHabit) {
 			parts = append(parts, "from "+shares(x.From, 3))
 		}
 		parts = append(parts, fmt.Sprintf("%d of %d sessions; different in one: p99 %d", x.Sessions, t.Sessions, x.Distinct.P99))
-		p.folded("      "+ASCII(x.Path, 60)+": ", "        ", ", ", parts)
+		p.folded("      "+within(ASCII(x.Path, 60), 40)+": ", "        ", ", ", parts)
 		for _, n := range x.News {
-			p.folded("    "+yellow.Render("+ new: "), "        ", " ", append(strings.Fields(Text(n.Text, 200)), faint.Render("("+happened(n.Times, n.Stopped, n.Seq)+")")))
+			p.folded("    "+yellow.Render("+ new: "), "        ", " ", append(strings.Fields(within(n.Text, 200)), faint.Render("("+happened(n.Times, n.Stopped, n.Seq)+")")))
 		}
 	}
 }
 
 // folded prints parts in lines that are no longer than they may be.
 func (p *Printer) folded(head, indent, between string, parts []string) {
-	line, empty := head, true
+	line, empty, wide := head, true, columns-len(strings.TrimRight(between, " "))
 	for i, part := range slices.DeleteFunc(parts, func(s string) bool { return s == "" }) {
 		switch {
 		case i == 0 || empty:
-		case lipgloss.Width(line+between+part) <= columns:
+			line += fits(part, wide-lipgloss.Width(line))
+			empty = false
+			continue
+		case lipgloss.Width(line+between+part) <= wide:
 			line += between
 		default:
 			p.Line(line + strings.TrimRight(between, " "))
 			line = indent
 		}
-		line, empty = line+part, false
+		line += fits(part, wide-lipgloss.Width(line))
 	}
 	p.Line(line)
 }
+
+// fits cuts what is wider than that, and has no place where a line can break.
+func fits(s string, most int) string {
+	if lipgloss.Width(s) <= most {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if most -= lipgloss.Width(string(r)); most < 1 {
+			break
+		}
+		b.WriteRune(r)
+	}
+	return b.String() + "…"
+}
+
+// within makes what came from elsewhere safe, and no wider than so many columns.
+func within(s string, most int) string { return fits(Text(s, most), most) }
 
 // lately prints what is new this week, and which calls of it were strange.
 func (p *Printer) lately(s *baseline.Summary) {
@@ -263,10 +288,10 @@ func (p *Printer) lately(s *baseline.Summary) {
 		if x.Older {
 			tail += "; another baseline is in force since"
 		}
-		p.folded(fmt.Sprintf("    %-10s", x.Kind), strings.Repeat(" ", 14), " ", append(strings.Fields(Text(x.Text, 300)), faint.Render("("+tail+")")))
+		p.folded(fmt.Sprintf("    %-10s", x.Kind), strings.Repeat(" ", 14), " ", append(strings.Fields(within(x.Text, 300)), faint.Render("("+tail+")")))
 	}
 	for _, d := range s.Drifts {
-		p.folded("    "+yellow.Render("drift     "), strings.Repeat(" ", 14), " ", append(strings.Fields(Text(d.Text, 300)), faint.Render("("+Ref(d.Seq)+" on "+day(d.At)+")")))
+		p.folded("    "+yellow.Render("drift     "), strings.Repeat(" ", 14), " ", append(strings.Fields(within(d.Text, 300)), faint.Render("("+Ref(d.Seq)+" on "+day(d.At)+")")))
 	}
 	if len(s.Strange) > 0 {
 		p.Line("  stranger than 999 of 1000 honest calls this week", faint.Render("(umpire show CALL says why)"))
@@ -276,7 +301,7 @@ func (p *Printer) lately(s *baseline.Summary) {
 			p.Line(fmt.Sprintf("      … and %d more", len(s.Strange)-mostCalls))
 			break
 		}
-		words := append([]string{day(x.At), Text(x.Tool, 60)}, strings.Fields(Text(x.Text, 200))...)
+		words := append([]string{day(x.At), within(x.Tool, 60)}, strings.Fields(within(x.Text, 200))...)
 		if x.Times > 1 {
 			words = append(words, faint.Render(fmt.Sprintf("(the strangest of %d in a row)", x.Times)))
 		}
@@ -299,7 +324,7 @@ func shares(t baseline.Names, most int) string {
 		if len(t.List) > 1 {
 			share = fmt.Sprintf(" %d %%", 100*n.Sessions/max(t.Of, 1))
 		}
-		out = append(out, Text(n.Name, 50)+share)
+		out = append(out, within(n.Name, 40)+share)
 	}
 	return strings.Join(out, " · ")
 }

@@ -15,20 +15,20 @@ func (p *Printer) Picture(x *baseline.Picture) {
 	const indent = "             "
 	head := func(name string) string { return faint.Render(fmt.Sprintf("  %-11s", name)) }
 	if x.Of == "" {
-		p.folded(head("habits"), indent, " ", strings.Fields("nobody can tell how strange it is: "+Text(x.Why, 300)))
+		p.folded(head("habits"), indent, " ", strings.Fields("nobody can tell how strange it is: "+within(x.Why, 300)))
 		return
 	}
-	of := Text(x.Of, 80)
+	of := within(x.Of, 80)
 	if x.Members > 0 {
 		of = fmt.Sprintf("%d %s", x.Members, of)
 	}
-	words := fmt.Sprintf("stranger than %s of honest calls; learned from %d of %s", x.Than, x.Honest, of)
+	words := fmt.Sprintf("stranger than %s of honest calls;", x.Than)
 	if x.Strange {
 		words = yellow.Render(words)
 	}
-	p.Line(head("habits") + words + faint.Render(fmt.Sprintf(" (baseline %.12s)", x.Digest)))
+	p.folded(head("habits"), indent, " ", append([]string{words}, strings.Fields(fmt.Sprintf("learned from %d of %s (baseline %.12s)", x.Honest, of, x.Digest))...))
 	if x.Why != "" {
-		p.folded(indent, indent, " ", strings.Fields("compared with others, since "+Text(x.Why, 300)))
+		p.folded(indent, indent, " ", strings.Fields("compared with others, since "+within(x.Why, 300)))
 	}
 	if x.Short {
 		p.Line(indent + "too much was recorded in the week before: only the last part of it was looked at")
@@ -42,7 +42,7 @@ func (p *Printer) Picture(x *baseline.Picture) {
 	}
 	drawn := false
 	for _, r := range x.Reasons {
-		p.folded(head(r.Signal), indent, " ", strings.Fields(Text(r.Text, 300)))
+		p.folded(head(r.Signal), indent, " ", strings.Fields(within(r.Text, 300)))
 		if r.Figure != nil && !drawn {
 			p.figure(indent, r.Figure)
 			drawn = true
@@ -55,12 +55,12 @@ func (p *Printer) Picture(x *baseline.Picture) {
 
 // figure prints bars, and marks the call's own.
 func (p *Printer) figure(indent string, f *baseline.Figure) {
-	p.folded(faint.Render(indent+"  "), indent+"  ", " ", strings.Fields(faint.Render(Text(f.Title, 200))))
+	p.folded(faint.Render(indent+"  "), indent+"  ", " ", strings.Fields(faint.Render(within(f.Title, 200))))
 	list := make([]int64, len(f.Bars))
 	wide := 0
 	for i, b := range f.Bars {
 		list[i] = b.N
-		wide = max(wide, lipgloss.Width(Text(b.Label, 40)))
+		wide = max(wide, lipgloss.Width(within(b.Label, 40)))
 	}
 	if len(list) == 0 {
 		return
@@ -76,7 +76,7 @@ func (p *Printer) figure(indent string, f *baseline.Figure) {
 	const longest = 30
 	most := max(slices.Max(list), 1)
 	for _, b := range f.Bars {
-		label := Text(b.Label, 40)
+		label := within(b.Label, 40)
 		line := "  " + label + strings.Repeat(" ", wide-lipgloss.Width(label)+1)
 		switch n := int(b.N * longest / most); {
 		case f.Kind == baseline.Series:
