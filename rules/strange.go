@@ -74,7 +74,7 @@ func (s *strangeSpec) threshold(of *baseline.Agent) (baseline.Bits, string) {
 		return baseline.BitsOf(baseline.Billion - s.share), s.text
 	}
 	b := of.Score.Budget(s.alerts, s.per)
-	return b, fmt.Sprintf("%s, %d of them in %s", shareText(baseline.Billion-b.Share()), s.alerts, document.FormatDuration(s.per))
+	return b, fmt.Sprintf("%s, %d of them in %s", baseline.ShareText(baseline.Billion-b.Share()), s.alerts, document.FormatDuration(s.per))
 }
 
 // judgeStrange asks whether a call is too strange. Where there is nothing to compare it with, it is.
@@ -89,7 +89,7 @@ func (s *State) judgeStrange(r *rule, e event.Event) finding {
 	}
 	f := finding{fires: true, hint: "do it as it is usually done, or let a person decide"}
 	var why strings.Builder
-	fmt.Fprintf(&why, "stranger than %s of honest calls (limit %s; learned from %d of %s)", shareText(score.Share()), words, score.Of.Score.Calls, clip(score.Of.Name))
+	fmt.Fprintf(&why, "stranger than %s of honest calls (limit %s; learned from %d of %s)", baseline.ShareText(score.Share()), words, score.Of.Score.Calls, clip(score.Of.Name))
 	s.reasons(&f, &why, e, s.habits.Explain(e, &score))
 	if score.Why != "" {
 		why.WriteString("; compared with others, since " + score.Why)
@@ -137,13 +137,6 @@ func (s *State) standsAt(e event.Event, d *baseline.Deviation) event.Origin {
 
 // maxReasons bounds how many reasons a sentence has.
 const maxReasons = 3
-
-// shareText formats billionths, cut off after the second digit that is no 9: 0.99992. What follows is more than anybody knows.
-func shareText(share int64) string {
-	text := fmt.Sprintf("0.%09d", share)
-	nines := len(text[2:]) - len(strings.TrimLeft(text[2:], "9"))
-	return strings.TrimRight(text[:min(2+nines+2, len(text))], "0")
-}
 
 // asksBaseline reports whether r asks how strange calls are.
 func (r *rule) asksBaseline() bool {

@@ -137,7 +137,8 @@ func (w *Watch) reasons(s *Score) (out []found) {
 	var of [nSignals]int
 	for _, x := range all {
 		own := func(y found) bool { return y.why.kind == tooMany && y.why.name == x.why.name }
-		if of[x.signal] == 2 || len(out) == maxReasons || x.why.kind == anyMany && slices.ContainsFunc(all, own) {
+		said := func(y found) bool { return y.why.kind == swept && x.why.kind == swept && y.why.name == x.why.name }
+		if of[x.signal] == 2 || len(out) == maxReasons || x.why.kind == anyMany && slices.ContainsFunc(all, own) || slices.ContainsFunc(out, said) {
 			continue
 		}
 		of[x.signal]++

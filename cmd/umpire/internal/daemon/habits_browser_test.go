@@ -52,6 +52,8 @@ func TestAPersonSeesWhatIsNewAboutAnAgentInABrowser(t *testing.T) {
 	for _, x := range []string{"svg.chart", "svg.graph", ".hours svg"} {
 		p.await(fmt.Sprintf(`document.querySelector(%q).getAttribute('role') === 'img' && document.querySelector(%q).getAttribute('aria-label').length > 10`, x, x))
 	}
+	p.run(`document.querySelector('svg.graph').scrollIntoView({block: 'center'})`)
+	p.shot("agent-graph")
 	p.click("summary", "As a list")
 	p.await(`[...document.querySelectorAll('.steps-list tr')].some((r) => r.innerText.includes('mail/send') && r.innerText.includes('new: 1 times, 1 stopped'))`)
 	if got := p.run(`document.querySelectorAll('*').length < 3000`); got != "true" {
@@ -69,6 +71,16 @@ func TestAPersonSeesWhatIsNewAboutAnAgentInABrowser(t *testing.T) {
 	p.await(`document.querySelector('.picture')?.innerText.includes('first use of server "mail"')`)
 	p.await(`[...document.querySelectorAll('.picture tr.own')].some((r) => r.innerText.includes('mail') && r.innerText.includes('never · this call'))`)
 	p.shot("call-strange")
+	swept := uint64(0)
+	for _, e := range life.log {
+		if _, ok := e.Body.(*event.Call); ok && e.Session == "x3" {
+			swept = e.Seq
+		}
+	}
+	p.visit(fmt.Sprintf("%s/#/session/x3/%d", origin, swept))
+	p.await(`[...document.querySelectorAll('.picture tr.own')].some((r) => r.innerText.includes('ord_200014') && r.innerText.includes('this call'))`)
+	p.run(`document.querySelector('.picture').scrollIntoView()`)
+	p.shot("call-sweep")
 
 	// Names that want to be markup are text.
 	for _, page := range []string{"agent/" + url.PathEscape(evil), "session/x4"} {

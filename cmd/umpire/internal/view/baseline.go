@@ -75,7 +75,8 @@ func (p *Printer) rates(h *baseline.Habits, heard bool) {
 			row = []string{"  " + b.What, "–", "–", "–", "–"}
 		}
 		if heard {
-			row = append(row, sparkline(h.Days, i, b), week(h.Days[len(h.Days)-baseline.WeekDays:], i, b))
+			enough := h.Known && h.Missing == ""
+			row = append(row, sparkline(h.Days, i, b, enough), week(h.Days[len(h.Days)-baseline.WeekDays:], i, b, enough))
 		}
 		rows = append(rows, row)
 	}
@@ -100,15 +101,15 @@ func (p *Printer) rates(h *baseline.Habits, heard bool) {
 	}
 }
 
-// sparkline draws a number of each day; one beyond all that were learned stands out where there are colours.
-func sparkline(days []baseline.Day, rate int, b baseline.Band) string {
+// sparkline draws a number of each day; one beyond all that were learned stands out where there are colours, if enough is known.
+func sparkline(days []baseline.Day, rate int, b baseline.Band, enough bool) string {
 	list := make([]int64, len(days))
 	for i, d := range days {
 		list[i] = d.Most[rate]
 	}
 	var out strings.Builder
 	for i, r := range []rune(bars(list)) {
-		if style := yellow; b.N > 0 && list[i] > b.Most {
+		if style := yellow; enough && list[i] > b.Most {
 			out.WriteString(style.Render(string(r)))
 		} else {
 			out.WriteRune(r)
@@ -118,7 +119,7 @@ func sparkline(days []baseline.Day, rate int, b baseline.Band) string {
 }
 
 // week says how far the numbers of a week went.
-func week(days []baseline.Day, rate int, b baseline.Band) string {
+func week(days []baseline.Day, rate int, b baseline.Band, enough bool) string {
 	most, on := int64(0), ""
 	for _, d := range days {
 		if d.Most[rate] > most {
@@ -128,7 +129,7 @@ func week(days []baseline.Day, rate int, b baseline.Band) string {
 	switch {
 	case most == 0:
 		return "–"
-	case b.N > 0 && most > b.Most:
+	case enough && most > b.Most:
 		return yellow.Render(fmt.Sprintf("%d on %s, beyond all", most, on[len("2006-"):]))
 	}
 	return fmt.Sprint(most)

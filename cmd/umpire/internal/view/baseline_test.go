@@ -42,6 +42,8 @@ func TestHabitsFitTheirLinesAndHideNothing(t *testing.T) {
 	var out bytes.Buffer
 	p := view.New(&out)
 	p.Habits(&h, true)
+	h.Missing = ""
+	p.Habits(&h, true)
 	p.Picture(&picture)
 	for kind, bars := range map[string][]baseline.Bar{baseline.Clock: make([]baseline.Bar, 24), baseline.Series: picture.Reasons[0].Figure.Bars, baseline.Spread: nil} {
 		picture.Reasons[0].Figure = &baseline.Figure{Kind: kind, Title: "t", Bars: bars}

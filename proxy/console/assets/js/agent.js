@@ -9,6 +9,7 @@ import { graph } from './graph.js';
 const call = (x) => `#/session/${encodeURIComponent(x.session)}/${x.seq}`;
 const panel = (title, right, ...body) => h('section', { class: 'panel' }, h('header', null, h('h2', null, title), right && h('div', { class: 'right faint' }, right)), body);
 const tile = (label, value, kind) => h('div', { class: `tile ${kind || ''}` }, h('b', null, value), h('span', null, label));
+const short = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', timeZone: 'UTC' });
 const date = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', year: 'numeric', timeZone: 'UTC' });
 const times = (x) => [`${number(x.times)} ${x.times === 1 ? 'time' : 'times'}`, x.stopped > 0 && h('span', { class: 'count deny' }, `, ${x.stopped === x.times ? 'stopped' : `${number(x.stopped)} stopped`}`)];
 
@@ -77,31 +78,41 @@ export async function agent(root, route, app) {
   const body = h('div', { class: 'scroll' });
   const head = h('div', { class: 'sub' });
   const chosen = h('span', null);
+  const later = h('button', { type: 'button', hidden: true, onclick: () => {
+    body.scrollTop = 0;
+    draw().catch(app.trouble);
+  } }, 'There is more: show it');
   show(root, h('header', { class: 'top' }, h('div', { class: 'crumb' }, h('a', { class: 'link', href: '#/agents' }, 'Agents'), h('h1', { class: 'text' }, name || 'no name')), chosen,
-    h('div', { class: 'right' }, h('a', { class: 'link', href: `#/sessions?agent=${encodeURIComponent(name)}` }, 'Its sessions')), head), body);
+    h('div', { class: 'right' }, later, h('a', { class: 'link', href: `#/sessions?agent=${encodeURIComponent(name)}` }, 'Its sessions')), head), body);
   let timer;
   let rate = 3;
   let shown = '';
 
-  async function draw() {
+  /** draw shows what is known now. What comes by itself waits for who is reading: gentle says so. */
+  async function draw(gentle) {
     clearTimeout(timer);
     const all = await get('habits/agent', { agent: name });
-    if (all.counting) timer = setTimeout(() => draw().catch(app.trouble), 500);
+    if (all.counting) timer = setTimeout(() => draw(true).catch(app.trouble), 500);
     const a = all.agent;
-    const now = JSON.stringify([a, all.baseline, all.counting]);
+    const now = JSON.stringify([a, all.baseline, all.counting], (key, v) => (key === 'until' ? undefined : v));
     if (now === shown) return;
+    if (gentle && (body.scrollTop > 0 || body.contains(document.activeElement))) {
+      later.hidden = false;
+      return;
+    }
+    later.hidden = true;
     shown = now;
     if (!a.recent) return show(body, reading(all));
     const known = a.known && all.baseline.digest;
     show(chosen, state(a, all.baseline));
     show(head, known ? `${number(a.sessions)} sessions with ${number(a.calls)} calls on ${number(a.days)} days, from ${date.format(new Date(a.from))} to ${date.format(new Date(a.until))}` : 'what it does was not learned',
-      a.missing && all.baseline.digest && h('span', { class: 'text' }, ` · ${a.missing}`), a.group && h('span', { class: 'text' }, ` · compared with ${a.group}`),
+      a.missing && all.baseline.digest && h('span', { class: 'text' }, ` · ${a.known ? 'not enough yet: ' : ''}${a.missing}`), a.group && h('span', { class: 'text' }, ` · compared with ${a.group}`),
       all.baseline.seq && h('span', { class: 'text' }, ` · baseline ${all.baseline.digest.slice(0, 12)}, in force since `, moment(all.baseline.at), ` by ${all.baseline.who}`), a.full && ' · there was more than there is room for');
     const chart = h('div', { class: 'body' });
-    const drawRate = () => show(chart, band(a.lately, rate, a.rates[rate]),
-      h('p', { class: 'faint' }, a.rates[rate].n ? `The band is from p5 to p99 of ${number(a.rates[rate].n)} sessions, the line the most that was learned.` : 'Nothing was learned of it: there is no band.'));
+    const drawRate = () => show(chart, band(a.lately, rate, a.rates[rate], known && !a.missing),
+      h('p', { class: 'faint' }, a.rates[rate].n ? `The band is from p5 to p99 of ${number(a.rates[rate].n)} sessions, the line the most that was learned.${a.missing ? ' Calls are not compared with it yet.' : ''}` : 'Nothing was learned of it: there is no band.'));
     drawRate();
-    const week = `${date.format(new Date(a.week.from)).replace(/ \d{4}$/, '')} to ${date.format(new Date(a.week.until))}, UTC`;
+    const week = `${short.format(new Date(a.week.from))} to ${short.format(new Date(a.week.until))}, UTC`;
     show(body, lack(all), reading(all),
       h('div', { class: 'tiles four' }, tile('calls this week', number(a.week.calls)), tile('stopped', number(a.week.stopped), a.week.stopped && 'deny'), tile('strange', number(a.week.strange), a.week.strange && 'hold'), tile('new', number(a.week.news), a.week.news && 'hold')),
       h('p', { class: 'faint week' }, `This week is ${week}. What is new was not known to the baseline that was in force at the call.`),
@@ -122,7 +133,7 @@ export async function agent(root, route, app) {
     news: () => {
       due ??= setTimeout(() => {
         due = undefined;
-        if (!body.contains(document.activeElement)) draw().catch(app.trouble); // else somebody is reading
+        draw(true).catch(app.trouble);
       }, 3000);
     },
     close: () => {

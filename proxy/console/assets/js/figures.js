@@ -5,11 +5,12 @@ import { number } from './format.js';
 
 const day = new Intl.DateTimeFormat(undefined, { weekday: 'short', day: 'numeric', month: 'short', timeZone: 'UTC' });
 
-/** band is a number of each day, before what was learned of it: the band from p5 to p99, and a line at the greatest. */
-export function band(days, i, b) {
+/** band is a number of each day, before what was learned of it: the band from p5 to p99, and a line at the greatest. Where enough is
+ * known, a day beyond that stands out. */
+export function band(days, i, b, enough) {
   const of = (d) => d.most[i];
   const top = nice(Math.max(4, b.n ? b.most : 0, ...days.map(of)));
-  const odd = (d) => b.n > 0 && of(d) > b.most;
+  const odd = (d) => enough && of(d) > b.most;
   const name = (n) => day.format(new Date(`${days[n].date}T00:00:00Z`));
   const most = Math.max(...days.map(of));
   return plot({
@@ -59,6 +60,6 @@ export function figure(f) {
       const fill = h('i');
       fill.style.width = `${b.n / most * 100}%`;
       return h('tr', { class: b.mark ? 'own' : '' }, h('th', { scope: 'row', class: 'text' }, b.label), h('td', { class: 'fill', 'aria-hidden': 'true' }, (b.n > 0 || !b.mark) && fill),
-        h('td', { class: 'num' }, f.kind === 'series' ? `#${b.seq}` : b.n > 0 ? number(b.n) : b.mark ? 'never' : '0', b.mark && ' · this call'));
+        h('td', { class: 'num' }, f.kind === 'series' ? (b.mark ? 'this call' : `#${b.seq}`) : [b.n > 0 ? number(b.n) : b.mark ? 'never' : '0', b.mark && ' · this call']));
     }))), f.more > 0 && h('p', { class: 'faint' }, `and ${number(f.more)} more`));
 }

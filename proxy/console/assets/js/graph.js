@@ -2,15 +2,15 @@
 import { h, s } from './dom.js';
 import { number } from './format.js';
 
-const [wide, gap, between, margin] = [176, 92, 22, 46];
+const [wide, gap, between, margin] = [168, 86, 22, 46];
 const faintest = 20; // per mille of what comes after a tool: less is not drawn, unless it is new
 
 export const percent = (n) => (n > 0 && n < 10 ? '<1 %' : `${Math.round(n / 10)} %`);
 const cut = (text, most) => ([...text].length > most ? `${[...text].slice(0, most - 1).join('')}…` : text);
 const named = (n) => n.tool || 'beginning';
 
-/** place puts nodes in columns, the most frequent on top, and returns the size of it all. */
-function place(nodes) {
+/** place puts nodes in columns, the most frequent on top, and returns the size of it all; back says that lines lead back below. */
+function place(nodes, back) {
   const columns = [];
   nodes.forEach((n, i) => (columns[n.column] ??= []).push(i));
   const most = Math.max(1, ...nodes.map((n) => n.sessions));
@@ -33,7 +33,7 @@ function place(nodes) {
       boxes[i].middle += Math.max(0, by);
     }
   }
-  return { boxes, width: 16 + columns.length * wide + (columns.length - 1) * gap, height: height + margin };
+  return { boxes, width: 16 + columns.length * wide + (columns.length - 1) * gap, height: height - between + (back ? margin : 12) };
 }
 
 /** line is the way from one box to another, and where it can be labelled. */
@@ -46,13 +46,13 @@ function line(a, b, i, height) {
   if (b.x > a.x) {
     const bend = Math.max(36, (b.x - x1) / 2);
     const long = b.x - x1 > gap + 1; // it passes others: above them
-    if (!long) return { d: `M${x1} ${y1}C${x1 + bend} ${y1} ${b.x - bend} ${y2} ${b.x - 3} ${y2}`, x: x1 + (b.x - x1) * .5, y: (y1 + y2) / 2 - 5 };
+    if (!long) return { d: `M${x1} ${y1}C${x1 + bend} ${y1} ${b.x - bend} ${y2} ${b.x - 3} ${y2}`, x: x1 + (b.x - x1) * .6, y: y1 + (y2 - y1) * .66 - 6 };
     const top = Math.max(8, Math.min(a.y, b.y) - 26 - 5 * (i % 3));
     return { d: `M${x1} ${y1}C${x1 + gap} ${top} ${b.x - gap} ${top} ${b.x - 3} ${y2 - 4}`, x: (x1 + b.x) / 2, y: top + (Math.min(y1, y2) - top) * .28 };
   }
   if (a.x === b.x) { // within a column: to the right
     const x = x1 + 30 + 8 * (i % 3);
-    return { d: `M${x1} ${y1 + 6}C${x} ${y1 + 6} ${x} ${y2 - 6} ${x1 + 3} ${y2 - 6}`, x: x + 2, y: (y1 + y2) / 2 };
+    return { d: `M${x1} ${y1 + 6}C${x} ${y1 + 6} ${x} ${y2 - 6} ${x1 + 3} ${y2 - 6}`, x: x + 4, y: y1 + (y2 - y1) * .2 + 4 };
   }
   // back: below
   const low = Math.min(height - 8, Math.max(a.y + a.tall, b.y + b.tall) + 22 + 6 * (i % 3));
@@ -62,8 +62,8 @@ function line(a, b, i, height) {
 
 /** graph draws tools and what comes after them. Open shows the call of an edge that is new. */
 export function graph(g, open) {
-  const { boxes, width, height } = place(g.nodes);
   const edges = g.edges.filter((e) => e.new || e.per_mille >= faintest);
+  const { boxes, width, height } = place(g.nodes, edges.some((e) => g.nodes[e.to].column < g.nodes[e.from].column));
   const most = Math.max(1, ...g.edges.map((e) => e.sessions));
   const labels = [];
   const lines = edges.sort((x, y) => (x.new ? 1 : 0) - (y.new ? 1 : 0) || x.sessions - y.sessions).map((e, i) => {
