@@ -202,8 +202,10 @@ func formOf(s string) string {
 		switch {
 		case unicode.IsLetter(r), r == utf8.RuneError:
 			r = 'a'
-		case unicode.IsDigit(r):
+		case '0' <= r && r <= '9':
 			r = '9'
+		case unicode.IsDigit(r): // of another script: a server may read it as the same number
+			r = '٩'
 		}
 		if r == last {
 			continue
@@ -241,7 +243,10 @@ func clip(name string) string { return shown(name, maxName) }
 
 // serial takes a text that ends with a number apart, as ids do.
 func (f *field) serial() (prefix string, n int64, ok bool) {
-	if f.kind != "string" && f.kind != "number" {
+	switch {
+	case f.kind == "number": // however it is written: 5, 5.0 or 50e-1
+		return "", f.number / 1000, f.number >= 0 && f.number < maxNumber && f.number%1000 == 0
+	case f.kind != "string":
 		return "", 0, false
 	}
 	i := len(f.text)

@@ -210,6 +210,9 @@ func (d *admission) tally(p place, t *Tally) {
 		}
 		o = &Tally{}
 	}
+	if p.kind >= ofKeys && o.all == 0 && !o.Open {
+		return // nobody has looked at that before, such as where values come from
+	}
 	switch any := (spot{place: p, any: true}); {
 	case o.Open || t.Open && d.known(any):
 		return

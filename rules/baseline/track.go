@@ -31,6 +31,7 @@ type agentTrack struct {
 	Seen     map[uint64]bool
 	Distinct map[uint64]int64 // argument of a tool -> different values of this day
 	Stored   int64            // what sessions remember: values, arguments and tools
+	Runs     int64            // of all Tools
 	Scored   int64            // calls of this day, …
 	Odd      int64            // … and how many of them are stranger than fifteen of sixteen honest ones
 	Drifted  bool             // it was said that there are too many of these
@@ -41,16 +42,7 @@ type toolTrack struct {
 	Day    int64 // of the last call
 	Rings  rings
 	Times  []int64         // of the last calls, in milliseconds, the oldest first
-	Serial map[uint64]*run // by argument
-}
-
-// run is values of an argument that go up, or down, in small steps.
-type run struct {
-	Week   int64  // in which it is; it ends with that
-	Prefix uint64 // names it
-	Last   int64
-	Step   int64 // 1, -1, or 0 before there are two
-	Length int64
+	Serial map[uint64]*run // of an argument: see runOf
 }
 
 // sessionTrack is what was done in a session on one day.
@@ -197,12 +189,21 @@ func (a *agentTrack) tool(name string) *toolTrack {
 	t := a.Tools[name]
 	if t == nil || stale(t.Day, a.Day) {
 		if t == nil && len(a.Tools) >= maxTracked {
-			maps.DeleteFunc(a.Tools, func(_ string, t *toolTrack) bool { return stale(t.Day, a.Day) })
+			maps.DeleteFunc(a.Tools, func(_ string, t *toolTrack) bool {
+				old := stale(t.Day, a.Day)
+				if old {
+					a.Runs -= int64(len(t.Serial))
+				}
+				return old
+			})
 			if len(a.Tools) >= maxTracked {
 				if name = ""; a.Tools[name] != nil {
 					return a.Tools[name]
 				}
 			}
+		}
+		if t != nil {
+			a.Runs -= int64(len(t.Serial))
 		}
 		t = &toolTrack{Serial: map[uint64]*run{}}
 		a.Tools[name] = t
@@ -294,11 +295,8 @@ func (t *tracker) look(e event.Event, at event.Time, effects []string, l *look) 
 				f.day++
 			}
 			if prefix, n, ok := f.serial(); ok {
-				r := tool.Serial[key]
-				if r == nil {
-					r = &run{}
-				}
-				f.sweep = r.next(weekOf(at), named(prefix, ""), n).Length
+				_, r := tool.runOf(key, weekOf(at), named(prefix, ""), n)
+				f.sweep = r.Length
 			}
 		}
 		l.fields = append(l.fields, f)
@@ -339,33 +337,6 @@ func (s *sessionTrack) tool(key uint64) *sessionTool {
 		return t
 	}
 	return s.Tools[rest]
-}
-
-// maxStep is how far apart two values are that come one after the other.
-const maxStep = 16
-
-// next returns the run with one more value.
-func (r *run) next(week int64, prefix uint64, n int64) run {
-	out := run{Week: week, Prefix: prefix, Last: n, Length: 1}
-	if r.Week != week || r.Length == 0 || r.Prefix != prefix {
-		return out
-	}
-	step, by := int64(1), n-r.Last
-	if by < 0 {
-		step, by = -1, -by
-	}
-	switch {
-	case by == 0:
-		return *r
-	case by > maxStep:
-		return out
-	case r.Step != 0 && r.Step != step:
-		out.Length = 2
-	default:
-		out.Length = r.Length + 1
-	}
-	out.Step = step
-	return out
 }
 
 // Evenness goes over so many gaps between calls, and so much time.
@@ -445,21 +416,22 @@ func (t *tracker) pass(l *look) {
 			a.Distinct[at]++
 		}
 		if prefix, n, ok := f.serial(); ok {
-			r := tool.Serial[key]
-			if r == nil {
-				if len(tool.Serial) >= maxSerial {
-					continue
-				}
-				r = &run{}
-				tool.Serial[key] = r
+			at, next := tool.runOf(key, weekOf(l.at), named(prefix, ""), n)
+			if r := tool.Serial[at]; r != nil {
+				*r = next
+			} else if len(tool.Serial) < maxSerial && a.Runs < maxFollowed {
+				tool.Serial[at] = &next
+				a.Runs++
 			}
-			*r = r.next(weekOf(l.at), named(prefix, ""), n)
 		}
 	}
 }
 
-// maxSerial bounds the arguments of a tool whose runs are followed.
-const maxSerial = 8
+// The bounds of runs that are followed: of a tool, and of all tools of an agent.
+const (
+	maxSerial   = 8 * maxRuns
+	maxFollowed = 1000
+)
 
 // room takes a place for something that a session is to remember; where there is none, it is one of the rest.
 func (a *agentTrack) room(key uint64) uint64 {
