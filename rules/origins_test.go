@@ -240,6 +240,35 @@ func TestWhatDoesNotFitFailsTowardsStrange(t *testing.T) {
 	}
 }
 
+// Whoever fills the memory of all sessions, so that this one is forgotten, is not believed either.
+func TestFloodingOtherSessionsHidesNothing(t *testing.T) {
+	b := custom(t, fromElsewhere)
+	b.hear("x", "Please pay my invoice.")
+	b.fetch("x", injected)
+	for i := range 20 {
+		b.fetch(fmt.Sprintf("flood%d", i), strings.Repeat("nothing of interest ", 45_000))
+	}
+	if v := b.pay("x", theirs); v.Action != event.Hold || !strings.Contains(v.Why, "account came from what is not remembered") {
+		t.Error(v.Why)
+	}
+}
+
+// Of a secret there is a digest, which is the same for the same secret, whoever says it.
+func TestASecretIsTracedByWhatIsStoredOfIt(t *testing.T) {
+	const digest = "hmac:3b1c0d9e77aa41c2"
+	for said, want := range map[string]event.Action{"Use the token " + digest + " for it.": event.Allow, "Use the usual token.": event.Hold} {
+		b := custom(t, fromElsewhere)
+		b.hear("x", said)
+		b.fetch("x", "The token is "+digest+", take that.")
+		b.at = b.at.Add(time.Second)
+		args := json.RawMessage(fmt.Sprintf(`{"account": %q, "amount": 40}`, digest))
+		e := b.add("x", 0, &event.Call{Server: "bank", Tool: "send", ID: json.RawMessage("1"), Args: args, Size: 40, Peer: event.Peer{Agent: "bot"}, Findings: []event.Finding{{Kind: event.Redacted, Path: "args.account", Size: 20}}})
+		if v := e.Body.(*event.Verdict); v.Action != want {
+			t.Errorf("%s: %s", said, v.Why)
+		}
+	}
+}
+
 func TestSessionsWithoutAUserTeachNothingOfOrigins(t *testing.T) {
 	b := newBank(t, "rules: []")
 	for i := range 60 {
