@@ -55,7 +55,7 @@ type trail struct {
 	talk    int              // of these
 	count   int              // of the texts of its epoch
 	missing int64            // the epoch of the last text that is not remembered; -1 for none
-	deaf    int64            // the epoch of the last words of the user that are not remembered; -1 for none
+	deaf    int64            // the epoch of the last words of the user that were not heard, or too many; -1 for none
 	touched map[string]int64 // word -> epoch in which it was last true
 	pending map[uint64]int64 // calls without result that read what the user has pointed at -> their epoch
 	memory  *lineage.Memory  // of texts; nil if it is to be made anew
@@ -223,9 +223,7 @@ func (t *trails) shrink() {
 		if s.epoch != t.epoch || s.size+s.talk == 0 {
 			continue
 		}
-		if t.size -= s.size + s.talk; s.talk > 0 {
-			s.deaf = s.epoch
-		}
+		t.size -= s.size + s.talk
 		s.size, s.talk, s.count, s.missing, s.memory = 0, 0, 0, s.epoch, nil
 		s.texts = slices.DeleteFunc(s.texts, func(h heard) bool { return h.epoch == s.epoch })
 	}
