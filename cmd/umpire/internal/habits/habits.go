@@ -33,7 +33,7 @@ type Frame struct {
 	Policy   *rules.Policy
 	Promoted event.Event // the last baseline that came into force before From; without Body if there is none
 	From     uint64      // the first event to read
-	Compares bool        // a baseline came into force before the last one
+	Compares bool        // a baseline came into force at all
 }
 
 // ErrEmpty says that nothing was recorded.
