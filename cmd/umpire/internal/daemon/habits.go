@@ -50,7 +50,8 @@ func (d *Daemon) practice() (r *habits.Reading, last uint64, err error) {
 	return nil, d.practising.last, nil
 }
 
-// practise reads what agents have done in the last days, and goes on as more happens.
+// practise reads what agents have done in the last days, and goes on as more happens. What tools can do is as the policy says that is
+// in force when it begins.
 func (d *Daemon) practise(ctx context.Context) error {
 	frame, err := habits.Find(ctx, d.db, habits.Since(event.At(d.opts.Now())), d.db.Last()+1)
 	if err != nil {

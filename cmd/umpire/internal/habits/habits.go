@@ -4,6 +4,7 @@ package habits
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -33,7 +34,8 @@ type Frame struct {
 	Policy   *rules.Policy
 	Promoted event.Event // the last baseline that came into force before From; without Body if there is none
 	From     uint64      // the first event to read
-	Compares bool        // a baseline came into force before the last one
+	Limit    uint64      // how many events are read for a Picture at most; 0 is MaxEvents
+	Compares bool        // a baseline came into force at all
 }
 
 // ErrEmpty says that nothing was recorded.
@@ -248,9 +250,9 @@ func Picture(ctx context.Context, log Log, f Frame, call event.Event) (p baselin
 	if !ok {
 		return p, fmt.Errorf("event %d is no call", call.Seq)
 	}
-	from, short := f.From, false
-	if call.Seq > MaxEvents && from < call.Seq-MaxEvents {
-		from, short = call.Seq-MaxEvents, true
+	from, short, limit := f.From, false, cmp.Or(f.Limit, MaxEvents)
+	if call.Seq > limit && from < call.Seq-limit {
+		from, short = call.Seq-limit, true
 		if f.Promoted, err = newest(log, f, from); err != nil {
 			return p, err
 		}

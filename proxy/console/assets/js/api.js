@@ -41,8 +41,8 @@ const query = (params) => {
   return pairs.length ? `?${new URLSearchParams(pairs)}` : '';
 };
 
-/** get asks for /v1/path. */
-export const get = async (path, params) => (await ask(`/v1/${path}${query(params)}`)).value;
+/** get asks for /v1/path, until signal says that nobody wants to know any more. */
+export const get = async (path, params, signal) => (await ask(`/v1/${path}${query(params)}`, { signal })).value;
 
 /** list asks for a part of a list, and for how many there are. */
 export const list = async (path, params) => {

@@ -4,6 +4,7 @@ import { get } from './api.js';
 import { Fold, action, text } from './fold.js';
 import { args, chip, clock, json, moment, number, short } from './format.js';
 import { speaker } from './detail.js';
+import { picture } from './picture.js';
 import { remembered } from './remembered.js';
 import { reviewer } from './reviewer.js';
 
@@ -65,6 +66,7 @@ export async function desk(root, route, app) {
       h('div', { class: 'reason hold' }, h('b', { class: 'mono' }, c.rule), h('p', { class: 'text' }, c.why)),
       reviewer(c.call, c.args, app, reload),
       h('h3', null, 'Arguments'), json(c.args),
+      picture(c.call),
       h('h3', null, 'What happened before'), before,
       h('p', null, h('a', { class: 'link', href: `#/session/${encodeURIComponent(c.session)}/${c.call}` }, 'The whole session')),
       h('h3', null, 'Who'), h('dl', { class: 'facts' }, h('dt', null, 'agent'), h('dd', { class: 'text' }, c.agent), h('dt', null, 'as'), h('dd', { class: 'text' }, c.principal),

@@ -28,16 +28,24 @@ export function drawn(p) {
   ];
 }
 
+let asking = new AbortController(); // for the call that is shown: one is drawn at a time
+
 /** picture is a part of a page that says why a call is strange; empty where no baseline was in force. */
 export function picture(seq) {
   const node = h('div', { class: 'picture', 'aria-live': 'polite' });
-  const slow = setTimeout(() => show(node, h('p', { class: 'faint' }, 'Looking at the week before the call …')), 400);
-  get(`calls/${seq}/picture`).then((p) => {
-    clearTimeout(slow);
-    show(node, p && [h('h3', null, 'How strange it is'), drawn(p)]);
-  }, (err) => {
-    clearTimeout(slow);
-    show(node, err.status !== 404 && h('p', { class: 'faint text' }, `How strange it is cannot be told: ${err.message}`));
-  });
+  asking.abort();
+  const { signal } = asking = new AbortController();
+  setTimeout(async () => { // who goes on to another call at once asks for nothing
+    if (signal.aborted) return;
+    const slow = setTimeout(() => show(node, h('p', { class: 'faint' }, 'Looking at the week before the call …')), 400);
+    try {
+      const p = await get(`calls/${seq}/picture`, undefined, signal);
+      clearTimeout(slow);
+      show(node, p && [h('h3', null, 'How strange it is'), drawn(p)]);
+    } catch (err) {
+      clearTimeout(slow);
+      if (!signal.aborted) show(node, err.status !== 404 && h('p', { class: 'faint text' }, `How strange it is cannot be told: ${err.message}`));
+    }
+  }, 150);
   return node;
 }
