@@ -161,7 +161,7 @@ func (a *app) baselineBudget() *cobra.Command {
 		RunE: func(*cobra.Command, []string) error {
 			span, err := document.ParseDuration(per)
 			if err != nil || span <= 0 || alerts < 1 {
-				return usageError{fmt.Errorf("--alerts %d --per %s: want a number from 1 on, and such as 24h or 7d", alerts, view.Text(per, 40))}
+				return usageError{fmt.Errorf("--alerts %d --per %s: want alerts from 1 on, in a time such as 24h or 7d", alerts, view.Text(per, 40))}
 			}
 			b, err := a.shownBaseline(file)
 			if err != nil {

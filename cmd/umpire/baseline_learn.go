@@ -233,7 +233,7 @@ func agentState(b *baseline.Baseline, x *baseline.Agent) string {
 func replaceFile(path string, text []byte) (err error) {
 	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // 0600
 	if err != nil {
-		return err
+		return fmt.Errorf("%s cannot be written: %w", path, err)
 	}
 	defer func() {
 		if err != nil {

@@ -116,6 +116,10 @@ func (a *app) writeSuggestion(s suggestion) error {
 		if _, err := rules.Compile([]event.Source{{Name: s.policy, Text: string(merged)}}, config.Env()); err != nil {
 			return fmt.Errorf("with what would be added, %s could not be read\nhint: umpire suggest without --policy prints the rules alone: %w", s.policy, err)
 		}
+		if len(found) == 0 {
+			_, err = fmt.Fprintf(a.stderr, "%s has rules of all these names already: nothing is added\n", view.Text(s.policy, 0))
+			return err
+		}
 		_, err = fmt.Fprint(a.stdout, udiff.Unified(s.policy, s.policy, string(text), string(merged)))
 		return err
 	})

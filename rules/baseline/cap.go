@@ -56,9 +56,9 @@ func (a *Agent) each(do visit) {
 	}
 	if a.Score != nil {
 		for s := range a.Score.Signals {
-			do("surprise by "+Signal(s).String()+" (1/8 bit)", upper, &a.Score.Signals[s])
+			do("surprise of honest calls by "+Signal(s).String()+" (1/8 bit)", upper, &a.Score.Signals[s])
 		}
-		do("strangeness (1/8 bit)", upper, &a.Score.All)
+		do("strangeness of honest calls (1/8 bit)", upper, &a.Score.All)
 	}
 }
 

@@ -158,6 +158,46 @@ func TestMoreAgentsThanAreKeptCostNoMemory(t *testing.T) {
 	}
 }
 
+// A clock can be anywhere when something is recorded, leap ahead for years, and stand still until it was right again: nothing
+// panics, and no leap makes what was before it more usual, or what comes after it a burst.
+func TestClocksThatLeapTeachWhatHappened(t *testing.T) {
+	for name, at := range map[string]time.Time{
+		"before 1970": time.Date(1961, 3, 4, 23, 59, 58, 0, time.UTC),
+		"at 1970":     time.Unix(0, 0).UTC(),
+		"far away":    time.Date(2250, 1, 1, 0, 0, 0, 0, time.UTC),
+	} {
+		h := newHistory(13)
+		for i := range 40 {
+			h.session(fmt.Sprintf("s%d", i), at.Add(time.Duration(i)*7*time.Hour), h.customer()...)
+			h.session(fmt.Sprintf("t%d", i), at.Add(time.Duration(i)*7*time.Hour+3*time.Hour), h.customer()...)
+		}
+		b := learned(t, h, baseline.Learning{})
+		switch a := b.Agent("support"); {
+		case at.Unix() < 0:
+			if a != nil {
+				t.Errorf("%s it teaches", name)
+			}
+		case a == nil || a.Sessions < 80:
+			t.Errorf("%s: %+v", name, a)
+		}
+		next := newHistory(14)
+		first := at.AddDate(0, 0, 30)
+		next.session("x", first, next.customer()...)
+		next.session("y", first.AddDate(9, 0, 0), next.customer()...) // a leap
+		next.session("z", first.AddDate(9, 0, 0).Add(time.Hour), next.customer()...)
+		for _, s := range scores(watch(t, b), next, 0) {
+			for _, d := range s.why {
+				if d.Signal == baseline.Rate || d.Signal == baseline.Pace {
+					t.Errorf("%s: %s", name, d.Text)
+				}
+			}
+		}
+		if _, err := baseline.Learn(next.all, baseline.Learning{Live: b}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestOnlyWhatHappenedSinceTeaches(t *testing.T) {
 	h := newHistory(4)
 	h.days(6)

@@ -75,14 +75,15 @@ type ring struct {
 	Slots []uint32
 }
 
-func unitOf(at event.Time, window int) int64 { return int64(at) / int64(windows[window].unit) }
+// unitOf returns in which unit of time it is; before 1970 it is the first.
+func unitOf(at event.Time, window int) int64 { return max(int64(at), 0) / int64(windows[window].unit) }
 
 // count returns how many there are at the given time.
 func (r *rings) count(at event.Time, window int) (n int64) {
 	x := &r[window]
 	size := int64(len(x.Slots))
 	now := unitOf(at, window)
-	for u := max(x.Last-size+1, now-size+1); u <= x.Last; u++ {
+	for u := max(x.Last-size+1, now-size+1, 0); u <= x.Last; u++ {
 		n += int64(x.Slots[u%size])
 	}
 	return n
@@ -97,7 +98,7 @@ func (r *rings) add(at event.Time) {
 		}
 		size := int64(len(x.Slots))
 		now := unitOf(at, w)
-		for u := max(x.Last+1, now-size+1); u <= now; u++ {
+		for u := max(x.Last+1, now-size+1, 0); u <= now; u++ {
 			x.Slots[u%size] = 0
 		}
 		x.Last = max(x.Last, now)

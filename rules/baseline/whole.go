@@ -9,14 +9,15 @@ import (
 
 // The bounds of what a file may say, so that no number in it is too great for what is made of it.
 const (
-	maxCount  = 1 << 36 // of sessions, calls …
-	maxCounts = 4 * maxPlaces
+	maxCount   = 1 << 36 // of sessions, calls …
+	maxCounts  = 4 * maxPlaces
+	maxSeconds = 1 << 40 // from 1970, in both directions
 )
 
 // whole reports what is missing in b, or cannot be, so that nothing that reads it meets a hole or an overflow.
 func (b *Baseline) whole() error {
 	switch e := b.Enough; {
-	case b.From < 0 || b.Until < b.From:
+	case b.Until < b.From:
 		return errors.New("it ends before it begins")
 	case min(e.Sessions, e.Calls, e.Days) < 1 || max(e.Sessions, e.Calls, e.Days) > maxCount:
 		return errors.New("it does not say how much is enough")
@@ -106,7 +107,7 @@ func (a *Agent) whole() error {
 	c.count("sessions", 0, a.Sessions)
 	c.count("calls", 0, a.Calls, a.Denied)
 	c.count("hours", 0, a.Hours[:]...)
-	if a.From < 0 || a.Until < a.From {
+	if a.Until < a.From {
 		c.fail("it ends before it begins")
 	}
 	if len(a.Days) > maxDays {
@@ -159,7 +160,7 @@ func (a *Agent) whole() error {
 
 func (c *checker) score(s *Calibration) {
 	c.count("calls", 0, s.Calls)
-	if s.From < 0 || s.Until < s.From || len(s.Top) > maxTop || s.Reference < 0 || s.Reference > maxBits {
+	if s.Until < s.From || min(s.From, -s.Until) < -maxSeconds || len(s.Top) > maxTop || s.Reference < 0 || s.Reference > maxBits {
 		c.fail("its scores are none")
 	}
 	for i := range s.Signals {
@@ -167,7 +168,7 @@ func (c *checker) score(s *Calibration) {
 	}
 	c.histogram("scores", &s.All, 0, int64(maxBits))
 	for i, x := range s.Top {
-		if x.Bits < 0 || x.Bits > maxBits || x.At < 0 || i > 0 && x.Seq < s.Top[i-1].Seq {
+		if x.Bits < 0 || x.Bits > maxBits || min(x.At, -x.At) < -maxSeconds || i > 0 && x.Seq < s.Top[i-1].Seq {
 			c.fail("its strangest calls are none")
 		}
 	}

@@ -217,7 +217,8 @@ const (
 	scanStep     = 2_000
 )
 
-// page is some events in a row, as they are stored.
+// page is some events in a row, as they are stored, but that a baseline is left out of the one that brought it into force: it is a
+// whole file, and nobody looks at it there.
 type page struct {
 	Events []json.RawMessage `json:"events"`
 	// Next is where to go on: the from or the before of the next page; 0 if there is no more.
@@ -278,11 +279,31 @@ func (s *scan) forward(db *store.DB, from uint64, limit int) (p page, err error)
 			break
 		}
 		if s.wants(raw) {
+			if raw, err = withoutFile(raw); err != nil {
+				return p, err
+			}
 			p.Events = append(p.Events, raw)
 			size += len(raw)
 		}
 	}
 	return p, nil
+}
+
+// withoutFile leaves a baseline out of an event.
+func withoutFile(raw json.RawMessage) (json.RawMessage, error) {
+	if !bytes.Contains(raw, []byte(`"promoted":{`)) {
+		return raw, nil
+	}
+	var e event.Event // or an argument of a call has such a name
+	if err := e.UnmarshalJSON(raw); err != nil {
+		return nil, err
+	}
+	b, ok := e.Body.(*event.Promoted)
+	if !ok {
+		return raw, nil
+	}
+	b.Baseline = json.RawMessage("null")
+	return e.MarshalJSON()
 }
 
 func (s *scan) backward(db *store.DB, before uint64, limit int) (p page, err error) {
@@ -299,6 +320,9 @@ func (s *scan) backward(db *store.DB, before uint64, limit int) (p page, err err
 				break
 			}
 			if s.wants(raw) {
+				if raw, err = withoutFile(raw); err != nil {
+					return p, err
+				}
 				found = append(found, raw)
 			}
 		}

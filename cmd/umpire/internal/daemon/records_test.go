@@ -129,6 +129,39 @@ func TestPagesGoThroughASessionInBothDirections(t *testing.T) {
 	}
 }
 
+// A baseline is a whole file: a page says that it came into force, and leaves it where it is.
+func TestAPageLeavesFilesOut(t *testing.T) {
+	opts := options(t, "rules: []")
+	recorded(t, opts, 20)
+	db, err := store.Open(store.Config{Path: filepath.Join(opts.StateDir, config.HistoryFile)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seq := db.Last() + 1
+	file, named := json.RawMessage(`"`+strings.Repeat("x", 5<<20)+`"`), json.RawMessage(`{"promoted":{"who":"me"}}`)
+	call := storetest.Call(seq+1, "s1", "refund", event.Deny)
+	call[0].Body.(*event.Call).Args = named
+	promoted := event.Event{V: event.Version, Seq: seq, At: storetest.Begin, Body: &event.Promoted{Who: "local:ann", Name: "baseline.json", Digest: "d", Baseline: file}}
+	for i := range call {
+		call[i].At = storetest.Begin
+	}
+	if err := storetest.Append(db, append([]event.Event{promoted}, call...)...); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d := start(t, opts)
+	defer d.Close()
+	ask := asker(t, opts)
+	for _, path := range []string{fmt.Sprintf("/v1/page?from=%d", seq-3), fmt.Sprintf("/v1/page?before=%d", seq+3)} {
+		status, body, _ := ask(path)
+		if status != http.StatusOK || len(body) > 100_000 || !strings.Contains(body, `"promoted":{"who":"local:ann","digest":"d","name":"baseline.json","baseline":null}`) || !strings.Contains(body, string(named)) {
+			t.Errorf("%s: %d, %d bytes: %.300s", path, status, len(body), body)
+		}
+	}
+}
+
 func TestRecordsAreFound(t *testing.T) {
 	opts := options(t, `
 tools: [{match: "billing/get", effects: [read]}]

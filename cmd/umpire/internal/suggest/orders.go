@@ -27,7 +27,7 @@ func (o *orders) call(k key, args map[string]string, s *session, at event.Time) 
 	if !o.begun {
 		o.begun, o.before = true, map[key]*order{}
 		for other, list := range s.done {
-			if other != k {
+			if other != k && other.named() {
 				o.before[other] = &order{same: pairs(args, list)}
 			}
 		}

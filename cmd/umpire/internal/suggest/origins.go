@@ -57,11 +57,7 @@ func (w *writer) said(k key, t *tool) {
 		if a.never || !w.enough.met(a.calls, a.sessions) || known == nil || known.calls != a.calls || known.redacted {
 			continue
 		}
-		condition := fmt.Sprintf("has(args.%s) && !origin(args.%[1]s).user", name)
-		if w.p.Agent != "" {
-			condition = "agent == " + quote(w.p.Agent) + " && " + condition
-		}
 		w.rule(fmt.Sprintf("%s-%s-from-user", k, name), amounts(a.calls, a.sessions)+", no exception: the user had said it each time",
-			"on: "+flow(escape(k.String())), "where: "+flow(condition))
+			w.head(k, fmt.Sprintf("has(args.%s) && !origin(args.%[1]s).user", name))...)
 	}
 }

@@ -34,6 +34,9 @@ type key struct{ server, name string }
 
 func (k key) String() string { return k.server + "/" + k.name }
 
+// named reports whether a rule can be about the tool.
+func (k key) named() bool { return k.server != "" && k.name != "" }
+
 type agent struct {
 	calls    int
 	sessions map[string]bool
@@ -48,7 +51,8 @@ type tool struct {
 	burst    peak // calls of a session within 10 s
 	day      peak // calls of an agent within 24 h
 	sums     map[string]*total
-	passed   int // calls that did, honest or not
+	passed   int  // calls that did, honest or not
+	nameless bool // an agent without a name has called it: no rule can count by agent
 	orders   orders
 	asked    map[string]*asked // by argument
 	reads    bool              // it does nothing else
@@ -146,12 +150,13 @@ func (p *Practice) decided(e event.Event, v *event.Verdict) {
 	fields := scalars(c.Args)
 	if t.passed == 0 && slices.Contains(p.Effects(c.Server, c.Tool), "money") {
 		for _, name := range slices.Sorted(maps.Keys(fields)) {
-			if identifier.MatchString(name) && len(t.sums) < maxSums {
+			if spellable(name) && len(t.sums) < maxSums {
 				t.sums[name] = &total{}
 			}
 		}
 	}
 	t.passed++
+	t.nameless = t.nameless || c.Agent == ""
 	for name, sum := range t.sums {
 		sum.add(c.Agent, e.At, fields[name])
 	}

@@ -10,7 +10,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
+	"github.com/umpire-dev/umpire/rules/document"
 	"github.com/umpire-dev/umpire/rules/event"
 )
 
@@ -51,7 +53,7 @@ func (p *Practice) Rules(enough Support, strict bool) (out []Rule) {
 	}
 	w.agents()
 	for _, k := range p.Tools() {
-		if t := p.tools[k]; enough.met(t.calls, t.sessions) {
+		if t := p.tools[k]; enough.met(t.calls, t.sessions) && k.named() {
 			w.shape(k, t)
 			w.rates(k, t)
 			w.order(k, t)
@@ -102,13 +104,19 @@ type writer struct {
 }
 
 func (w *writer) rule(name, support string, lines ...string) {
-	name = strings.Trim(regexp.MustCompile(`[^A-Za-z0-9_]+`).ReplaceAllString(name, "-"), "-")
+	name = strings.Trim(plainName.ReplaceAllString(name, "-"), "-")
+	name = name[:min(len(name), maxRuleName)]
 	for base, n := name, 2; w.names[name]; n++ {
 		name = fmt.Sprintf("%s-%d", base, n)
 	}
 	w.names[name] = true
 	w.out = append(w.out, Rule{Name: name, Support: support, Lines: lines, Do: w.do})
 }
+
+// maxRuleName bounds the name of a rule, in bytes.
+const maxRuleName = 120
+
+var plainName = regexp.MustCompile(`[^A-Za-z0-9_]+`)
 
 // agents suggests which tools each agent may call.
 func (w *writer) agents() {
@@ -135,11 +143,18 @@ func (w *writer) agents() {
 	}
 }
 
-// head is on, and where if only one agent is asked about.
-func (w *writer) head(k key) []string {
+// head is on, and where if there are conditions, if only one agent is asked about, or if on can be about others than this tool.
+func (w *writer) head(k key, conditions ...string) []string {
 	lines := []string{"on: " + flow(escape(k.String()))}
+	var where []string
+	if escape(k.String()) != k.String() {
+		where = append(where, "server == "+quote(k.server), "tool.name == "+quote(k.name))
+	}
 	if w.p.Agent != "" {
-		lines = append(lines, "where: "+flow("agent == "+quote(w.p.Agent)))
+		where = append(where, "agent == "+quote(w.p.Agent))
+	}
+	if where = append(where, conditions...); len(where) > 0 {
+		lines = append(lines, "where: "+flow(strings.Join(where, " && ")))
 	}
 	return lines
 }
@@ -186,7 +201,7 @@ func (w *writer) rates(k key, t *tool) {
 	}
 	w.rule(k.String()+"-burst", support(&t.burst, "of the 10s up to each call of a session"),
 		append(w.head(k), fmt.Sprintf("rate: {max: %d, per: 10s, by: session}", limit(t.burst.quantile(1000))))...)
-	if slices.Equal(w.p.Effects(k.server, k.name), []string{"read"}) {
+	if t.nameless || slices.Equal(w.p.Effects(k.server, k.name), []string{"read"}) {
 		return
 	}
 	w.rule(k.String()+"-day", support(&t.day, "of the 24h up to each call of an agent"),
@@ -224,7 +239,7 @@ func (w *writer) order(k key, t *tool) {
 	if !w.strict {
 		span = max(3*longest, 10*time.Minute)
 	}
-	w.rule(fmt.Sprintf("%s-after-%s", k, first.name), fmt.Sprintf("%s, each after %s, no exception; at most %s later", amounts(t.calls, t.sessions), what, longest.Round(time.Second)),
+	w.rule(fmt.Sprintf("%s-after-%s", k, first.name), fmt.Sprintf("%s, each after %s, no exception; at most %s later", amounts(t.calls, t.sessions), what, document.FormatDuration(longest.Round(time.Second))),
 		append(w.head(k), "require:", fmt.Sprintf("  - {name: earlier, on: %s, where: %s}", flow(escape(first.String())), flow(where)), "by: session", "within: "+roomySpan(span))...)
 }
 
@@ -237,12 +252,12 @@ func (w *writer) never() {
 	var found []pair
 	for _, last := range w.p.Tools() {
 		t := w.p.tools[last]
-		if !w.enough.met(t.calls, t.sessions) || slices.Equal(w.p.Effects(last.server, last.name), []string{"read"}) {
+		if !last.named() || !w.enough.met(t.calls, t.sessions) || slices.Equal(w.p.Effects(last.server, last.name), []string{"read"}) {
 			continue
 		}
 		for _, first := range w.p.Tools() {
 			f := w.p.tools[first]
-			if first != last && w.enough.met(f.calls, f.sessions) && !t.after[first] {
+			if first != last && first.named() && w.enough.met(f.calls, f.sessions) && !t.after[first] {
 				found = append(found, pair{first, last, min(len(t.sessions), len(f.sessions))})
 			}
 		}
@@ -255,10 +270,11 @@ func (w *writer) never() {
 	}
 }
 
-// escape makes a glob of a name that is meant as it is: what no glob can say becomes a character that may be any.
+// escape makes a glob of a name that is meant as it is: what no glob can say, or no reader can see, becomes a character that may be
+// any.
 func escape(name string) string {
 	return strings.Map(func(r rune) rune {
-		if strings.ContainsRune("*?[]{}\\", r) {
+		if strings.ContainsRune("*?\\", r) || r == ' ' || !unicode.IsPrint(r) {
 			return '?'
 		}
 		return r
@@ -289,7 +305,23 @@ func flow(v any) string {
 	if err := enc.Encode(v); err != nil {
 		panic(err) // texts, numbers and lists of them can be written
 	}
-	return strings.ReplaceAll(strings.TrimSuffix(b.String(), "\n"), `","`, `", "`)
+	return visible(strings.ReplaceAll(strings.TrimSuffix(b.String(), "\n"), `","`, `", "`))
+}
+
+// visible escapes what a reader does not see in a quoted text, as YAML and CEL both read it.
+func visible(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		switch {
+		case unicode.IsPrint(r):
+			b.WriteRune(r)
+		case r > 0xffff:
+			fmt.Fprintf(&b, `\U%08x`, r)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.String()
 }
 
 var (

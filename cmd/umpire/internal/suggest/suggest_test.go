@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"pgregory.net/rapid"
 
@@ -295,6 +296,73 @@ func TestRulesAreAddedToAPolicyThatKeepsItsBytes(t *testing.T) {
 	for _, before := range []string{"rules: [{name: old, on: x/y, do: log}]\n", "rules: []\n"} {
 		if got, err := suggest.Merge([]byte(before), added); !errors.Is(err, suggest.ErrStyle) {
 			t.Errorf("%q became %q, %v", before, got, err)
+		}
+	}
+}
+
+// Names and values come from servers and clients that may be hostile: in a rule they are that name, and nothing else; nobody who
+// reads the file sees it in another way than it is read.
+func TestHostileNamesAreNamesAndNothingElse(t *testing.T) {
+	for _, name := range []string{
+		`a"b`, `a'b`, `a\`, `"] || true || agent in ["`, "x\n  do: log", "x\r# ", "a # b", "- name: evil", "{a: b}", "&a *a", "*", "a?[b]{c}", "!!binary", "\u202eevil\u202c", "a\u0085b", "a\u2028b", "a\x7fb", "\ufeffa", "a\tb",
+		"😀", "\U000E0041", "ünï", strings.Repeat("long", 2500), "null", "~", "1e3", "'", "%a", "`a`", "${HOME}", "a: b", "in", "package", "",
+	} {
+		p := newPast(t)
+		honest := func(agent, tool string) event.Body {
+			args, err := json.Marshal(map[string]string{name: name})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return &event.Call{Server: "shop", Tool: tool, ID: json.RawMessage("1"), Args: args, Peer: event.Peer{Agent: agent}}
+		}
+		call := func(session string, body event.Body) {
+			p.at = p.at.Add(time.Minute)
+			seq := p.add(session, 0, body)
+			p.add(session, seq, &allowed)
+			p.add(session, seq, &event.Result{Server: "shop", Tool: body.(*event.Call).Tool, Outcome: event.OutcomeOK})
+		}
+		for i := range 30 {
+			call(fmt.Sprintf("s%d", i/3), honest(name, name))
+			call(fmt.Sprintf("s%d", i/3), honest(name, "plain"))
+		}
+		for _, strict := range []bool{false, true} {
+			found := p.learn().Rules(suggest.Enough, strict)
+			text := string(suggest.YAML([]string{"a test"}, found))
+			for _, r := range text {
+				if r != '\n' && !unicode.IsPrint(r) {
+					t.Errorf("%.40q: a reader does not see %U", name, r)
+					break
+				}
+			}
+			policy := compile(t, found)
+			if len(policy.Rules()) != len(found) || len(found) < 3 {
+				t.Errorf("%.40q: of %d rules %d are read", name, len(found), len(policy.Rules()))
+			}
+			for _, r := range policy.Rules() {
+				if len(r.Rule) > 200 {
+					t.Errorf("a rule is called %.40q…, of %d bytes", r.Rule, len(r.Rule))
+				}
+			}
+			log := len(p.log)
+			call("z", honest(name, "other"))
+			if strict {
+				call("z", honest(name+"x", "plain"))
+			}
+			stops := 0
+			for j, err := range replay.WhatIf(p.history, 0, policy) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if stopped := j.Stops(); stopped && j.Call.Seq <= uint64(log) {
+					t.Errorf("%.40q: an honest call is stopped: %s: %s", name, j.Replayed.Rule, j.Replayed.Why)
+				} else if stopped {
+					stops++
+				}
+			}
+			if want := map[bool]int{false: 1, true: 2}[strict]; stops != want && name != "" {
+				t.Errorf("%.40q, strict: %t: %d of %d other calls are stopped\n%.3000s", name, strict, stops, want, text)
+			}
+			p.log = p.log[:log]
 		}
 	}
 }
