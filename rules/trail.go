@@ -32,7 +32,7 @@ const (
 // maxPending bounds the calls of a session whose results are waited for.
 const maxPending = 1000
 
-// trails are what sessions remember of what was said in them. They are kept if a rule asks for it.
+// trails are what sessions remember of what was said in them. They are kept if a rule asks for it, or the baseline in force.
 type trails struct {
 	policy   *Policy
 	about    func(server, tool string) string // the description of a tool; empty if unknown

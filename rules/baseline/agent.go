@@ -4,6 +4,9 @@
 // calls with such a file once it is in force. How surprising a call is by each Signal is found by the file's counts; what that
 // means is found by honest calls that did not teach the counts which judge them (cross-validation), so that a score is the share
 // of honest history that is at least as strange.
+//
+// What was said in sessions, and so where values come from, others remember (Trails): package rules does, for its own rules and for
+// these, so that it is done once.
 package baseline
 
 import (
