@@ -73,7 +73,11 @@ func (a *app) showHabits(file string, names []string, asJSON bool, now time.Time
 	for i := range shown {
 		p.Habits(&shown[i].Agent, heard)
 	}
-	if f := reading.All(at).Baseline; f.Seq != 0 {
+	all := reading.All(at)
+	if all.Crowded {
+		p.Line("more agents were active than are remembered: what some of them did lately is not shown here; umpire log has it")
+	}
+	if f := all.Baseline; f.Seq != 0 {
 		p.Line(fmt.Sprintf("baseline %.12s is in force since %s (older calls: the one before)", f.Digest, f.At.Time().Format("2006-01-02 15:04 UTC")))
 	}
 	return p.Err()

@@ -27,10 +27,10 @@ type Summary struct {
 	Last    event.Time    `json:"last,omitempty"` // the last call of the last days
 	Recent  []int64       `json:"recent"`         // calls of each of the last days, the last one is today
 	Week    Week          `json:"week"`
-	News    []Novelty     `json:"news"` // of the week, by kind, the newest first
-	Unnamed int           `json:"unnamed,omitempty"`
-	Strange []StrangeCall `json:"strange"` // of the week, the newest first
-	Drifts  []Drift       `json:"drifts"`  // likewise
+	News    []Novelty     `json:"news"`              // of the week, by kind, the newest first
+	Unnamed int64         `json:"unnamed,omitempty"` // times that something was new this week and found no room there
+	Strange []StrangeCall `json:"strange"`           // of the week, the newest first
+	Drifts  []Drift       `json:"drifts"`            // likewise
 }
 
 // Week is what was done in the last seven days of the calendar (UTC), today's among them.
@@ -182,7 +182,7 @@ func (l *Lately) summary(b *Baseline, name string, now event.Time) Summary {
 	if r == nil {
 		return s
 	}
-	s.Last, s.Unnamed = r.last, r.unnamed
+	s.Last = r.last
 	for n, d := range r.days {
 		i := n - today + LatelyDays - 1
 		if i < 0 || i >= LatelyDays {
@@ -195,6 +195,7 @@ func (l *Lately) summary(b *Baseline, name string, now event.Time) Summary {
 		s.Week.Calls += d.Calls
 		s.Week.Stopped += d.Stopped
 		s.Week.Strange += d.Strange
+		s.Unnamed += d.Unnamed
 		for h, n := range d.Hours {
 			s.Week.Hours[h] += n
 		}

@@ -38,15 +38,15 @@ type Force struct {
 type recent struct {
 	days    map[int64]*Day
 	news    map[string]*Novelty
-	unnamed int // news that found no room
 	strange []StrangeCall
 	drifts  []Drift
 	last    event.Time
 }
 
-// The bounds of what is remembered of an agent. Of calls and drifts the newest are kept, of news the first.
+// The bounds of what is remembered of an agent. Of calls and drifts the newest are kept, of news the first of each kind: whoever does
+// much that is new in one way hides nothing that is new in another.
 const (
-	maxNews    = 200
+	maxNews    = 40
 	maxStrange = 50
 	maxDrifts  = LatelyDays
 	maxLine    = 300 // bytes of a sentence
@@ -61,6 +61,7 @@ type Day struct {
 	Strange int64     `json:"strange"` // calls that are stranger than 999 of 1000 honest ones
 	Most    [4]int64  `json:"most"`    // the greatest number of calls in a session, 10 s, 10 min and 24 h
 	Hours   [24]int64 `json:"hours"`
+	Unnamed int64     `json:"unnamed,omitempty"` // times that something was new and found no room among the News
 }
 
 // Novelty is something that calls did which the baseline in force did not know then.
@@ -357,8 +358,14 @@ func (n *news) add(kind, key string, text func() string, more func(*Novelty)) {
 	key = kind + "\x00" + strconv.FormatUint(hashOf(kind, key), 36)
 	x := n.news[key]
 	if x == nil {
-		if len(n.news) >= maxNews {
-			n.unnamed++
+		alike := 0
+		for _, y := range n.news {
+			if y.Kind == kind {
+				alike++
+			}
+		}
+		if alike >= maxNews {
+			n.days[dayOf(n.call.At)].Unnamed++
 			return
 		}
 		x = &Novelty{

@@ -207,6 +207,31 @@ func TestWhatIsNewThisWeekIsWhatTheBaselineDidNotKnow(t *testing.T) {
 	}
 }
 
+// Many things that are new in one way hide nothing that is new in another; and there is an end to what is remembered of them.
+func TestAFloodOfNewsHidesNoOther(t *testing.T) {
+	b, h := trained(t)
+	at := later
+	for i := range 300 {
+		at = h.session(fmt.Sprint("f", i/50), at, call{tool: "issue_refund", args: map[string]any{"order_id": "ord_123456", "amount": 20, "reason": fmt.Sprint("flood ", i)}})
+	}
+	at = h.session("x", at, call{tool: "send", server: "mail", args: map[string]any{"to": "x@example.org"}})
+	l, _ := lived(watch(t, b), h)
+	got, _ := l.Habits(b, "support", event.At(at))
+	kinds := map[string]int{}
+	for _, x := range got.News {
+		kinds[x.Kind]++
+	}
+	if kinds[baseline.NewServer] != 1 || kinds[baseline.NewTool] != 1 || kinds[baseline.NewValue] != 40 || got.Unnamed < 260 {
+		t.Errorf("%v, and %d more times", kinds, got.Unnamed)
+	}
+	if got.News[0].Kind != baseline.NewServer {
+		t.Errorf("the first is %+v", got.News[0])
+	}
+	if again, _ := l.Habits(b, "support", event.At(at.AddDate(0, 0, 8))); again.Unnamed != 0 {
+		t.Errorf("after a week: %d", again.Unnamed)
+	}
+}
+
 func TestWithoutABaselineCallsAreCountedAndNothingIsNew(t *testing.T) {
 	h := newHistory(1)
 	h.days(3)

@@ -282,7 +282,7 @@ func (p *Printer) lately(s *baseline.Summary) {
 	}
 	for i, x := range s.News {
 		if i == mostNews {
-			p.Line(fmt.Sprintf("      … and %d more", len(s.News)+s.Unnamed-mostNews))
+			p.Line(fmt.Sprintf("      … and %d more", len(s.News)-mostNews))
 			break
 		}
 		tail := happened(x.Times, x.Stopped, x.Seq) + " on " + day(x.At)
@@ -290,6 +290,9 @@ func (p *Printer) lately(s *baseline.Summary) {
 			tail += "; another baseline is in force since"
 		}
 		p.folded(fmt.Sprintf("    %-10s", x.Kind), strings.Repeat(" ", 14), " ", append(strings.Fields(within(x.Text, 300)), faint.Render("("+tail+")")))
+	}
+	if s.Unnamed > 0 {
+		p.Line(yellow.Render(fmt.Sprintf("      … and %d times something else, of which there was too much to list", s.Unnamed)))
 	}
 	for _, d := range s.Drifts {
 		p.folded("    "+yellow.Render("drift     "), strings.Repeat(" ", 14), " ", append(strings.Fields(within(d.Text, 300)), faint.Render("("+Ref(d.Seq)+" on "+day(d.At)+")")))

@@ -18,7 +18,7 @@ func odd() (baseline.Habits, baseline.Picture) {
 	number := baseline.Band{What: "number", Milli: true, N: 3, Least: 1000, P1: 1000, P99: 9_500_000, Most: 9_500_000, Bars: []baseline.Bar{{Label: "1", N: 2}, {Label: "9", N: 1}}}
 	h := baseline.Habits{
 		Summary: baseline.Summary{
-			Agent: hostile, Known: true, Missing: hostile, Group: hostile, From: 1e18, Until: 2e18, Week: baseline.Week{Calls: 5, Strange: 1}, News: []baseline.Novelty{news},
+			Agent: hostile, Known: true, Missing: hostile, Group: hostile, From: 1e18, Until: 2e18, Week: baseline.Week{Calls: 5, Strange: 1}, News: []baseline.Novelty{news}, Unnamed: 3,
 			Strange: []baseline.StrangeCall{{Seq: 7, Tool: hostile, Than: "0.999", Signal: "news", Text: hostile, Times: 4}}, Drifts: []baseline.Drift{{Seq: 9, Text: hostile}},
 		},
 		Days: make([]baseline.Day, baseline.LatelyDays), Rates: []baseline.Band{{What: "calls in 10s", N: 9, Most: 3}},
@@ -65,7 +65,7 @@ func TestHabitsFitTheirLinesAndHideNothing(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		"+ ", "new once, stopped, first #7", "3 times, 2 stopped, first #7", "(the strangest of 4 in a row)", "beyond all", "never  this call", "nobody can tell how strange it is", "another baseline is in force since",
+		"+ ", "new once, stopped, first #7", "3 times, 2 stopped, first #7", "(the strangest of 4 in a row)", "beyond all", "never  this call", "nobody can tell how strange it is", "another baseline is in force since", "3 times something else",
 	} {
 		if !strings.Contains(strings.Join(strings.Fields(out.String()), " "), strings.Join(strings.Fields(want), " ")) {
 			t.Errorf("nothing says %q in\n%s", want, out.String())

@@ -29,7 +29,7 @@ function news(a) {
     h('td', { class: 'text' }, h('div', { class: 'on-phone faint' }, x.kind), x.text, x.older && h('div', { class: 'faint' }, 'another baseline is in force since')),
     h('td', { class: 'num' }, times(x)),
     h('td', { class: 'num soft hide-phone' }, moment(x.at), ' ', h('a', { class: 'link', href: call(x) }, `#${x.seq}`))));
-  return panel('New this week', a.unnamed > 0 && `and ${number(a.unnamed)} calls with more that is new`,
+  return panel('New this week', a.unnamed > 0 && `and ${number(a.unnamed)} times something else, of which there was too much to list`,
     rows.length ? some(rows) : h('p', { class: 'soft body' }, a.missing && !a.group ? 'Too little is known of it to tell what is new.' : 'Nothing that the baseline in force did not know.'));
 }
 

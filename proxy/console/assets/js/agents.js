@@ -38,7 +38,7 @@ function row(a, s, all) {
       h('td', { class: 'num hide-phone' }, number(s?.week.calls ?? 0), h('div', { class: 'faint' }, `of ${number(a.calls ?? s?.calls)}`)),
       h('td', { class: 'num' }, s?.week.strange > 0 ? h('span', { class: 'count hold' }, `${number(s.week.strange)} strange`) : h('span', { class: 'faint' }, '–'),
         s?.drifts.length > 0 && h('div', { class: 'count deny' }, 'has changed'), s?.week.news > 0 && h('div', { class: 'count on-phone' }, `${number(s.week.news)} new`)),
-      h('td', { class: 'fresh hide-phone' }, s?.news.length > 0 ? [h('span', { class: 'count' }, `${number(s.week.news + (s.unnamed ?? 0))} new`), h('div', { class: 'soft text clamp' }, s.news[0].text)] : h('span', { class: 'faint' }, '–')),
+      h('td', { class: 'fresh hide-phone' }, s?.news.length > 0 ? [h('span', { class: 'count' }, `${number(s.week.news)}${s.unnamed ? '+' : ''} new`), h('div', { class: 'soft text clamp' }, s.news[0].text)] : h('span', { class: 'faint' }, '–')),
       h('td', { class: 'num soft hide-phone' }, a.active ? moment(a.active) : s?.last ? moment(s.last) : '–')),
   };
 }
@@ -58,7 +58,7 @@ export async function agents(root, route, app) {
     for (const s of by.values()) rows.push(row({ agent: s.agent }, s, all)); // retention has removed its sessions
     clearTimeout(timer);
     if (all.counting) timer = setTimeout(again, 500);
-    return { rows, above: [lack(all), reading(all)].filter(Boolean) };
+    return { rows, above: [lack(all), reading(all), all.crowded && h('p', { class: 'trouble' }, 'More agents were active than are remembered: what some of them did lately is not shown here. It is in the history.')].filter(Boolean) };
   }
   view = table({
     root, title: 'Agents', placeholder: 'Search: agent, server, user', ...await load(),
