@@ -66,7 +66,7 @@ func Run(ctx context.Context, opts Options) error {
 		without, with = without+lost, with+kept
 	}
 	opts.StateDir = filepath.Join(opts.StateDir, "habits")
-	h, err := newStage(opts, time.Now().AddDate(0, 0, -habitDays))
+	h, err := newStage(opts, firstDay(time.Now()))
 	if err != nil {
 		return err
 	}
