@@ -16,7 +16,7 @@ type Calibration struct {
 	All       Histogram           `json:"all"`       // of the strangeness that they make, in 1/8 bit
 	Top       []Strange           `json:"top"`       // the strangest of them, in the order of their times: for budgets
 	Reference Bits                `json:"reference"` // of Shift
-	signals   [nSignals]tail
+	tails     [nSignals]tail
 	all       tail
 }
 
@@ -60,11 +60,11 @@ func tailOf(h *Histogram) tail {
 			sum += (c[0] - t.from) * c[1]
 		}
 	}
-	const least = 16 * 8 * 369 / 256 // what is a bit more surprising is at least half as frequent
-	t.excess = least
-	if t.above > 0 {
-		t.excess = max(least, 16*sum/t.above)
-	}
+	const (
+		least = 16 * 8 * 369 / 256 / 2 // what is a bit more surprising is at least a quarter as frequent
+		prior = 10                     // as if so many had been counted of which that is so
+	)
+	t.excess = max(least, (16*sum+prior*least)/(t.above+prior))
 	return t
 }
 
@@ -96,7 +96,7 @@ func (t *tail) strangeness(b Bits) Bits {
 // prepare makes the tails.
 func (c *Calibration) prepare() {
 	for s := range c.Signals {
-		c.signals[s] = tailOf(&c.Signals[s])
+		c.tails[s] = tailOf(&c.Signals[s])
 	}
 	c.all = tailOf(&c.All)
 }
@@ -121,45 +121,68 @@ type memory struct {
 	Vouched surprise
 }
 
+// maxShift is how much one call may add to Shift: that is about many.
+const maxShift = 6 * bit
+
 // vouchedFor is how much stranger a call may be than one that was approved, and still not be strange.
 const vouchedFor = 2 * bit
 
-// unheard is what a call has ahead that is new in a way in which no honest call ever was, by unheardFrom. One asks by many signals,
-// and by each of them some honest call is strange; what none of them ever was does not have to compete with that.
+// A call is unheard of if it is new in a way in which no honest call was, by unheardFrom.
 const (
-	unheard     = 4 * bit // one of nSignals
-	unheardFrom = bit
+	unheardFrom = 2 * bit
+	// unheard is what such a call has ahead by that signal: one asks by many, and by each of them some honest call is strange; what
+	// none of them ever was does not have to compete with that.
+	unheard = 4 * bit // one of nSignals
+	// unheardAtAll is what it has ahead of what counting honest calls allows.
+	unheardAtAll = 2 * bit
 )
 
-// signal returns how strange a call is by one signal. That of what is new is a share itself: it goes not much further, but it can
-// be unheard of.
+// unheard reports whether a call that is as surprising by one signal is unheard of.
+func (c *Calibration) unheard(s Signal, b Bits) bool {
+	return (s.novelty() && s != Argument || s == Hour) && b > Bits(c.Signals[s].Max())*grain+unheardFrom
+}
+
+// signal returns how strange a call is by one signal. How much the tail may say beyond what was counted is for the surprise itself
+// to say, since that goes by how far a number is from others, and how often names were new.
 func (c *Calibration) signal(s Signal, b Bits) Bits {
-	strange := c.signals[s].strangeness(b)
-	if s.novelty() || s == Hour {
-		strange = min(strange, max(b, log2(2*(c.Calls+1)))+bit)
-		if b > Bits(c.Signals[s].Max())*grain+unheardFrom {
-			strange = min(strange+unheard, maxBits)
-		}
+	strange := min(c.tails[s].strangeness(b), max(b, log2(2*(c.Calls+1))))
+	if c.unheard(s, b) {
+		strange = min(strange+unheard, maxBits)
 	}
 	return strange
 }
 
-// strange returns how strange a call is by each signal, within its session, what that makes together, and what the session
-// remembers then.
-func (c *Calibration) strange(s surprise, m memory) (by surprise, together Bits, after memory) {
-	news := Bits(0)
-	for i := range s {
-		if i == int(Shift) {
-			continue
-		}
-		by[i] = c.signal(Signal(i), s[i])
-		if Signal(i).novelty() {
-			news = max(news, by[i])
+// chosen is by how much the most surprising of all signals is that by chance.
+const chosen = bit
+
+// strangeness returns how strange a call is, of which s says how surprising it is by each signal and together what that makes: the
+// share of honest calls that are as strange. It goes no further than counting allows, since the strangest of n+1 calls is any of
+// them with the same chance, or else than a single surprise does.
+func (c *Calibration) strangeness(s *surprise, together Bits) Bits {
+	counted := log2(c.Calls + 1)
+	most := counted
+	for i, b := range s {
+		if most = max(most, b-chosen); c.unheard(Signal(i), b) {
+			most = max(most, counted+unheardAtAll)
 		}
 	}
+	return min(c.all.strangeness(together), most)
+}
+
+// signals returns how strange a call is by each signal that does not depend on its session.
+func (c *Calibration) signals(s *surprise) (by surprise) {
+	for i := range Shift {
+		by[i] = c.signal(i, s[i])
+	}
+	return by
+}
+
+// session adds to how strange a call is by each signal how strange its session is with it, and returns what that makes together, and
+// what the session remembers then.
+func (c *Calibration) session(by surprise, m memory) (_ surprise, together Bits, after memory) {
 	after = m
-	after.Shift = min(max(m.Shift+news-c.Reference, 0), maxBits)
-	by[Shift] = c.signals[Shift].strangeness(after.Shift)
+	after.Shift = min(max(m.Shift+min(newsOf(&by), maxShift)-c.Reference, 0), maxBits)
+	by[Shift] = min(c.tails[Shift].strangeness(after.Shift), log2(2*(c.Calls+1)))
 	heard := by
 	for i, b := range by {
 		if v := m.Vouched[i]; v > 0 && b <= v+vouchedFor {
@@ -167,6 +190,16 @@ func (c *Calibration) strange(s surprise, m memory) (by surprise, together Bits,
 		}
 	}
 	return by, combine(heard), after
+}
+
+// newsOf returns how strange a call is by what is new about it.
+func newsOf(by *surprise) (news Bits) {
+	for i, b := range by {
+		if Signal(i).novelty() {
+			news = max(news, b)
+		}
+	}
+	return news
 }
 
 // vouch notes that a person has approved a call.
@@ -214,26 +247,38 @@ type sample struct {
 // calibrate makes a Calibration of honest calls, in their order. What the signals of a call make together is found out by how
 // strange those of other folds are by each: else the strangest by any signal would not be as strange as the next one will be.
 func calibrate(samples []sample) *Calibration {
-	c := &Calibration{Calls: int64(len(samples))}
+	c := &Calibration{}
 	c.learn(samples, -1)
 	if len(samples) == 0 {
 		return c
 	}
 	c.From, c.Until = samples[0].at, samples[len(samples)-1].at
-	together := make([]Bits, len(samples))
+	by, news := make([]surprise, len(samples)), make([]Bits, len(samples))
 	for f := range folds {
 		others := &Calibration{}
-		if others.learn(samples, f); others.Calls > 0 {
-			others.compare(samples, f, maxBits, together)
-			others.compare(samples, f, quantile(together, approved), together)
+		others.learn(samples, f)
+		for i := range samples {
+			if samples[i].fold == f {
+				by[i] = others.signals(&samples[i].by)
+				news[i] = newsOf(&by[i])
+			}
 		}
 	}
+	c.Reference = quantile(news, 875)
+	_, shifts := c.sessions(samples, by, maxBits)
+	for _, b := range decluster(samples, func(i int) Bits { return shifts[i] }) {
+		c.Signals[Shift].add(int64(b/grain), 1, nil)
+	}
+	c.prepare()
+	together, _ := c.sessions(samples, by, maxBits)
+	together, _ = c.sessions(samples, by, quantile(together, approved))
 	for _, b := range together {
 		c.All.add(int64(b/grain), 1, nil)
 	}
 	c.prepare()
 	for i := range samples {
-		c.Top = append(c.Top, Strange{Seq: samples[i].seq, At: samples[i].at, Bits: c.all.strangeness(together[i])})
+		x := &samples[i]
+		c.Top = append(c.Top, Strange{Seq: x.seq, At: x.at, Bits: c.strangeness(&x.by, together[i])})
 	}
 	slices.SortStableFunc(c.Top, func(a, b Strange) int { return int(b.Bits - a.Bits) })
 	c.Top = slices.Clip(c.Top[:min(len(c.Top), maxTop)])
@@ -241,20 +286,20 @@ func calibrate(samples []sample) *Calibration {
 	return c
 }
 
-// compare finds out how strange the calls of a fold are, if a person approves what is stranger than that.
-func (c *Calibration) compare(samples []sample, fold int, most Bits, together []Bits) {
+// sessions finds out what the signals of each call make together, and the Shift with it, if a person approves what is stranger than
+// that.
+func (c *Calibration) sessions(samples []sample, by []surprise, approves Bits) (together, shifts []Bits) {
+	together, shifts = make([]Bits, len(samples)), make([]Bits, len(samples))
 	sessions := map[uint64]memory{}
 	for i := range samples {
-		x := &samples[i]
-		if x.fold != fold {
-			continue
+		strange, b, m := c.session(by[i], sessions[samples[i].session])
+		together[i], shifts[i] = b, m.Shift
+		if b > approves {
+			m.vouch(strange)
 		}
-		by, b, m := c.strange(x.by, sessions[x.session])
-		if together[i] = b; b > most {
-			m.vouch(by)
-		}
-		sessions[x.session] = m
+		sessions[samples[i].session] = m
 	}
+	return together, shifts
 }
 
 // quantile returns what so many of a thousand do not exceed.
@@ -277,23 +322,6 @@ func (c *Calibration) learn(samples []sample, except int) {
 		for _, b := range decluster(samples, func(i int) Bits { return samples[i].by[s] }) {
 			c.Signals[s].add(int64(b/grain), 1, nil)
 		}
-	}
-	c.prepare()
-	news := make([]Bits, len(samples))
-	for i := range samples {
-		news[i] = c.news(&samples[i].by)
-	}
-	slices.Sort(news)
-	c.Reference = news[len(news)*7/8]
-	sessions := map[uint64]memory{}
-	shifts := make([]Bits, len(samples))
-	for i := range samples {
-		x := &samples[i]
-		_, _, m := c.strange(x.by, sessions[x.session])
-		sessions[x.session], shifts[i] = m, m.Shift
-	}
-	for _, b := range decluster(samples, func(i int) Bits { return shifts[i] }) {
-		c.Signals[Shift].add(int64(b/grain), 1, nil)
 	}
 	c.prepare()
 }
@@ -321,14 +349,4 @@ func decluster(samples []sample, of func(i int) Bits) []Bits {
 		}
 	}
 	return out
-}
-
-// news returns how strange a call is by what is new about it.
-func (c *Calibration) news(s *surprise) (news Bits) {
-	for i, b := range s {
-		if Signal(i).novelty() {
-			news = max(news, c.signal(Signal(i), b))
-		}
-	}
-	return news
 }

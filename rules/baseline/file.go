@@ -13,8 +13,8 @@ import (
 	"github.com/umpire-dev/umpire/rules/event"
 )
 
-// Version is the version of the files that this package writes and reads.
-const Version = 1
+// Version is the version of the files that this package writes and reads. In others, scores mean something else.
+const Version = 2
 
 // MaxSize bounds the file of a baseline, in bytes.
 const MaxSize = 24 << 20
@@ -95,7 +95,7 @@ func Parse(data []byte) (*Baseline, error) {
 	case f.Version == 0 || len(f.Baseline) == 0:
 		return nil, ErrFile
 	case f.Version != Version:
-		return nil, fmt.Errorf("%w: version %d, this one reads %d", ErrVersion, f.Version, Version)
+		return nil, fmt.Errorf("%w: version %d, this one reads %d: learn again", ErrVersion, f.Version, Version)
 	case f.Digest != digestOf(f.Baseline):
 		return nil, fmt.Errorf("%w: its digest is %.12s, and it says %.12s", ErrEdited, digestOf(f.Baseline), f.Digest)
 	}

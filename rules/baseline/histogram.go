@@ -101,13 +101,22 @@ func (h *Histogram) few(n int64) Bits {
 	return min(h.high(n), 2*odds(2*some+1, 2*(all+1)))
 }
 
-// low is high for small numbers, which are 0 or more.
+// low is high for small numbers, which are 0 or more. Down to a half of the least so far they are the next ones.
 func (h *Histogram) low(n int64) Bits {
 	b := h.below(n)
-	if len(h.Counts) > 0 && round(n) < h.Counts[0][0] {
-		b += 3 * odds(n+1, h.Counts[0][0]+1)
+	if len(h.Counts) > 0 && 2*n < h.Counts[0][0] {
+		b += 3 * odds(2*n+1, h.Counts[0][0]+1)
 	}
 	return min(b, maxBits)
+}
+
+// near reports whether a number is no more than twice what was counted, and no less than a half of it.
+func (h *Histogram) near(n int64) bool {
+	if len(h.Counts) == 0 {
+		return false
+	}
+	least, most := h.Counts[0][0], h.Max()
+	return n >= min(least/2, 2*least) && n <= max(2*most, most/2)
 }
 
 // below is low for numbers of either sign, and for those of which little may be known: it goes no further than what was counted.
@@ -234,7 +243,7 @@ func (t *Tally) new() Bits {
 	return odds(2*t.once+1, 2*(t.all+1))
 }
 
-// of returns how surprising a name is, and whether it was counted.
+// of returns how surprising it is that a name comes which was counted as seldom, and whether it was counted.
 func (t *Tally) of(name string) (b Bits, known bool) {
 	n := t.Seen[name]
 	switch {
@@ -243,7 +252,21 @@ func (t *Tally) of(name string) (b Bits, known bool) {
 	case n == 0:
 		return t.new(), false
 	}
-	return odds(n, t.all), true
+	return t.seldom(n, nil), true
+}
+
+// seldom returns how surprising it is that a name comes which was counted n times or less, of those that are not among others.
+func (t *Tally) seldom(n int64, others *Tally) Bits {
+	var some, all int64
+	for name, k := range t.Seen {
+		if others != nil && others.Seen[name] > 0 {
+			continue
+		}
+		if all += k; k <= n {
+			some += k
+		}
+	}
+	return odds(max(some, 1), max(all, 1))
 }
 
 // room counts places for what is learned of one agent, so that there is an end to it. A nil room is endless.

@@ -252,7 +252,7 @@ func TestAFileIsReadOnlyAsItWasWritten(t *testing.T) {
 		"cut off":                {file[:len(file)/2], baseline.ErrFile},
 		"empty":                  {"", baseline.ErrFile},
 		"something else in JSON": {`{"policy": "x"}`, baseline.ErrFile},
-		"of a later version":     {strings.Replace(file, `"umpire_baseline":1`, `"umpire_baseline":2`, 1), baseline.ErrVersion},
+		"of another version":     {strings.Replace(file, `"umpire_baseline":2`, `"umpire_baseline":1`, 1), baseline.ErrVersion},
 	} {
 		if _, err := baseline.Parse([]byte(x.text)); !errors.Is(err, x.want) {
 			t.Errorf("%s: %v, want %v", name, err, x.want)

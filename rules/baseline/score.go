@@ -85,7 +85,7 @@ func (j *judgement) order() {
 	}
 	if a.Tools[l.tool] == nil {
 		if b, known := a.Servers.of(l.server); !known {
-			j.note(News, a.order.new()+b, reason{kind: newServer, n: a.Sessions, waits: a.Servers.Wait[l.server]})
+			j.note(News, max(a.order.new(), b), reason{kind: newServer, n: a.Sessions, waits: a.Servers.Wait[l.server]})
 			return
 		}
 		j.note(News, a.order.new(), reason{kind: newTool, n: a.Sessions, waits: a.Waiting[l.tool]})
@@ -95,13 +95,17 @@ func (j *judgement) order() {
 	if l.before[1] != "" {
 		two = a.Next2[l.before[1]+" > "+l.before[0]]
 	}
-	var spent Bits // on finding that a context knows nothing of it
+	var spent Bits    // on finding that a context knows nothing of it
+	var longer *Tally // the context before, which does not know the tool
 	for i, t := range [...]*Tally{two, one, &a.order} {
 		if t == nil || t.all == 0 {
 			continue
 		}
 		b, known := t.of(l.tool)
 		if known {
+			if longer != nil && !t.Open {
+				b = t.seldom(t.Seen[l.tool], longer)
+			}
 			why := reason{kind: rareNext, n: t.Seen[l.tool], of: t.all}
 			if one == nil || one.Seen[l.tool] == 0 {
 				why = reason{kind: newNext, n: a.Sessions}
@@ -116,7 +120,7 @@ func (j *judgement) order() {
 			j.note(Order, min(b+spent, maxBits), why)
 			return
 		}
-		spent += b
+		spent, longer = max(spent, b), t
 	}
 }
 
@@ -214,6 +218,7 @@ func (j *judgement) arguments() {
 			j.note(Shape, b, reason{kind: newForm, name: f.path, text: f.form, n: x.Sessions, waits: x.Forms.Wait[f.form]})
 		}
 		switch b, known := x.Values.of(f.value()); {
+		case !known && f.kind == "number" && x.Number.near(f.number): // numbers count up
 		case !known && !dated(f.text): // each day has another date, and each month
 			j.note(Shape, b, reason{kind: newValue, name: f.path, text: f.text, n: x.Sessions, of: int64(len(x.Values.Seen)), waits: x.Values.Wait[f.value()]})
 		case known && !x.Values.Open:

@@ -174,8 +174,9 @@ func (w *Watch) Score(e event.Event) Score {
 	}
 	if s.Of != nil {
 		var together Bits
-		s.By, together, s.after = s.Of.Score.strange(s.Of.judge(&w.look, nil), w.look.memory)
-		s.Bits = s.Of.Score.all.strangeness(together)
+		found := s.Of.judge(&w.look, nil)
+		s.By, together, s.after = s.Of.Score.session(s.Of.Score.signals(&found), w.look.memory)
+		s.Bits = s.Of.Score.strangeness(&found, together)
 	}
 	w.score, w.scored = s, true
 	return s
