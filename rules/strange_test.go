@@ -156,7 +156,7 @@ func TestWithoutABaselineARuleThatAsksForOneApplies(t *testing.T) {
 	if v := d.call("s", "bot", time.Second, 1); v.Action != event.Hold || v.Why != "nobody can tell how strange it is: no baseline is in force" {
 		t.Errorf("%+v", v)
 	}
-	d.promote([]byte(`{"umpire_baseline":1,"digest":"x","baseline":{}}`))
+	d.promote([]byte(`{"umpire_baseline":2,"digest":"x","baseline":{}}`))
 	if v := d.call("s", "bot", time.Second, 1); v.Action != event.Hold || !strings.Contains(v.Why, "it was changed after it was written") {
 		t.Errorf("%+v", v)
 	}

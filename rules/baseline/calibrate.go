@@ -124,8 +124,8 @@ type memory struct {
 // maxShift is how much one call may add to Shift: that is about many.
 const maxShift = 6 * bit
 
-// vouchedFor is how much stranger a call may be than one that was approved, and still not be strange.
-const vouchedFor = 2 * bit
+// vouchedFor is how much stranger a call may be than one that was approved, and still not be strange: what is a number twice as great.
+const vouchedFor = 3 * bit
 
 // A call is unheard of if it is new in a way in which no honest call was, by unheardFrom.
 const (
@@ -134,7 +134,7 @@ const (
 	// none of them ever was does not have to compete with that.
 	unheard = 4 * bit // one of nSignals
 	// unheardAtAll is what it has ahead of what counting honest calls allows.
-	unheardAtAll = 2 * bit
+	unheardAtAll = 5 * bit / 2
 )
 
 // unheard reports whether a call that is as surprising by one signal is unheard of.
@@ -152,8 +152,8 @@ func (c *Calibration) signal(s Signal, b Bits) Bits {
 	return strange
 }
 
-// chosen is by how much the most surprising of all signals is that by chance.
-const chosen = bit
+// chosen is by how much the most surprising of all signals is that by chance. There are thirteen, and some come together.
+const chosen = 3 * bit
 
 // strangeness returns how strange a call is, of which s says how surprising it is by each signal and together what that makes: the
 // share of honest calls that are as strange. It goes no further than counting allows, since the strangest of n+1 calls is any of
@@ -162,7 +162,7 @@ func (c *Calibration) strangeness(s *surprise, together Bits) Bits {
 	counted := log2(c.Calls + 1)
 	most := counted
 	for i, b := range s {
-		if most = max(most, b-chosen); c.unheard(Signal(i), b) {
+		if most = max(most, b-chosen); c.unheard(Signal(i), b) && Bits(c.Signals[i].Max())*grain <= unheardFrom {
 			most = max(most, counted+unheardAtAll)
 		}
 	}
