@@ -133,8 +133,9 @@ const (
 	// unheard is what such a call has ahead by that signal: one asks by many, and by each of them some honest call is strange; what
 	// none of them ever was does not have to compete with that.
 	unheard = 4 * bit // one of nSignals
-	// unheardAtAll is what it has ahead of what counting honest calls allows.
+	// unheardAtAll is what it has ahead of what counting honest calls allows, if none of them was surprising by that signal.
 	unheardAtAll = 5 * bit / 2
+	surprising   = 7 * bit / 2
 )
 
 // unheard reports whether a call that is as surprising by one signal is unheard of.
@@ -152,8 +153,8 @@ func (c *Calibration) signal(s Signal, b Bits) Bits {
 	return strange
 }
 
-// chosen is by how much the most surprising of all signals is that by chance. There are thirteen, and some come together.
-const chosen = 3 * bit
+// chosen is by how much the most surprising of all signals is that by chance: one of thirteen.
+const chosen = 15 * bit / 4
 
 // strangeness returns how strange a call is, of which s says how surprising it is by each signal and together what that makes: the
 // share of honest calls that are as strange. It goes no further than counting allows, since the strangest of n+1 calls is any of
@@ -162,7 +163,8 @@ func (c *Calibration) strangeness(s *surprise, together Bits) Bits {
 	counted := log2(c.Calls + 1)
 	most := counted
 	for i, b := range s {
-		if most = max(most, b-chosen); c.unheard(Signal(i), b) && Bits(c.Signals[i].Max())*grain <= unheardFrom {
+		most = max(most, b-chosen)
+		if s := Signal(i); s != Hour && c.unheard(s, b) && Bits(c.Signals[s].Max())*grain <= surprising {
 			most = max(most, counted+unheardAtAll)
 		}
 	}
