@@ -131,11 +131,11 @@ func TestABaselineInForceOfALaterVersionIsNone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	later := bytes.Replace(fileOf(bodyOf(t, b)), []byte(`"umpire_baseline":1`), []byte(`"umpire_baseline":7`), 1)
+	later := bytes.Replace(fileOf(bodyOf(t, b)), []byte(`"umpire_baseline":2`), []byte(`"umpire_baseline":7`), 1)
 	w := baseline.NewWatch(func(string, string) []string { return nil })
 	w.Promote(later, nil)
 	e := event.Event{Seq: 1, At: event.At(monday), Session: "n", Body: call{tool: "get_order"}.body()}
-	if s := w.Score(e); s.Of != nil || !strings.Contains(s.Why, "cannot be read: baseline: it was written by another version of umpire: version 7, this one reads 1") {
+	if s := w.Score(e); s.Of != nil || !strings.Contains(s.Why, "cannot be read: baseline: it was written by another version of umpire: version 7, this one reads 2") {
 		t.Errorf("%+v", s.Why)
 	}
 	img, err := w.Image() // and stays what it is over a restart
